@@ -1,0 +1,45 @@
+# make report / make test / make lint: each sets everything up in .venv and runs.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+CORES ?= all
+
+.DEFAULT_GOAL := help
+.PHONY: help report test test-all lint format setup clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+report: .venv/.ready  ## run the pipeline of config.yaml and write results/report.html
+	snakemake --cores $(CORES) results/report.html
+
+test: .venv/.ready  ## run the fast tests
+	pytest -n auto -m "not slow"
+
+test-all: .venv/.ready  ## run every test
+	pytest -n auto
+
+lint: .venv/.ready  ## check style, types and rules
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	mypy
+	snakemake --lint
+
+format: .venv/.ready  ## format Python and rules
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+setup: .venv/.ready  ## create .venv from requirements.lock
+
+# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
+.venv/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m uv --version >/dev/null 2>&1 || command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv
+	UV=$$(command -v uv || echo "$(PYTHON) -m uv"); \
+	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
+	$$UV pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock && \
+	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:  ## remove results and the environment
+	rm -rf results .venv .snakemake

@@ -1,0 +1,30 @@
+"""nano4M-Audio: candidates -> media -> clips -> scores -> verdicts -> split -> labels -> tokens
+-> training -> evaluation -> results/report.html. The rules of each wing are in rules/."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/curate.smk"
+include: "rules/label.smk"
+include: "rules/tokenize.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+include: "rules/mini.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",

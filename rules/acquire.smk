@@ -1,0 +1,82 @@
+"""Acquire: the synthetic world, candidates of a source, their files, decoded clips."""
+
+
+rule barnyard:
+    output:
+        clips="results/barnyard/clips.csv",
+        truth="results/barnyard/truth.csv",
+    log:
+        "results/logs/barnyard.log",
+    benchmark:
+        "results/benchmarks/barnyard.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=2000,
+    params:
+        settings=CONFIG.barnyard.model_dump_json(),
+        version=STAGE_VERSIONS["barnyard"],
+    shell:
+        "nano4m-audio barnyard --out results/barnyard --threads {threads}"
+        " --settings {params.settings:q} 2> {log}"
+
+
+def list_of_clips(wildcards):
+    """The file whose change means other candidates."""
+    return f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
+
+
+rule candidates:
+    input:
+        clips=list_of_clips,
+    output:
+        tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
+    log:
+        "results/logs/candidates.log",
+    benchmark:
+        "results/benchmarks/candidates.tsv"
+    params:
+        settings=FOLDER.model_dump_json(exclude={"truth_csv"}),
+        shards=CONFIG.n_shards,
+        classes=CLASSES,
+        listing="" if FROM_BARNYARD else folder_digest(FOLDER.root, FOLDER.clips_csv),
+        version=STAGE_VERSIONS["candidates"],
+    shell:
+        "nano4m-audio candidates --out results/candidates --shards {params.shards}"
+        " --classes {params.classes} --settings {params.settings:q} 2> {log}"
+
+
+rule media:
+    input:
+        candidates="results/candidates/{shard}.parquet",
+    output:
+        media="results/media/{shard}.parquet",
+    log:
+        "results/logs/media/{shard}.log",
+    benchmark:
+        "results/benchmarks/media/{shard}.tsv"
+    params:
+        root=FOLDER.root,
+        version=STAGE_VERSIONS["media"],
+    shell:
+        "nano4m-audio media --candidates {input.candidates} --root {params.root:q}"
+        " --out {output.media} 2> {log}"
+
+
+rule decode:
+    input:
+        media="results/media/{shard}.parquet",
+    output:
+        clips="results/clips/{shard}.parquet",
+    log:
+        "results/logs/decode/{shard}.log",
+    benchmark:
+        "results/benchmarks/decode/{shard}.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        root=FOLDER.root,
+        settings=CONFIG.decode.model_dump_json(),
+        version=STAGE_VERSIONS["clips"],
+    shell:
+        "nano4m-audio decode --media {input.media} --root {params.root:q} --shard {wildcards.shard}"
+        " --settings {params.settings:q} --out {output.clips} 2> {log}"

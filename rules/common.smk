@@ -1,0 +1,39 @@
+"""What all wings share: the validated config, the shards, and the params of the stages."""
+
+import sys
+
+from nano4m_audio.acquire.listing import check_source, folder_digest
+from nano4m_audio.backends import identity
+from nano4m_audio import config as schema
+from nano4m_audio.errors import UserError
+from nano4m_audio.tables import shard_names
+from nano4m_audio.versions import STAGE_VERSIONS
+
+try:
+    CONFIG = schema.parse(schema.Config, config, "config")
+    check_source(CONFIG)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+SHARDS = shard_names(CONFIG.n_shards)
+CLASSES = ",".join(CONFIG.classes)
+FROM_BARNYARD = CONFIG.source == "barnyard"
+FOLDER = (
+    schema.Folder(root="results/barnyard", truth_csv="truth.csv") if FROM_BARNYARD else CONFIG.folder
+)
+TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
+
+
+wildcard_constraints:
+    shard=r"\d{4}",
+    modality="|".join(schema.MODALITIES),
+    what="depth|normals",
+    experiment=r"\w+",
+    probe="cross_entropy|classes|structure",
+
+
+def backend(key):
+    """The backend that a config key selects, and what identifies its output."""
+    name = CONFIG.backend(key)
+    return name, name and identity(schema.BACKEND_KEYS[key], name)

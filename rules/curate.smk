@@ -1,0 +1,90 @@
+"""Curate: scores of every clip, verdicts by threshold, duplicates and split."""
+
+
+for score in ("audio", "visual", "speech"):
+
+    rule:
+        name:
+            f"score_{score}"
+        input:
+            clips="results/clips/{shard}.parquet",
+        output:
+            scores=f"results/scores/{score}/{{shard}}.parquet",
+        log:
+            f"results/logs/score_{score}/{{shard}}.log",
+        benchmark:
+            f"results/benchmarks/score_{score}/{{shard}}.tsv"
+        resources:
+            mem_mb=3000,
+        params:
+            what=score,
+            classes=CLASSES,
+            settings=getattr(CONFIG.score, score).model_dump_json(),
+            identity=backend(f"score.{score}")[1],
+            version=STAGE_VERSIONS[f"scores/{score}"],
+        shell:
+            "nano4m-audio score {params.what} --clips {input.clips} --shard {wildcards.shard}"
+            " --classes {params.classes} --settings {params.settings:q}"
+            " --out {output.scores} 2> {log}"
+
+
+rule score_prints:
+    input:
+        clips="results/clips/{shard}.parquet",
+    output:
+        scores="results/scores/prints/{shard}.parquet",
+    log:
+        "results/logs/score_prints/{shard}.log",
+    benchmark:
+        "results/benchmarks/score_prints/{shard}.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        version=STAGE_VERSIONS["scores/prints"],
+    shell:
+        "nano4m-audio score prints --clips {input.clips} --shard {wildcards.shard}"
+        " --out {output.scores} 2> {log}"
+
+
+rule verdict:
+    input:
+        candidates="results/candidates/{shard}.parquet",
+        media="results/media/{shard}.parquet",
+        clips="results/clips/{shard}.parquet",
+        audio="results/scores/audio/{shard}.parquet",
+        visual="results/scores/visual/{shard}.parquet",
+        speech="results/scores/speech/{shard}.parquet",
+    output:
+        verdicts="results/verdicts/{shard}.parquet",
+    log:
+        "results/logs/verdict/{shard}.log",
+    benchmark:
+        "results/benchmarks/verdict/{shard}.tsv"
+    params:
+        settings=CONFIG.verdict.model_dump_json(),
+        version=STAGE_VERSIONS["verdicts"],
+    shell:
+        "nano4m-audio verdict --shard {wildcards.shard} --settings {params.settings:q}"
+        " --out {output.verdicts} 2> {log}"
+
+
+rule split:
+    input:
+        media=expand("results/media/{shard}.parquet", shard=SHARDS),
+        prints=expand("results/scores/prints/{shard}.parquet", shard=SHARDS),
+        verdicts=expand("results/verdicts/{shard}.parquet", shard=SHARDS),
+    output:
+        split="results/split.parquet",
+        selected=expand("results/selected/{shard}.parquet", shard=SHARDS),
+    log:
+        "results/logs/split.log",
+    benchmark:
+        "results/benchmarks/split.tsv"
+    resources:
+        mem_mb=4000,
+    params:
+        shards=CONFIG.n_shards,
+        settings=CONFIG.split.model_dump_json(),
+        version=STAGE_VERSIONS["split"],
+    shell:
+        "nano4m-audio split --shards {params.shards} --settings {params.settings:q} 2> {log}"

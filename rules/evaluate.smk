@@ -1,0 +1,26 @@
+"""Evaluate: probes of a trained run, one JSON file each."""
+
+PROBES = ("cross_entropy", "classes", "structure")
+
+
+rule evaluate:
+    input:
+        run="results/runs/{experiment}/run.json",
+        weights="results/runs/{experiment}/checkpoint.safetensors",
+        split="results/split.parquet",
+        tokens=TOKENS,
+    output:
+        probe="results/evaluation/{experiment}/{probe}.json",
+    log:
+        "results/logs/evaluate_{experiment}_{probe}.log",
+    benchmark:
+        "results/benchmarks/evaluate_{experiment}_{probe}.tsv"
+    resources:
+        mem_mb=3000,
+    params:
+        shards=CONFIG.n_shards,
+        settings=CONFIG.evaluate.model_dump_json(),
+        version=STAGE_VERSIONS["evaluate"],
+    shell:
+        "nano4m-audio evaluate {wildcards.probe} --experiment {wildcards.experiment}"
+        " --shards {params.shards} --settings {params.settings:q} --threads {threads} 2> {log}"

@@ -1,0 +1,22 @@
+"""Label: depth and surface normals of the keyframes of selected clips."""
+
+
+rule label:
+    input:
+        selected="results/selected/{shard}.parquet",
+        clips="results/clips/{shard}.parquet",
+    output:
+        labels="results/labels/{what}/{shard}.parquet",
+    log:
+        "results/logs/label_{what}/{shard}.log",
+    benchmark:
+        "results/benchmarks/label_{what}/{shard}.tsv"
+    resources:
+        mem_mb=3000,
+    params:
+        backend=lambda wc: backend(f"label.{wc.what}")[0],
+        identity=lambda wc: backend(f"label.{wc.what}")[1],
+        version=lambda wc: STAGE_VERSIONS[f"labels/{wc.what}"],
+    shell:
+        "nano4m-audio label {wildcards.what} --selected {input.selected}"
+        " --shard {wildcards.shard} --backend {params.backend} --out {output.labels} 2> {log}"

@@ -1,0 +1,84 @@
+"""The mini family: `snakemake mini` renders its data, trains every member and measures it.
+
+Nothing else depends on these rules; the committed weights change only by `nano4m-audio mini install`.
+"""
+
+MINI_SEED = 1000
+MINI_MEMBERS = [
+    "tagger",
+    "scorer",
+    "dense",
+    "rgb_tokenizer",
+    "depth_tokenizer",
+    "normal_tokenizer",
+    "codec",
+]
+
+
+rule mini:
+    input:
+        "results/mini/card.json",
+        "results/mini/MINI.md",
+
+
+rule mini_data:
+    output:
+        views="results/mini/data/views.safetensors",
+        sounds="results/mini/data/sounds.safetensors",
+    log:
+        "results/logs/mini_data.log",
+    benchmark:
+        "results/benchmarks/mini_data.tsv"
+    threads: 2
+    resources:
+        mem_mb=12000,
+    params:
+        seed=MINI_SEED,
+        views=7040,
+        sounds=6050,
+    shell:
+        "nano4m-audio mini data --folder results/mini/data --seed {params.seed}"
+        " --views {params.views} --sounds {params.sounds} --workers {threads} 2> {log}"
+
+
+rule mini_train:
+    input:
+        views="results/mini/data/views.safetensors",
+        sounds="results/mini/data/sounds.safetensors",
+    output:
+        weights="results/mini/weights/{member}.safetensors",
+    log:
+        "results/logs/mini_train/{member}.log",
+    benchmark:
+        "results/benchmarks/mini_train/{member}.tsv"
+    wildcard_constraints:
+        member="|".join(MINI_MEMBERS),
+    resources:
+        mem_mb=6000,
+    params:
+        seed=MINI_SEED,
+    shell:
+        "nano4m-audio mini train {wildcards.member} --data results/mini/data"
+        " --seed {params.seed} --out {output.weights} 2> {log}"
+
+
+rule mini_card:
+    input:
+        weights=expand("results/mini/weights/{member}.safetensors", member=MINI_MEMBERS),
+    output:
+        card="results/mini/card.json",
+        page="results/mini/MINI.md",
+    log:
+        "results/logs/mini_card.log",
+    benchmark:
+        "results/benchmarks/mini_card.tsv"
+    resources:
+        mem_mb=6000,
+    params:
+        seed=MINI_SEED,
+        views=440,
+        sounds=440,
+    shell:
+        "nano4m-audio mini card --weights results/mini/weights --seed {params.seed}"
+        " --views {params.views} --sounds {params.sounds}"
+        " --card {output.card} --page {output.page} 2> {log}"

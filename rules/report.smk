@@ -1,0 +1,28 @@
+"""Report: one self-contained page."""
+
+
+rule report:
+    input:
+        split="results/split.parquet",
+        tokens=TOKENS,
+        runs=expand("results/runs/{experiment}/run.json", experiment=CONFIG.experiments),
+        probes=expand(
+            "results/evaluation/{experiment}/{probe}.json",
+            experiment=CONFIG.experiments,
+            probe=PROBES,
+        ),
+    output:
+        report="results/report.html",
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    resources:
+        mem_mb=3000,
+    params:
+        config=CONFIG.model_dump_json(),
+        truth=TRUTH,
+        version=STAGE_VERSIONS["report"],
+    shell:
+        "nano4m-audio report --config {params.config:q} --truth {params.truth:q}"
+        " --out {output.report} 2> {log}"

@@ -1,0 +1,32 @@
+"""Tokenize: five modalities of the selected clips, one table per shard and modality."""
+
+
+def label_table(wildcards):
+    """Depth and normals are tokenized from their label tables, the others from the clips."""
+    mapped = wildcards.modality in ("depth", "normals")
+    return f"results/{'labels/' + wildcards.modality if mapped else 'clips'}/{wildcards.shard}.parquet"
+
+
+rule tokenize:
+    input:
+        selected="results/selected/{shard}.parquet",
+        source=label_table,
+    output:
+        tokens="results/tokens/{modality}/{shard}.parquet",
+    log:
+        "results/logs/tokenize_{modality}/{shard}.log",
+    benchmark:
+        "results/benchmarks/tokenize_{modality}/{shard}.tsv"
+    resources:
+        mem_mb=3000,
+    params:
+        backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
+        identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
+        version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
+        template=lambda wc: (
+            CONFIG.tokenize.caption_template if wc.modality == "caption" else "{caption}"
+        ),
+    shell:
+        "nano4m-audio tokenize {wildcards.modality} --selected {input.selected}"
+        " --source {input.source} --shard {wildcards.shard} --backend {params.backend}"
+        " --template {params.template:q} --out {output.tokens} 2> {log}"

@@ -1,0 +1,32 @@
+"""Train: one run per experiment of the config."""
+
+import json
+
+from nano4m_audio.experiments import train_settings
+
+TOKENS = expand("results/tokens/{modality}/{shard}.parquet", modality=schema.MODALITIES, shard=SHARDS)
+
+
+rule train:
+    input:
+        split="results/split.parquet",
+        tokens=TOKENS,
+    output:
+        run="results/runs/{experiment}/run.json",
+        weights="results/runs/{experiment}/checkpoint.safetensors",
+        metrics="results/runs/{experiment}/metrics.parquet",
+    log:
+        "results/logs/train_{experiment}.log",
+    benchmark:
+        "results/benchmarks/train_{experiment}.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        gpu=1,
+    params:
+        shards=CONFIG.n_shards,
+        settings=lambda wc: json.dumps(train_settings(CONFIG, wc.experiment)),
+        version=STAGE_VERSIONS["train"],
+    shell:
+        "nano4m-audio train --experiment {wildcards.experiment} --shards {params.shards}"
+        " --settings {params.settings:q} --threads {threads} 2> {log}"

@@ -1,0 +1,1 @@
+"""From lists of clips to decoded clips: sources, the synthetic world, media checks, decoding."""

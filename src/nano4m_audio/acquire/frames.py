@@ -1,0 +1,130 @@
+"""Pictures of a clip: which decoded frame is on display at each wanted time, upright, as JPEG."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+#: Container timestamps may be rounded to the millisecond: a frame counts as shown that much early.
+ROUNDING_S = 0.001
+#: Wider or taller pictures than this are refused: the scaled picture would be all long side.
+MAX_ASPECT = 16.0
+
+
+@dataclass
+class FramePicker:
+    """Collects, from frames fed in display order, the one shown at each multiple of 1/frames_per_s.
+
+    ``frames`` are JPEG bytes (short side exactly ``short_side_px``, display orientation) and
+    ``frame_times_s`` the times at which those frames begin (their own timestamps, not the wanted
+    times). Before the first frame its picture stands in; after the last it stays.
+    """
+
+    frames_per_s: float
+    short_side_px: int
+    jpeg_quality: int
+    pixel_aspect: float = 1.0
+    frames: list[bytes] = field(default_factory=list)
+    frame_times_s: list[float] = field(default_factory=list)
+    width: int = 0
+    height: int = 0
+    _shown: Any = None
+    _shown_s: float = 0.0
+    _jpeg: bytes | None = None
+    _scaler: Any = None
+
+    def feed(self, frame: Any, time_s: float) -> None:
+        """Take the next decoded frame; frames that do not move forward in time are ignored."""
+        if self._shown is not None:
+            if time_s <= self._shown_s:
+                return
+            self._emit_until(time_s - ROUNDING_S)
+        self._shown, self._shown_s, self._jpeg = frame, time_s, None
+
+    def finish(self, end_s: float) -> None:
+        """Emit what is left before ``end_s``."""
+        self._emit_until(end_s - ROUNDING_S)
+        self._shown = None
+
+    def _emit_until(self, end_s: float) -> None:
+        while len(self.frames) / self.frames_per_s < end_s:
+            if self._jpeg is None:
+                self._jpeg = self._encode(self._shown)
+            self.frames.append(self._jpeg)
+            self.frame_times_s.append(self._shown_s)
+
+    def _encode(self, frame: Any) -> bytes:
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        if self._scaler is None:
+            self._scaler = VideoReformatter()
+        width, height = max(1, round(frame.width * self.pixel_aspect)), frame.height
+        scaled_width, scaled_height = scaled_size(width, height, self.short_side_px)
+        scaled = self._scaler.reformat(
+            frame,
+            width=scaled_width,
+            height=scaled_height,
+            format="rgb24",
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+            threads=1,
+        )
+        matrix = display_matrix(frame)
+        if not self.frames:
+            sideways = abs(matrix[1]) > abs(matrix[0])
+            self.width, self.height = (height, width) if sideways else (width, height)
+        return encode_jpeg(turn_upright(scaled.to_ndarray(), matrix), self.jpeg_quality)
+
+
+def scaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
+    """Return (width, height) scaled so that the short side is exactly ``short_side_px``.
+
+    Raises ValueError for a picture more than 16 times as long as wide.
+    """
+    short, long = min(width, height), max(width, height)
+    if long > MAX_ASPECT * short:
+        raise ValueError(f"a picture of {width}x{height} pixels is too narrow")
+    scaled_long = round(long * short_side_px / short)
+    return (scaled_long, short_side_px) if width >= height else (short_side_px, scaled_long)
+
+
+def display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """Return (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y (y down)."""
+    from av.sidedata.sidedata import Type
+
+    for data in frame.side_data:
+        if data.type == Type.DISPLAYMATRIX and len(bytes(data)) >= 36:
+            a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def turn_upright(picture: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Apply a display matrix to a picture [H, W, 3] as the nearest quarter turn and flips."""
+    a, b, c, d = matrix
+    if abs(b) > abs(a):
+        picture = picture.transpose(1, 0, 2)
+        down, right = b, c
+    else:
+        down, right = d, a
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """Encode uint8 [H, W, 3] as JPEG; the same picture gives the same bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def read_frame(jpeg: bytes) -> np.ndarray:
+    """Decode JPEG bytes to uint8 [H, W, 3]."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return np.array(image.convert("RGB"))

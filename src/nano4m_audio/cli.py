@@ -1,0 +1,325 @@
+"""The command line: one command per stage, the only entry that the Snakemake rules call.
+
+Every stage takes the JSON of its config section as ``--settings`` (absent: the defaults), reads and
+writes named files, and can be pasted and run by hand. Stages are imported inside their commands, so
+that ``--help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from nano4m_audio.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From labelled web video to five-modality tokens, a small 4M model and a report. "
+    "Normally run by Snakemake: snakemake --cores 8 results/report.html",
+)
+
+Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
+Store = Annotated[Path, typer.Option(help="folder of finished rows")]
+Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
+Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Out = Annotated[Path, typer.Option(help="table to write")]
+Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
+Threads = Annotated[int, typer.Option(help="CPU threads to use")]
+Experiment = Annotated[str, typer.Option(help="name of the experiment")]
+Backend = Annotated[str, typer.Option(help="name of the backend")]
+STORE = Path("results/store")
+RESULTS = Path("results")
+
+
+def _example(text: str) -> str:
+    return f"Example: nano4m-audio {text}"
+
+
+def _classes(names: str) -> tuple[str, ...]:
+    from nano4m_audio.taxonomy import class_names, get_class
+
+    return tuple(get_class(n).name for n in names.split(",")) if names else class_names()
+
+
+@app.command(epilog=_example("barnyard --out results/barnyard --settings '{\"clips\": 60}'"))
+def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
+    """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
+    from nano4m_audio.acquire.stages import film_barnyard
+    from nano4m_audio.config import Barnyard, parse_json
+
+    film_barnyard(out, parse_json(Barnyard, settings), threads)
+
+
+@app.command(
+    epilog=_example('candidates --out results/candidates --settings \'{"root": "my_clips"}\'')
+)
+def candidates(
+    out: Out, settings: Settings = "{}", shards: Shards = 4, classes: Classes = ""
+) -> None:
+    """List the candidate clips of a folder, one table per shard."""
+    from nano4m_audio.acquire.stages import list_candidates
+    from nano4m_audio.config import Folder, parse_json
+
+    list_candidates(parse_json(Folder, settings), _classes(classes), shards, out)
+
+
+@app.command(
+    epilog=_example(
+        "media --candidates results/candidates/0000.parquet --root my_clips "
+        "--out results/media/0000.parquet"
+    )
+)
+def media(
+    candidates: Annotated[Path, typer.Option(help="candidates table")],
+    root: Annotated[Path, typer.Option(help="folder that the paths are relative to")],
+    out: Out,
+) -> None:
+    """Find each candidate's file, its size and its SHA-256."""
+    from nano4m_audio.acquire.stages import check_files
+
+    check_files(candidates, root, out)
+
+
+@app.command(
+    epilog=_example(
+        "decode --media results/media/0000.parquet --root my_clips --shard 0000 "
+        "--out results/clips/0000.parquet"
+    )
+)
+def decode(
+    media: Annotated[Path, typer.Option(help="media table")],
+    root: Annotated[Path, typer.Option(help="folder that the paths are relative to")],
+    shard: Shard,
+    out: Out,
+    store: Store = STORE,
+    settings: Settings = "{}",
+) -> None:
+    """Decode every file once: frames with exact times, and one audio track."""
+    from nano4m_audio.acquire.stages import decode_clips
+    from nano4m_audio.config import Decode, parse_json
+
+    decode_clips(media, root, store, shard, out, parse_json(Decode, settings))
+
+
+@app.command(
+    epilog=_example(
+        "score audio --clips results/clips/0000.parquet --shard 0000 "
+        "--out results/scores/audio/0000.parquet"
+    )
+)
+def score(
+    what: Annotated[Literal["audio", "visual", "speech", "prints"], typer.Argument()],
+    clips: Annotated[Path, typer.Option(help="clips table")],
+    shard: Shard,
+    out: Out,
+    store: Store = STORE,
+    settings: Settings = "{}",
+    classes: Classes = "",
+) -> None:
+    """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
+    from nano4m_audio import config
+    from nano4m_audio.curate import score as scores
+
+    names = _classes(classes)
+    if what == "audio":
+        section = config.parse_json(config.AudioScore, settings)
+        scores.score_audio(clips, store, shard, out, section, names)
+    elif what == "visual":
+        visual = config.parse_json(config.VisualScore, settings)
+        scores.score_visual(clips, store, shard, out, visual, names)
+    elif what == "speech":
+        speech = config.parse_json(config.SpeechScore, settings)
+        scores.score_speech(clips, store, shard, out, speech)
+    else:
+        scores.score_prints(clips, store, shard, out)
+
+
+@app.command(
+    epilog=_example('verdict --shard 0000 --settings \'{"audio_min": 0.4, "visual_min": null}\'')
+)
+def verdict(
+    shard: Shard, out: Out = Path(), results: Results = RESULTS, settings: Settings = "{}"
+) -> None:
+    """Compare scores with thresholds: accepted, or every reason why not."""
+    from nano4m_audio.config import Verdict, parse_json
+    from nano4m_audio.curate.verdict import verdicts
+
+    tables = ["candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech"]
+    paths = [results / name / f"{shard}.parquet" for name in tables]
+    target = out if out != Path() else results / "verdicts" / f"{shard}.parquet"
+    verdicts(*paths, out=target, settings=parse_json(Verdict, settings))
+
+
+@app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
+def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
+    """Group copies, keep the best of each, and split by class and source without leaks."""
+    from nano4m_audio.config import Split, parse_json
+    from nano4m_audio.curate.partition import partition
+
+    section = parse_json(Split, settings)
+    partition(results, shards, results / "split.parquet", results / "selected", section)
+
+
+@app.command(
+    epilog=_example(
+        "label depth --selected results/selected/0000.parquet --shard 0000 --backend mini "
+        "--out results/labels/depth/0000.parquet"
+    )
+)
+def label(
+    what: Annotated[Literal["depth", "normals"], typer.Argument()],
+    selected: Annotated[Path, typer.Option(help="selected table")],
+    shard: Shard,
+    out: Out,
+    backend: Backend,
+    store: Store = STORE,
+) -> None:
+    """Estimate depth or surface normals of the keyframes."""
+    from nano4m_audio.label.stage import label_clips
+
+    label_clips(what, selected, store, shard, out, backend)
+
+
+@app.command(
+    epilog=_example(
+        "tokenize rgb --selected results/selected/0000.parquet --backend mini --shard 0000 "
+        "--source results/clips/0000.parquet --out results/tokens/rgb/0000.parquet"
+    )
+)
+def tokenize(
+    modality: Annotated[Literal["rgb", "audio", "depth", "normals", "caption"], typer.Argument()],
+    selected: Annotated[Path, typer.Option(help="selected table")],
+    source: Annotated[Path, typer.Option(help="label table (depth, normals) or clips table")],
+    shard: Shard,
+    out: Out,
+    backend: Backend,
+    store: Store = STORE,
+    template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+) -> None:
+    """Turn one modality of the selected clips into tokens."""
+    from nano4m_audio.tokenize.stage import Sources, tokenize_clips
+
+    sources = Sources(selected, source, store, shard, template)
+    tokenize_clips(modality, sources, out, backend)
+
+
+def _token_files(results: Path, shards: int) -> dict[str, list[Path]]:
+    from nano4m_audio.config import MODALITIES
+    from nano4m_audio.tables import shard_names
+
+    return {
+        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(shards)]
+        for name in MODALITIES
+    }
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--settings: not JSON ({error})") from None
+
+
+@app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
+def train(
+    experiment: Experiment,
+    settings: Settings,
+    shards: Shards = 4,
+    results: Results = RESULTS,
+    threads: Threads = 1,
+) -> None:
+    """Train the model of one experiment; a killed run continues at its last checkpoint."""
+    from nano4m_audio.training import train_run
+
+    train_run(
+        results / "split.parquet",
+        _token_files(results, shards),
+        results / "runs" / experiment,
+        results / "store",
+        _json(settings),
+        threads=threads,
+    )
+
+
+@app.command(epilog=_example("evaluate classes --experiment base --shards 4"))
+def evaluate(
+    probe: Annotated[Literal["cross_entropy", "classes", "structure"], typer.Argument()],
+    experiment: Experiment,
+    settings: Settings = "{}",
+    shards: Shards = 4,
+    results: Results = RESULTS,
+    threads: Threads = 1,
+) -> None:
+    """Measure one thing about a trained run, with its chance level and interval."""
+    from nano4m_audio.config import Evaluate, parse_json
+    from nano4m_audio.evaluate import evaluate_probe
+
+    evaluate_probe(
+        probe,
+        results / "runs" / experiment,
+        results / "split.parquet",
+        _token_files(results, shards),
+        results / "evaluation" / experiment / f"{probe}.json",
+        results / "store",
+        parse_json(Evaluate, settings).model_dump(),
+        threads=threads,
+    )
+
+
+@app.command(epilog=_example("report --config '{}' --out results/report.html"))
+def report(
+    out: Annotated[Path, typer.Option(help="page to write")],
+    config: Annotated[str, typer.Option(help="JSON of the whole config")] = "{}",
+    truth: Annotated[str, typer.Option(help="CSV with the truth about planted defects")] = "",
+    results: Results = RESULTS,
+) -> None:
+    """Write the report: one HTML file that needs nothing else."""
+    from nano4m_audio.backends import mini_card
+    from nano4m_audio.config import Config, parse_json
+    from nano4m_audio.report.build import build_report
+    from nano4m_audio.report.inputs import ReportInputs
+
+    resolved = parse_json(Config, config, "--config").model_dump(mode="json")
+    build_report(
+        ReportInputs(
+            resolved, results, Path(truth) if truth else None, mini_card(), repository=Path.cwd()
+        ),
+        out,
+    )
+
+
+@app.command(name="config", epilog=_example("config config.yaml"))
+def check_config(
+    path: Annotated[Path | None, typer.Argument(help="config file to check")] = None,
+) -> None:
+    """Check a config file, or list every key with its default and meaning."""
+    from nano4m_audio.config import describe, load_config
+
+    if path:
+        load_config(path)
+        print(f"{path}: ok")
+        return
+    for key, default, meaning in describe():
+        print(f"{key} = {default}\n    {meaning}")
+
+
+def main() -> None:
+    """Run the command line; a UserError is one line on stderr and exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

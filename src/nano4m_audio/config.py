@@ -1,0 +1,427 @@
+"""The schema of config.yaml: every key with its meaning, unit and range.
+
+Snakemake validates the whole file once; each stage receives the JSON of the one section that
+changes its output and validates it again with the same model, so a command pasted by hand meets
+the same checks.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nano4m_audio.backends import get_spec
+from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.taxonomy import class_names, get_class
+
+WINDOW_S = 81920 / 24000
+"""Length of the audio window: 256 codec frames of 320 samples at 24 kHz, 3.4133 s."""
+
+MODALITIES = ("rgb", "audio", "depth", "normals", "caption")
+
+#: Config key -> kind of backend in the registry.
+BACKEND_KEYS = {
+    "score.audio": "audio_tagger",
+    "score.visual": "image_text_scorer",
+    "score.speech": "speech_detector",
+    "label.depth": "depth_estimator",
+    "label.normals": "normal_estimator",
+    "tokenize.rgb": "rgb_tokenizer",
+    "tokenize.depth": "depth_tokenizer",
+    "tokenize.normals": "normal_tokenizer",
+    "tokenize.audio": "audio_tokenizer",
+    "tokenize.caption": "text_tokenizer",
+}
+
+#: Score -> the threshold in the verdict section that reads it.
+THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are never coerced from strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_to_tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+class Barnyard(Section):
+    """The synthetic world: eleven animals with planted defects, rendered to ordinary MP4 files."""
+
+    purpose: Literal["demo", "mini", "test"] = Field(
+        "demo", description="which family of random streams to draw from; families never overlap"
+    )
+    seed: int = Field(1, ge=0, description="seed of the world")
+    clips: int = Field(330, ge=11, le=1_000_000, description="clips to film, defects included")
+    clip_s: float = Field(6.0, ge=4.5, le=30, description="length of a clip [s]")
+    fps: float = Field(10.0, ge=3, le=60, description="frames per second of the films")
+    defect_fraction: float = Field(0.2, ge=0, le=0.9, description="share of planted defects")
+
+
+class Folder(Section):
+    """A folder of clips with a list (columns file, class; optional video_id, start_s, source), or
+    with one sub-folder per class."""
+
+    root: str = Field("clips", description="the folder; paths in the list are relative to it")
+    clips_csv: str | None = Field(
+        "clips.csv", description="the list inside the folder; null scans one sub-folder per class"
+    )
+    truth_csv: str | None = Field(
+        None,
+        description="truth in the folder (file, kind, expected, duplicate_of) to score filters with",
+    )
+
+
+class Web(Section):
+    """AudioSet and VGGSound segment lists, fetched from the web."""
+
+    audioset_csvs: tuple[str, ...] = Field((), description="AudioSet segment CSV files")
+    vggsound_csvs: tuple[str, ...] = Field((), description="VGGSound CSV files (id, start, label)")
+    max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
+
+
+class Decode(Section):
+    """How a file becomes frames and one audio track."""
+
+    frames_per_s: float = Field(3.0, ge=3, le=30, description="frames kept per second of clip")
+    short_side_px: int = Field(256, ge=224, le=1080, description="short side of a kept frame [px]")
+    jpeg_quality: int = Field(92, ge=50, le=100, description="JPEG quality of a kept frame")
+    max_clip_s: float = Field(30.0, ge=4, le=600, description="decode at most this much [s]")
+
+
+class AudioScore(Section):
+    """Class scores of a sliding window of 3.4133 s."""
+
+    backend: str | None = Field("mini", description="audio tagger; null switches scoring off")
+    hop_s: float = Field(0.5, ge=0.1, le=3.4, description="hop of the window [s]")
+
+
+class VisualScore(Section):
+    """Cosine of frames with the prompt of each class."""
+
+    backend: str | None = Field("mini", description="image-text scorer; null switches scoring off")
+    frames: int = Field(10, ge=1, le=100, description="frames per clip, evenly spread")
+
+
+class SpeechScore(Section):
+    """Human speech segments."""
+
+    backend: str | None = Field("silero", description="speech detector; null switches it off")
+
+
+class Score(Section):
+    """Models that write numbers; no threshold here."""
+
+    audio: AudioScore = AudioScore()
+    visual: VisualScore = VisualScore()
+    speech: SpeechScore = SpeechScore()
+
+
+class Verdict(Section):
+    """Thresholds; null switches a filter off. Cheap to change: only what really changed reruns."""
+
+    audio_min: Fraction | None = Field(0.30, description="least class score of the best window")
+    visual_min: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        0.25, description="least cosine of the best frame with the class prompt"
+    )
+    voiced_max: Fraction | None = Field(0.0, description="largest share of the clip with speech")
+    level_min_dbfs: Annotated[float, Field(ge=-120, le=0)] | None = Field(
+        -60.0, description="least level of the loudest second [dBFS]"
+    )
+    keyframes_span: Literal["window", "clip"] = Field(
+        "window", description="ten keyframes inside the audio window, or spread over the clip"
+    )
+
+
+class Duplicates(Section):
+    """What counts as a copy. Picture and sound must both agree."""
+
+    picture_min: Fraction = Field(0.90, description="least cosine of two picture fingerprints")
+    sound_min: Fraction = Field(0.88, description="least correlation of two sound fingerprints")
+    keep: Literal["one", "all"] = Field("one", description="keep the best copy, or all of them")
+
+
+class Split(Section):
+    """Stratified by class and source; a group never crosses splits."""
+
+    fractions: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="shares of train, val, test; they sum to 1"
+    )
+    seed: int = Field(0, ge=0, description="seed of the assignment")
+    unit: Literal["group", "clip"] = Field(
+        "group", description="group: same video or duplicates stay together; clip: as the paper did"
+    )
+    duplicates: Duplicates = Duplicates()
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-6 or min(value) < 0:
+            raise ValueError("three shares of at least 0 that sum to 1")
+        return value
+
+
+class Label(Section):
+    """Pseudo-labels of the keyframes."""
+
+    depth: str = Field("mini", description="depth estimator")
+    normals: str = Field("mini", description="normal estimator")
+
+
+class Tokenize(Section):
+    """Tokenizer per modality."""
+
+    rgb: str = Field("mini", description="image tokenizer of the keyframes")
+    depth: str = Field("mini", description="image tokenizer of the depth maps")
+    normals: str = Field("mini", description="image tokenizer of the normal maps")
+    audio: str = Field("mini", description="audio codec")
+    caption: str = Field("gpt2", description="text tokenizer")
+    caption_template: str = Field(
+        "{caption}", description="caption of a clip; {caption} and {class} are replaced"
+    )
+
+    @field_validator("caption_template")
+    @classmethod
+    def _known_fields(cls, value: str) -> str:
+        try:
+            names = {field for _, field, _, _ in Formatter().parse(value) if field is not None}
+        except ValueError:
+            names = {""}
+        if names - {"caption", "class"}:
+            raise ValueError("text with {caption} and {class} as its only fields")
+        return value
+
+
+class Experiment(Section):
+    """One training run: model size, masking, optimiser, length."""
+
+    dim: int = Field(512, ge=32, le=4096, multiple_of=32, description="model width")
+    encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
+    decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
+    head_dim: int = Field(64, ge=16, le=256, description="width of an attention head")
+    input_tokens: tuple[int, int] = Field((16, 256), description="range of visible tokens")
+    target_tokens: tuple[int, int] = Field((16, 256), description="range of target tokens")
+    input_alpha: float = Field(
+        1.0, gt=0, le=100, description="Dirichlet alpha of the input budgets; small: one modality"
+    )
+    target_alpha: float = Field(1.0, gt=0, le=100, description="the same for the target budgets")
+    span_audio: bool = Field(True, description="audio is masked in contiguous spans of pairs")
+    steps: int = Field(18311, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=1, description="samples per step")
+    warmup_steps: int = Field(916, ge=0, description="steps of linear warm-up")
+    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate")
+    min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
+    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
+    own_ids: bool = Field(
+        True, description="score a target over the ids of its modality only, not all 50,304"
+    )
+    seed: int = Field(0, ge=0, description="seed of weights, batches and masks")
+    validate_every: int = Field(100, ge=1, description="steps between validations")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Experiment:
+        for name in ("input_tokens", "target_tokens"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
+        if self.dim % self.head_dim:
+            raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
+        return self
+
+
+class Evaluate(Section):
+    """How probes are computed."""
+
+    split: Literal["val", "test"] = Field("test", description="which split to evaluate")
+    bootstrap: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="width of the interval")
+    keyframes: int = Field(3, ge=1, le=10, description="keyframes per clip in picture probes")
+    seed: int = Field(0, ge=0, description="seed of masks and resampling")
+
+
+class Report(Section):
+    """The page at the end."""
+
+    title: str = Field("nano4M-Audio", max_length=200, description="title of the report")
+    experiment: str = Field("base", description="experiment whose curves and probes lead")
+    examples: int = Field(12, ge=0, le=100, description="clips shown with pictures and sound")
+
+
+class Config(Section):
+    """The whole file."""
+
+    classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
+    n_shards: int = Field(4, ge=1, le=9999, description="shards per table; fixed for a dataset")
+    source: Literal["barnyard", "folder", "web"] = Field(
+        "barnyard", description="where clips come from; the section of that name says more"
+    )
+    barnyard: Barnyard = Barnyard()
+    folder: Folder = Folder()
+    web: Web = Web()
+    decode: Decode = Decode()
+    score: Score = Score()
+    verdict: Verdict = Verdict()
+    split: Split = Split()
+    label: Label = Label()
+    tokenize: Tokenize = Tokenize()
+    experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _as_value_error(get_class, name)
+        if not value or len(set(value)) != len(value):
+            raise ValueError("one or more different class names")
+        return value
+
+    @field_validator("experiments")
+    @classmethod
+    def _names(cls, value: dict[str, Experiment]) -> dict[str, Experiment]:
+        for name in value:
+            if not name.replace("_", "").isalnum() or not name.isascii():
+                raise ValueError(f"{name!r}: names of letters, digits and _ only")
+        if not value:
+            raise ValueError("at least one experiment")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        for key, kind in BACKEND_KEYS.items():
+            name = self.backend(key)
+            if name is not None:
+                _as_value_error(get_spec, kind, name, key)
+        for key in ("audio", "visual", "speech"):
+            threshold = THRESHOLDS[key]
+            if (
+                self.backend(f"score.{key}") is None
+                and getattr(self.verdict, threshold) is not None
+            ):
+                raise ValueError(
+                    f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
+                    "set both or neither"
+                )
+        if self.report.experiment not in self.experiments:
+            raise ValueError(
+                f"report.experiment = {self.report.experiment!r} is not in experiments"
+                f"{did_you_mean(self.report.experiment, self.experiments)}"
+            )
+        return self
+
+    def backend(self, key: str) -> str | None:
+        """The name that ``key`` ("score.audio", "tokenize.rgb", ...) selects."""
+        section, _, name = key.partition(".")
+        value = getattr(getattr(self, section), name)
+        return value.backend if isinstance(value, Section) else value
+
+    def backends(self) -> dict[str, str]:
+        """Every backend in use, by config key."""
+        return {key: name for key in BACKEND_KEYS if (name := self.backend(key)) is not None}
+
+
+def _as_value_error(check: Any, *arguments: str) -> None:
+    """Run a check that raises UserError so that pydantic sees a ValueError."""
+    try:
+        check(*arguments)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The known keys of the section that holds the last element of ``path``."""
+    here: Any = model
+    for step in path[:-1]:
+        fields = here.model_fields
+        if step in fields:  # otherwise a name of the user's choice, as in experiments.NAME
+            here = next((m for m in _members(fields[step].annotation) if _is_section(m)), here)
+    return list(here.model_fields)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _members(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", None)
+    return [m for a in arguments for m in _members(a)] if arguments else [annotation]
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """One line for the first problem of a validation: key, value, what is allowed, a suggestion."""
+    problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = tuple(p for p in problem["loc"] if p != "[key]")
+    key = ".".join(str(p) for p in path)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(model, path)
+        hint = did_you_mean(str(path[-1]), known) or f" (known: {', '.join(known)})"
+        return f"{where}: {key}: unknown key{hint}{more}"
+    if problem["type"] == "missing":
+        return f"{where}: {key}: this key is required{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
+    return f"{where}: {key}{shown}: {message}{more}" if key else f"{where}: {message}{more}"
+
+
+def parse(model: type[_Model], values: Any, where: str) -> _Model:
+    """Validate plain values. Raises UserError with one line."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
+
+
+def parse_json(model: type[_Model], text: str, where: str = "--settings") -> _Model:
+    """Validate the JSON of one section, as stage commands receive it."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
+    return parse(model, values, where)
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a YAML file. Raises UserError with one line."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a config file is a mapping of keys to values")
+    return parse(Config, values, str(path))
+
+
+def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every key as (dotted name, default, meaning), depth first."""
+    out: list[tuple[str, str, str]] = []
+    for name, info in model.model_fields.items():
+        dotted = f"{prefix}{name}"
+        sections = [m for m in _members(info.annotation) if _is_section(m)]
+        for section in sections:
+            out.extend(
+                describe(section, f"{dotted}.NAME." if name == "experiments" else f"{dotted}.")
+            )
+        if not sections:
+            default = "required" if info.is_required() else json.dumps(info.default)
+            out.append((dotted, default, info.description or ""))
+    return out

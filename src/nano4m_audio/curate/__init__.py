@@ -1,0 +1,1 @@
+"""From decoded clips to accepted ones: scores, verdicts, duplicates, split."""

@@ -1,0 +1,81 @@
+"""The split stage: one job over the whole dataset that groups copies, keeps the best of each, and
+assigns every kept clip to train, val or test so that no group crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.config import Split
+from nano4m_audio.curate import duplicates
+from nano4m_audio.curate.prints import read_prints
+from nano4m_audio.curate.split import assign_splits, measure_leak
+from nano4m_audio.tables import (
+    published_schema,
+    read_rows,
+    read_table,
+    shard_names,
+    write_rows,
+)
+
+_SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
+
+
+def partition(results: Path, n_shards: int, out: Path, selected: Path, settings: Split) -> None:
+    """Write split.parquet and one table of selected clips per shard.
+
+    Reads candidates, media, verdicts and scores/prints of every shard under ``results``.
+    """
+    shards = shard_names(n_shards)
+    accepted = _accepted(results, shards)
+    prints: dict[str, Any] = {}
+    for shard in shards:
+        table = read_table(results / f"scores/prints/{shard}.parquet", "scores/prints")
+        found = read_prints(table)
+        prints.update({name: found[name] for name in found if name in accepted})
+    rows = list(accepted.values())
+    _group(rows, prints, settings)
+    kept = [row for row in rows if not row["duplicate_of"]]
+    splits = assign_splits(kept, settings.fractions, settings.seed, settings.unit)
+    for row in rows:
+        row["split"] = splits.get(row["clip_id"], "")
+    for clip_id, nearest in measure_leak(kept, prints, splits).items():
+        accepted[clip_id].update(nearest)
+    write_rows(out, "split", [_only(row, "split") for row in rows])
+    for shard in shards:
+        chosen = [row for row in rows if row["shard"] == shard and row["split"]]
+        write_rows(
+            selected / f"{shard}.parquet",
+            "selected",
+            [{name: row[name] for name in _SELECTED} for row in chosen],
+        )
+
+
+def _accepted(results: Path, shards: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Everything known of the accepted clips, by id, in the order of ids."""
+    rows: dict[str, dict[str, Any]] = {}
+    for shard in shards:
+        tables = [
+            {row["clip_id"]: row for row in read_rows(results / name / f"{shard}.parquet", name)}
+            for name in ("candidates", "media", "verdicts")
+        ]
+        for clip_id, verdict in tables[2].items():
+            if verdict["accepted"]:
+                row = {**tables[0][clip_id], **tables[1][clip_id], **verdict, "shard": shard}
+                rows[clip_id] = {**row, "source": "+".join(row["sources"]), "duplicate_of": ""}
+    return dict(sorted(rows.items()))
+
+
+def _group(rows: list[dict[str, Any]], prints: dict[str, Any], settings: Split) -> None:
+    """Fill ``group`` (same video or copies, transitively) and ``duplicate_of`` (the kept copy)."""
+    limits = settings.duplicates
+    groups = duplicates.find_groups(rows, prints, limits.picture_min, limits.sound_min)
+    for row in rows:
+        row["group"] = groups.group[row["clip_id"]]
+        if limits.keep == "one":
+            row["duplicate_of"] = groups.duplicate_of.get(row["clip_id"], "")
+
+
+def _only(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {column: row.get(column) for column in published_schema(name).names}

@@ -1,0 +1,139 @@
+"""Verdicts: the one place where scores meet thresholds. No model, no media, fractions of a second.
+
+Every candidate gets a row: accepted, or every reason why not; and for each decodable clip the
+chosen audio window, its ten keyframes and the frame that looks most like its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nano4m_audio import windows
+from nano4m_audio.config import Verdict
+from nano4m_audio.reasons import Reason
+from nano4m_audio.tables import read_rows, write_rows
+
+Row = Mapping[str, Any]
+
+
+def verdicts(
+    candidates: Path,
+    media: Path,
+    clips: Path,
+    audio: Path,
+    visual: Path,
+    speech: Path,
+    out: Path,
+    settings: Verdict,
+) -> None:
+    """Write one row per candidate of the shard, in the order of the candidates."""
+    media_rows = _by_clip(media, "media")
+    clip_rows = _by_clip(clips, "clips")
+    scores = [
+        _by_clip(audio, "scores/audio"),
+        _by_clip(visual, "scores/visual"),
+        _by_clip(speech, "scores/speech"),
+    ]
+    rows = []
+    for candidate in read_rows(candidates, "candidates", ["clip_id", "class_name"]):
+        clip_id = candidate["clip_id"]
+        failed = next(
+            (r for t in (media_rows, clip_rows) if (r := t.get(clip_id)) and r["status"] != "ok"),
+            None,
+        )
+        if failed:
+            rows.append(_failed(clip_id, failed))
+        else:
+            parts = [table[clip_id] for table in scores]
+            rows.append(_judge(candidate, clip_rows[clip_id], *parts, settings))
+    write_rows(out, "verdicts", rows)
+
+
+def _by_clip(path: Path, name: str) -> dict[str, Row]:
+    return {row["clip_id"]: row for row in read_rows(path, name)}
+
+
+def _failed(clip_id: str, row: Row) -> dict[str, Any]:
+    """The row of a candidate without a decodable clip."""
+    return {
+        "clip_id": clip_id,
+        "clip_key": "",
+        "accepted": False,
+        "reasons": [row["reason"]],
+        "message": row["message"],
+    }
+
+
+def _judge(
+    candidate: Row, clip: Row, audio: Row, visual: Row, speech: Row, settings: Verdict
+) -> dict[str, Any]:
+    """Choose the window and compare every score with its threshold; a null threshold is off."""
+    name = candidate["class_name"]
+    window, audio_score = _best_window(audio, name)
+    frame_times = np.array(clip["frame_times_s"])
+    best_time, visual_score = _best_frame(visual, name)
+    start_s = float(audio["window_start_s"][window])
+    keyframes = (
+        windows.window_keyframes(frame_times, start_s)
+        if settings.keyframes_span == "window"
+        else windows.spread(len(frame_times), windows.KEYFRAMES)
+    )
+    keyframes += keyframes[-1:] * (windows.KEYFRAMES - len(keyframes))
+    values = {
+        "audio_score": audio_score,
+        "visual_score": visual_score,
+        "voiced_fraction": speech["voiced_fraction"],
+        "level_dbfs": clip["level_dbfs"],
+    }
+    reasons = [str(reason) for reason in failed_filters(values, settings)]
+    return {
+        "clip_id": candidate["clip_id"],
+        "clip_key": clip["key"],
+        "accepted": not reasons,
+        "reasons": reasons,
+        "message": "",
+        **values,
+        "window_start_s": start_s,
+        "keyframes": keyframes,
+        "keyframe_times_s": frame_times[keyframes].tolist(),
+        "best_frame": (
+            keyframes[0] if best_time is None else int(np.abs(frame_times - best_time).argmin())
+        ),
+    }
+
+
+def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
+    """Index and score of the window that sounds most like the class (the loudest one when no
+    tagger ran); the earliest wins a tie."""
+    if not audio["labels"]:
+        return int(np.argmax(audio["window_level_dbfs"])), None
+    scores = np.array(audio["scores"])[:, audio["labels"].index(name)]
+    return int(scores.argmax()), float(scores.max())
+
+
+def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
+    """Time [s] and cosine of the frame that looks most like the class."""
+    if not visual["labels"]:
+        return None, None
+    cosines = np.array(visual["cosines"])[:, visual["labels"].index(name)]
+    return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())
+
+
+def failed_filters(values: Row, settings: Verdict) -> list[Reason]:
+    """Every filter that the values fail, in a fixed order; a missing value fails its filter."""
+
+    def below(value: float | None, least: float | None) -> bool:
+        return least is not None and (value is None or value < least)
+
+    voiced, most = values["voiced_fraction"], settings.voiced_max
+    checks = {
+        Reason.SILENT: below(values["level_dbfs"], settings.level_min_dbfs),
+        Reason.AUDIO_LOW: below(values["audio_score"], settings.audio_min),
+        Reason.VISUAL_LOW: below(values["visual_score"], settings.visual_min),
+        Reason.SPEECH: most is not None and (voiced is None or voiced > most),
+    }
+    return [reason for reason, failed in checks.items() if failed]

@@ -1,0 +1,16 @@
+"""The one exception that is shown to the user as a single line instead of a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input, config or environment: the message says what was wrong, where, and what to do."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the closest known word, or an empty string."""
+    match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    return f", did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,79 @@
+"""Probes of a trained run: what it predicts from what, beside chance and honest baselines."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.tables import content_key, write_json
+from nano4m_audio.token_sets import read_token_sets
+from nano4m_audio.training import RUN, WEIGHTS, parse_settings
+from nano4m_audio.versions import STAGE_VERSIONS
+
+PROBES = ("cross_entropy", "classes", "structure")
+
+
+def evaluate_probe(
+    name: str,
+    run_dir: Path,
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    out: Path,
+    store_dir: Path,
+    settings: Mapping[str, Any],
+    threads: int = 1,
+) -> None:
+    """Compute one probe of the run in ``run_dir``, or find it in the store, and write its JSON.
+
+    ``settings`` are split, bootstrap, confidence, keyframes and seed. The key covers the run, the
+    evaluated tokens, the settings and the version; a known key is published without torch. Raises
+    UserError for an unknown probe, an unfinished run or an empty split.
+    """
+    if name not in PROBES:
+        raise UserError(
+            f"unknown probe {name!r}{did_you_mean(name, PROBES)}; known: {list(PROBES)}"
+        )
+    run = _read_run(run_dir)
+    sets = read_token_sets(split, token_files)
+    chosen = sets[settings["split"]]
+    if not len(chosen):
+        raise UserError(
+            f"the {settings['split']} split has no clip with all five modalities: nothing to "
+            "evaluate; use more clips or another split"
+        )
+    version = STAGE_VERSIONS["evaluate"]
+    digests = sets["train"].digest(), chosen.digest()
+    key = content_key("evaluate", name, run["key"], digests, settings, version)
+    stored = store_dir / "evaluate" / name / f"{key}.json"
+    if not stored.exists():
+        from nano4m_audio.evaluate.common import load_probe_inputs
+
+        inputs = load_probe_inputs(
+            run_dir / WEIGHTS, parse_settings(run["settings"]), sets["train"], chosen, settings
+        )
+        import torch
+
+        torch.set_num_threads(threads)
+        probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
+        head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
+        write_json(stored, {**head, **probe.compute(inputs)})
+    else:
+        print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
+    _publish(stored, out, run_dir.name)
+
+
+def _read_run(run_dir: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run_dir / RUN).read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{run_dir / RUN} does not exist: train the experiment first") from None
+
+
+def _publish(stored: Path, out: Path, experiment: str) -> None:
+    content = json.loads(stored.read_text("utf-8"))
+    write_json(out, {"experiment": experiment, **content})

@@ -1,0 +1,73 @@
+"""Depth and normal tokens predicted from the RGB tokens of the same keyframe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.data import whole
+from nano4m_audio.nano4m.model import Tokens, output_tables
+
+UNIT = "accuracy"
+
+
+def compute(inputs: ProbeInputs) -> dict[str, Any]:
+    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for depth and normals.
+
+    One parallel pass: the whole RGB sequence is the only input and every position of the target
+    modality is asked for at once. The value is the share of positions whose most likely id is the
+    true one; the second row always guesses the position's most frequent training id.
+    """
+    metrics = []
+    for name in ("depth", "normals"):
+        m = inputs.modality(name)
+        true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
+        predicted = predict(inputs, m)
+        mode = position_modes(inputs.train_data.arrays[m])
+        counts = np.full(len(true), true[0].size)
+        chance = 1 / inputs.settings.model.modalities[m].vocab_size
+        guesses = [
+            (
+                f"rgb_to_{name}",
+                predicted,
+                f"{true.shape[1]} keyframes per clip, {true.shape[2]} positions each, one pass",
+            ),
+            (
+                f"rgb_to_{name}_position_mode",
+                np.broadcast_to(mode, true.shape),
+                "the most frequent training token of each position, whatever the picture",
+            ),
+        ]
+        for metric, guess, note in guesses:
+            hits = (guess == true).sum(axis=(1, 2))
+            metrics.append(
+                ratio_metric(metric, hits, counts, inputs, chance=chance, unit=UNIT, note=note)
+            )
+    return {"metrics": metrics, "keyframes": inputs.keyframe_numbers().tolist()}
+
+
+@torch.inference_mode()
+def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
+    """The most likely id of modality ``m`` given RGB, int64 [clips, keyframes, positions]."""
+    rgb = inputs.modality("rgb")
+    frames = inputs.keyframe_numbers()
+    pictures = inputs.data.arrays[rgb][:, frames].reshape(len(inputs.data) * len(frames), -1)
+    width = inputs.data.arrays[m].shape[2]
+    table = output_tables(inputs.model, "own_ids")[m]
+    out = []
+    for start in range(0, len(pictures), BATCH_SIZE):
+        part = pictures[start : start + BATCH_SIZE]
+        seen = Tokens.of(whole(rgb, part, np.full(len(part), part.shape[1])))
+        asked = np.zeros((len(part), width), np.int64)
+        features = inputs.model(seen, Tokens.of(whole(m, asked, np.full(len(part), width))))
+        out.append((features @ table.T).argmax(dim=1).numpy().reshape(len(part), width))
+    return np.concatenate(out).reshape(len(inputs.data), len(frames), width)
+
+
+def position_modes(array: np.ndarray) -> np.ndarray:
+    """The most frequent id of each position over clips and keyframes, int64 [positions]."""
+    flat = array.reshape(-1, array.shape[2])
+    return np.array([np.bincount(column).argmax() for column in flat.T])

@@ -1,0 +1,63 @@
+"""From the config's short description of an experiment to the settings of the training engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nano4m_audio.backends import get_spec
+from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
+
+_MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
+_CODEBOOKS = 2
+
+
+def modality_table(config: Config) -> list[dict[str, Any]]:
+    """Name, vocabulary, length and span stride of every modality, as the chosen tokenizers have
+    them."""
+    rows = []
+    for name in MODALITIES:
+        key = f"tokenize.{name}"
+        spec = get_spec(BACKEND_KEYS[key], config.backend(key) or "")
+        rows.append(
+            {
+                "name": name,
+                "vocab_size": spec.vocab_size,
+                "max_tokens": _MAX_TOKENS[name],
+                "span_stride": _CODEBOOKS if name == "audio" else None,
+            }
+        )
+    return rows
+
+
+def train_settings(config: Config, name: str) -> dict[str, Any]:
+    """The training engine's settings of one experiment, as plain values."""
+    experiment: Experiment = config.experiments[name]
+    modalities = modality_table(config)
+    if not experiment.span_audio:
+        modalities = [{**row, "span_stride": None} for row in modalities]
+    return {
+        "model": {
+            "modalities": modalities,
+            "dim": experiment.dim,
+            "enc_depth": experiment.encoder_depth,
+            "dec_depth": experiment.decoder_depth,
+            "head_dim": experiment.head_dim,
+        },
+        "masking": {
+            "input_tokens_range": list(experiment.input_tokens),
+            "target_tokens_range": list(experiment.target_tokens),
+            "input_alphas": experiment.input_alpha,
+            "target_alphas": experiment.target_alpha,
+        },
+        "optim": {
+            "steps": experiment.steps,
+            "batch_size": experiment.batch_size,
+            "lr": experiment.lr,
+            "min_lr": experiment.min_lr,
+            "warmup_steps": experiment.warmup_steps,
+            "weight_decay": experiment.weight_decay,
+            "seed": experiment.seed,
+            "eval_every": experiment.validate_every,
+        },
+        "loss": "own_ids" if experiment.own_ids else "unified",
+    }

@@ -1,0 +1,72 @@
+"""The label stage: depth and normals of the ten keyframes of every selected clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nano4m_audio import backends, label
+from nano4m_audio.acquire.decode import read_frame
+from nano4m_audio.crop import square_crop
+from nano4m_audio.progress import chunks, track
+from nano4m_audio.reasons import Reason
+from nano4m_audio.store import Item, RowStore, publish
+from nano4m_audio.tables import content_key, read_rows
+from nano4m_audio.versions import STAGE_VERSIONS
+
+_CHUNK = 8
+KINDS = {"depth": "depth_estimator", "normals": "normal_estimator"}
+
+
+def label_clips(
+    what: str, selected: Path, store: Path, shard: str, out: Path, backend: str
+) -> None:
+    """Publish the maps of ``what`` ("depth" or "normals") for every clip of ``selected``."""
+    name = f"labels/{what}"
+    identity = backends.identity(KINDS[what], backend)
+    decoded = RowStore(store, "clips", shard)
+    items = [
+        Item(
+            row["clip_id"],
+            content_key(name, STAGE_VERSIONS[name], row["clip_key"], row["keyframes"], identity),
+            row,
+        )
+        for row in read_rows(selected, "selected")
+    ]
+
+    def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
+        model = backends.load(KINDS[what], backend)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for chunk in chunks(todo, _CHUNK):
+                crops = keyframe_crops(decoded, [item.inputs for item in chunk])
+                maps = model.estimate(np.concatenate(crops))
+                parts = np.split(maps, np.cumsum([len(c) for c in crops])[:-1])
+                for item, part in zip(chunk, parts, strict=True):
+                    yield {"key": item.key, **_row(what, part)}
+
+        yield from track(rows(), len(todo), f"{name} {shard}")
+
+    publish(RowStore(store, name, shard), items, compute, out)
+
+
+def keyframe_crops(decoded: RowStore, rows: Sequence[Any]) -> list[np.ndarray]:
+    """The ten square crops of each selected row: uint8 [10, 224, 224, 3]."""
+    table = decoded.read([row["clip_key"] for row in rows], ["frames"])
+    crops = []
+    for row, frames in zip(rows, table["frames"].to_pylist(), strict=True):
+        unique = {i: square_crop(read_frame(frames[i])) for i in set(row["keyframes"])}
+        crops.append(np.stack([unique[i] for i in row["keyframes"]]))
+    return crops
+
+
+def _row(what: str, maps: np.ndarray) -> dict[str, Any]:
+    """The stored columns of one clip; values that are not finite make it a failed row."""
+    if not np.isfinite(maps).all():
+        message = f"the {what} estimator gave values that are not finite"
+        return {"status": "failed", "reason": str(Reason.LABEL_FAILED), "message": message}
+    encode = label.encode_depth if what == "depth" else label.encode_normals
+    return {"status": "ok", "reason": "", "message": "", **encode(maps)}

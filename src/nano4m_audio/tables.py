@@ -1,0 +1,283 @@
+"""Schemas of every artifact, and how tables are read and written.
+
+Every table under ``results/`` that a stage declares is a Parquet file with one of the schemas below.
+Writes are atomic (temp file, fsync, rename) and byte-deterministic: the same rows give the same
+file, which lets Snakemake's checksum rule prune what follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nano4m_audio.errors import UserError
+
+STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
+STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
+
+#: What happened to a row: every row of a model or media stage carries these three.
+STATUS = [("status", STR), ("reason", STR), ("message", STR)]
+KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
+_U16 = pa.uint16()
+
+
+def _grid(rows: int, columns: int) -> pa.DataType:
+    return pa.list_(pa.list_(_U16, columns), rows)
+
+
+def _tokens(kind: pa.DataType) -> pa.Schema:
+    return pa.schema([("clip_id", STR), ("key", STR), *STATUS, ("tokens", kind)])
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "candidates": pa.schema(
+        [
+            ("clip_id", STR),
+            ("video_id", STR),
+            ("start_s", F64),
+            ("end_s", F64),
+            ("class_name", STR),
+            ("sources", STRINGS),
+            ("path", STR),
+            ("url", STR),
+        ]
+    ),
+    "media": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            *STATUS,
+            ("path", STR),
+            ("size_bytes", I64),
+            ("sha256", STR),
+        ]
+    ),
+    "clips": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            *STATUS,
+            ("duration_s", F64),
+            ("fps", F64),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("n_frames", pa.int32()),
+            ("audio_start_s", F64),
+            ("audio_end_s", F64),
+            ("level_dbfs", F32),
+            ("peak_dbfs", F32),
+            ("video_codec", STR),
+            ("audio_codec", STR),
+            ("frame_times_s", pa.list_(F64)),
+            ("frames", pa.list_(pa.binary())),
+            ("audio_flac", pa.binary()),
+        ]
+    ),
+    "scores/audio": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            ("window_start_s", FLOATS),
+            ("window_level_dbfs", FLOATS),
+            ("labels", STRINGS),
+            ("scores", pa.list_(FLOATS)),
+        ]
+    ),
+    "scores/visual": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            ("frame_times_s", pa.list_(F64)),
+            ("labels", STRINGS),
+            ("cosines", pa.list_(FLOATS)),
+        ]
+    ),
+    "scores/speech": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            ("segment_start_s", FLOATS),
+            ("segment_end_s", FLOATS),
+            ("voiced_fraction", F32),
+        ]
+    ),
+    "scores/prints": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            ("picture", FLOATS),
+            ("picture_mirror", FLOATS),
+            ("sound", pa.list_(FLOATS)),
+        ]
+    ),
+    "verdicts": pa.schema(
+        [
+            ("clip_id", STR),
+            ("clip_key", STR),
+            ("accepted", BOOL),
+            ("reasons", STRINGS),
+            ("message", STR),
+            ("audio_score", F32),
+            ("visual_score", F32),
+            ("voiced_fraction", F32),
+            ("level_dbfs", F32),
+            ("window_start_s", F64),
+            ("keyframes", pa.list_(pa.int32())),
+            ("keyframe_times_s", pa.list_(F64)),
+            ("best_frame", pa.int32()),
+        ]
+    ),
+    "split": pa.schema(
+        [
+            ("clip_id", STR),
+            ("video_id", STR),
+            ("class_name", STR),
+            ("source", STR),
+            ("group", STR),
+            ("duplicate_of", STR),
+            ("split", STR),
+            ("nearest_train", STR),
+            ("nearest_picture", F32),
+            ("nearest_sound", F32),
+        ]
+    ),
+    "selected": pa.schema(
+        [
+            ("clip_id", STR),
+            ("clip_key", STR),
+            ("class_name", STR),
+            ("split", STR),
+            ("window_start_s", F64),
+            ("keyframes", pa.list_(pa.int32())),
+        ]
+    ),
+    "labels/depth": pa.schema(
+        [
+            ("clip_id", STR),
+            ("key", STR),
+            *STATUS,
+            ("lowest", FLOATS),
+            ("highest", FLOATS),
+            ("maps", pa.list_(pa.binary())),
+        ]
+    ),
+    "labels/normals": pa.schema(
+        [("clip_id", STR), ("key", STR), *STATUS, ("maps", pa.list_(pa.binary()))]
+    ),
+    "tokens/rgb": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
+    "tokens/depth": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
+    "tokens/normals": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
+    "tokens/audio": _tokens(_grid(1, AUDIO_TOKENS)),
+    "tokens/caption": _tokens(pa.list_(_U16)),
+}
+
+#: Columns that stay in the store and are not repeated in the published table.
+HEAVY: dict[str, tuple[str, ...]] = {
+    "clips": ("frames", "audio_flac"),
+    "labels/depth": ("maps",),
+    "labels/normals": ("maps",),
+}
+
+
+def published_schema(name: str) -> pa.Schema:
+    """The schema of the declared output: all columns but the heavy ones."""
+    heavy = HEAVY.get(name, ())
+    return pa.schema([f for f in SCHEMAS[name] if f.name not in heavy])
+
+
+def content_key(*parts: Any) -> str:
+    """Return a 32-digit hex digest of JSON-serialisable parts; equal parts give equal keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def shard_of(video_id: str, n_shards: int) -> int:
+    """All clips of one video share a shard, whatever else is in the dataset."""
+    digest = hashlib.blake2b(video_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % n_shards
+
+
+def shard_names(n_shards: int) -> list[str]:
+    """``["0000", "0001", ...]``: the values of the ``{shard}`` wildcard."""
+    return [f"{i:04d}" for i in range(n_shards)]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temp path beside ``path``; on success fsync and rename it, on failure remove it.
+
+    Raises UserError when the disk is full, so that the user reads one line and nothing is half
+    written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    try:
+        yield temp
+        with open(temp, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temp, path)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            raise UserError(
+                f"no space left on the device while writing {path}: free some space and run again"
+            ) from error
+        raise
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path) as temp:
+        temp.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically with sorted keys and a final newline: equal values, equal bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically, with settings that make its bytes a function of the rows."""
+    with atomic_path(path) as temp:
+        pq.write_table(table, temp, compression="zstd", compression_level=3, row_group_size=1024)
+
+
+def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``rows`` as the published table of artifact ``name``; absent columns become null."""
+    write_table(path, pa.Table.from_pylist(list(rows), schema=published_schema(name)))
+
+
+def read_table(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a published table and check that it has the artifact's columns and types."""
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else None)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: run the stage that writes it first") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}): delete it and run again"
+        ) from error
+    wanted = published_schema(name)
+    if columns:
+        wanted = pa.schema([wanted.field(c) for c in columns])
+    if table.schema.names != wanted.names or table.schema.types != wanted.types:
+        raise UserError(
+            f"{path} is not a {name} table of this version (columns {table.schema.names}): "
+            "delete it and run again"
+        )
+    return table
+
+
+def read_rows(path: Path, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Read a published table as a list of dicts."""
+    return read_table(path, name, columns).to_pylist()

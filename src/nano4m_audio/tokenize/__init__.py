@@ -1,0 +1,1 @@
+"""Tokens: one function over a shard, and per modality how a clip becomes the tokenizer's input."""

@@ -1,0 +1,188 @@
+"""The training stage: token tables in, one run folder out, never trained twice.
+
+A run is identified by its key: the digest of the train and val tokens, the settings and the stage
+version. Train state and finished runs live in ``store/train/<key>/``. A finished key is published
+again at once, without importing torch; an unfinished one goes on at its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.nano4m.settings import (
+    MaskingConfig,
+    OptimConfig,
+    TrainSettings,
+    model_config,
+)
+from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
+from nano4m_audio.token_sets import TokenSet, read_token_sets
+from nano4m_audio.versions import STAGE_VERSIONS
+
+if TYPE_CHECKING:
+    from nano4m_audio.nano4m.data import TokenData
+    from nano4m_audio.nano4m.train import TrainResult
+
+WEIGHTS, METRICS, RUN, TIMING = (
+    "checkpoint.safetensors",
+    "metrics.parquet",
+    "run.json",
+    "timing.json",
+)
+
+METRICS_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("split", pa.string()),
+        ("modality", pa.string()),
+        ("loss", pa.float64()),
+        ("lr", pa.float64()),
+        ("tokens", pa.int64()),
+    ]
+)
+
+
+def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
+    """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
+
+    Absent keys take their defaults. Raises UserError naming a wrong key or value.
+    """
+    values = dict(settings)
+    try:
+        return TrainSettings(
+            model=model_config(values.pop("model")),
+            masking=MaskingConfig(**values.pop("masking", {})),
+            optim=OptimConfig(**values.pop("optim", {})),
+            **values,
+        )
+    except KeyError as error:
+        raise UserError(f"training settings: the key {error} is required") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training settings: {error}") from None
+
+
+def train_run(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    out_dir: Path,
+    store_dir: Path,
+    settings: Mapping[str, Any],
+    threads: int = 1,
+    progress: bool = True,
+) -> None:
+    """Train, or find the finished run, and publish it in ``out_dir``.
+
+    Writes checkpoint.safetensors, metrics.parquet, run.json, all the same bytes for the same input,
+    and timing.json. Raises UserError for unusable tokens or settings.
+    """
+    parsed = parse_settings(settings)
+    sets = read_token_sets(split, token_files)
+    digest = content_key(sets["train"].digest(), sets["val"].digest())
+    key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
+    folder = store_dir / "train" / key
+    with _locked(folder):
+        if (folder / RUN).exists():
+            print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
+        else:
+            if not len(sets["train"]):
+                raise UserError(
+                    "no clip to train on: the train split has no clip with all five modalities"
+                )
+            result = _train(parsed, sets, folder, threads, progress)
+            facts = {"settings": settings, "data_digest": digest, "key": key}
+            _keep(folder, parsed, result, facts, threads)
+        _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
+
+
+def token_data(settings: TrainSettings, tokens: TokenSet) -> TokenData:
+    """The clips of one split as the engine takes them. Raises UserError naming a wrong clip."""
+    from nano4m_audio.nano4m.data import TokenData
+
+    try:
+        return TokenData(settings.model.modalities, tokens.tokens, tokens.captions)
+    except ValueError as error:
+        raise UserError(
+            f"tokens do not fit the settings: {error} (rows count the clips of the split in the "
+            "order of their ids)"
+        ) from None
+
+
+def _train(
+    settings: TrainSettings,
+    sets: Mapping[str, TokenSet],
+    folder: Path,
+    threads: int,
+    progress: bool,
+) -> TrainResult:
+    from nano4m_audio.nano4m.train import NonFiniteGradientError, train
+
+    data, val_data = (token_data(settings, sets[name]) for name in ("train", "val"))
+    try:
+        return train(settings, data, val_data, folder, threads=threads, progress=progress)
+    except NonFiniteGradientError as error:
+        raise UserError(str(error)) from None
+
+
+def _keep(
+    folder: Path,
+    settings: TrainSettings,
+    result: TrainResult,
+    facts: Mapping[str, Any],
+    threads: int,
+) -> None:
+    """Write the finished run into the store; run.json comes last and marks it as finished."""
+    import torch
+
+    from nano4m_audio.nano4m.checkpoint import save_model
+    from nano4m_audio.nano4m.train import METRIC_COLUMNS, STATE_FILE
+
+    save_model(folder / WEIGHTS, result.model)
+    rows = [dict(zip(METRIC_COLUMNS, row, strict=True)) for row in result.metrics]
+    write_table(folder / METRICS, pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
+    final = {
+        name: {r["modality"]: r["loss"] for r in rows if r["split"] == name}
+        for name in ("train", "val")
+    }
+    timing = {
+        "elapsed_s": round(result.elapsed_s, 3),
+        "steps_per_s": round(settings.optim.steps / max(result.elapsed_s, 1e-9), 3),
+        "threads": threads,
+        "last_sitting_from_step": result.resumed_from_step,
+    }
+    write_json(folder / TIMING, timing)
+    run = {
+        **facts,
+        "parameters": sum(p.numel() for p in result.model.parameters()),
+        "steps": settings.optim.steps,
+        "torch": torch.__version__,
+        "final_losses": final,
+    }
+    write_json(folder / RUN, run)
+    (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
+    for name in (WEIGHTS, METRICS, TIMING):
+        with atomic_path(out_dir / name) as temp:
+            shutil.copyfile(folder / name, temp)
+    run = json.loads((folder / RUN).read_text("utf-8"))
+    write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer per run; the system drops the lock when its holder dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

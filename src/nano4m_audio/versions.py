@@ -1,0 +1,28 @@
+"""Version of each stage's code. Raise a number when the stage would write other values for the same
+input: the number is part of every content key and a Snakemake param, so exactly the affected rows
+are recomputed."""
+
+from __future__ import annotations
+
+STAGE_VERSIONS: dict[str, int] = {
+    "barnyard": 1,
+    "candidates": 1,
+    "media": 1,
+    "clips": 1,
+    "scores/audio": 1,
+    "scores/visual": 1,
+    "scores/speech": 1,
+    "scores/prints": 1,
+    "verdicts": 1,
+    "split": 1,
+    "labels/depth": 1,
+    "labels/normals": 1,
+    "tokens/rgb": 1,
+    "tokens/depth": 1,
+    "tokens/normals": 1,
+    "tokens/audio": 1,
+    "tokens/caption": 1,
+    "train": 1,
+    "evaluate": 1,
+    "report": 1,
+}

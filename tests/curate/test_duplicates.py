@@ -1,0 +1,142 @@
+"""Copies: planted ones are found, clips that share only scene or sound are not, one is kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano4m_audio.config import Duplicates
+from nano4m_audio.curate.duplicates import connected, find_groups
+
+D = 95
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return (values / np.linalg.norm(values)).astype(np.float32)
+
+
+def _print(scene: int, call: int, noise: int = 0, mirrored: bool = False) -> dict:
+    """Synthetic fingerprints of a scene with a call; ``noise`` makes copies differ a little."""
+    flip = np.where(np.arange(D) % 2, -1.0, 1.0)
+    jitter = np.random.default_rng(noise).normal(0, 0.05, D)
+    picture = np.random.default_rng(1000 + scene).normal(size=D) + jitter
+    picture = picture * flip if mirrored else picture
+    sound = np.random.default_rng(2000 + call).random((60, 16))
+    sound += np.random.default_rng(noise).normal(0, 0.03, sound.shape)
+    return {"picture": _unit(picture), "picture_mirror": _unit(picture * flip), "sound": sound}
+
+
+def _row(name: str, video: str = "", sha: str = "", size: int = 100) -> dict:
+    return {
+        "clip_id": name,
+        "video_id": video or name,
+        "sha256": sha or f"hash of {name}",
+        "size_bytes": size,
+    }
+
+
+def test_picture_and_sound_must_agree():
+    prints = {
+        "a": _print(1, 1),
+        "b": _print(1, 1, noise=5),
+        "c": _print(1, 2),  # the same scene, another call
+        "d": _print(2, 1),  # another scene, the same recording
+        "e": _print(1, 1, noise=6, mirrored=True),
+    }
+    rows = [_row("a"), _row("b", size=200), _row("c"), _row("d"), _row("e")]
+    groups = find_groups(rows, prints, 0.9, 0.8)
+    assert groups.group == {"a": "a", "b": "a", "c": "c", "d": "d", "e": "a"}
+    assert groups.duplicate_of == {"a": "b", "e": "b"}
+    assert {(p.first, p.second) for p in groups.pairs} == {("a", "b"), ("a", "e"), ("b", "e")}
+    assert all(p.picture > 0.9 and p.sound > 0.8 for p in groups.pairs)
+
+
+def test_exact_copies_need_no_fingerprint():
+    groups = find_groups([_row("b", sha="x"), _row("a", sha="x"), _row("c")], {}, 0.9, 0.8)
+    assert groups.duplicate_of == {"b": "a"}
+    assert groups.group == {"a": "a", "b": "a", "c": "c"}
+
+
+def test_clips_of_one_video_are_grouped_but_not_copies():
+    rows = [_row("c", video="v"), _row("b", video="v"), _row("a", sha="x"), _row("d", "v", "x")]
+    groups = find_groups(rows, {}, 0.9, 0.8)
+    assert set(groups.group.values()) == {"a"}
+    assert groups.duplicate_of == {"d": "a"}
+
+
+@given(st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(shuffler: random.Random):
+    prints = {f"{i:02d}": _print(i % 4, i % 8, noise=i) for i in range(16)}
+    rows = [_row(name, size=int(name) % 3) for name in prints]
+    wanted = find_groups(rows, prints, 0.9, 0.8)
+    shuffler.shuffle(rows)
+    names = list(prints)
+    shuffler.shuffle(names)
+    assert find_groups(rows, {name: prints[name] for name in names}, 0.9, 0.8) == wanted
+    assert len(wanted.duplicate_of) == 8
+
+
+def test_many_clips_across_batches():
+    n = 2500
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(n, D)).astype(np.float32)
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    pictures[2400:2450] = pictures[:50]
+    sound = _print(0, 0)["sound"]
+    prints = {
+        f"{i:04d}": {"picture": p, "picture_mirror": -p, "sound": sound}
+        for i, p in enumerate(pictures)
+    }
+    groups = find_groups([_row(name) for name in prints], prints, 0.9, 0.8)
+    assert groups.duplicate_of == {f"{2400 + i}": f"{i:04d}" for i in range(50)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40))
+def test_connected_components(links):
+    nodes = [f"{i:02d}" for i in range(31)]
+    named = [(nodes[a], nodes[b]) for a, b in links]
+    component = connected(nodes, named)
+    assert all(component[a] == component[b] for a, b in named)
+    assert all(component[root] == root <= node for node, root in component.items())
+    # Flood filling from each root reaches its component and nothing else.
+    for root in set(component.values()):
+        reached, before = {root}, set()
+        while reached != before:
+            before = set(reached)
+            reached |= {b for a, b in named if a in before} | {a for a, b in named if b in before}
+        assert reached == {node for node in nodes if component[node] == root}
+
+
+@pytest.mark.slow
+def test_real_clips(shared):
+    """All planted copies are found, and no other pair, among 99 decodable real clips."""
+    from nano4m_audio.acquire.decode import MediaError, decode_clip, read_audio
+    from nano4m_audio.curate.prints import fingerprint
+
+    if not (shared / "media" / "clips.csv").is_file():
+        pytest.skip("the real test clips are not on this machine")
+    with open(shared / "media" / "clips.csv", encoding="utf-8", newline="") as handle:
+        listed = list(csv.DictReader(handle))
+    rows, prints = [], {}
+    for entry in listed:
+        path = shared / "media" / entry["file"]
+        try:
+            clip = decode_clip(path)
+        except MediaError:
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append(_row(entry["file"], entry["file"], digest, path.stat().st_size))
+        prints[entry["file"]] = fingerprint(
+            clip.frames, np.array(clip.frame_times_s), read_audio(clip.audio_flac)
+        )
+    planted = {frozenset((e["file"], e["duplicate_of"])) for e in listed if e["duplicate_of"]}
+    limits = Duplicates()
+    groups = find_groups(rows, prints, limits.picture_min, limits.sound_min)
+    assert len(planted) == 6
+    assert {frozenset((p.first, p.second)) for p in groups.pairs} == planted

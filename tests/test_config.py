@@ -1,0 +1,109 @@
+"""Every config error is one line that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano4m_audio.config import Config, Verdict, describe, load_config, parse, parse_json
+from nano4m_audio.errors import UserError
+from tests.conftest import ROOT
+
+BAD = [
+    ({"verdict": {"audio_mn": 1}}, "verdict.audio_mn: unknown key, did you mean 'audio_min'?"),
+    ({"verdict": {"audio_min": 1.5}}, "verdict.audio_min = 1.5: Input should be less than"),
+    (
+        {"verdict": {"audio_min": "0.3"}},
+        "verdict.audio_min = '0.3': Input should be a valid number",
+    ),
+    ({"verdict": {"audio_min": float("nan")}}, "verdict.audio_min = nan"),
+    ({"verdict": 3}, "verdict = 3"),
+    ({"folder": {"rot": "x"}}, "folder.rot: unknown key, did you mean 'root'?"),
+    ({"source": "foldr"}, "source = 'foldr': Input should be 'barnyard', 'folder' or 'web'"),
+    ({"n_shard": 2}, "n_shard: unknown key, did you mean 'n_shards'?"),
+    ({"n_shards": True}, "n_shards"),
+    ({"n_shards": 0}, "n_shards = 0: Input should be greater than or equal to 1"),
+    ({"classes": ["pgi"]}, "unknown class 'pgi', did you mean 'pig'?"),
+    ({"classes": ["pig", "pig"]}, "classes"),
+    (
+        {"experiments": {"base": {"dmi": 64}}},
+        "experiments.base.dmi: unknown key, did you mean 'dim'?",
+    ),
+    ({"experiments": {"base": {"dim": 48, "head_dim": 32}}}, "experiments.base"),
+    ({"experiments": {"a/b": {}}}, "'a/b': names of letters"),
+    ({"experiments": {}}, "at least one experiment"),
+    (
+        {"score": {"audio": {"backend": "minni"}}},
+        "score.audio: unknown backend 'minni', did you mean",
+    ),
+    ({"score": {"audio": {"backend": None}}}, "verdict.audio_min needs the scores"),
+    ({"split": {"fractions": [0.8, 0.1, 0.2]}}, "split.fractions = (0.8, 0.1, 0.2): three shares"),
+    ({"tokenize": {"caption_template": "{caption.__class__}"}}, "tokenize.caption_template"),
+    ({"report": {"experiment": "bas"}}, "did you mean 'base'?"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), BAD)
+def test_bad_values_are_one_clear_line(values, message):
+    with pytest.raises(UserError) as caught:
+        parse(Config, values, "config.yaml")
+    text = str(caught.value)
+    assert text.startswith("config.yaml: ")
+    assert message in text
+    assert "\n" not in text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*Config.model_fields, "x", "audio", "min"]), inner)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_value_is_valid_or_one_line(values):
+    try:
+        parse(Config, values, "config.yaml")
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_null_threshold_is_allowed():
+    assert parse(Verdict, {"audio_min": None}, "x").audio_min is None
+
+
+def test_whole_numbers_are_fine_for_decimals():
+    assert parse(Verdict, {"audio_min": 1}, "x").audio_min == 1.0
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3", '{"audio_mn": 1}'])
+def test_settings_on_the_command_line_meet_the_same_checks(text):
+    with pytest.raises(UserError, match="--settings"):
+        parse_json(Verdict, text)
+
+
+@pytest.mark.parametrize("content", ["a: [", "- a", "\xff", "verdict: {audio_min: 2}"])
+def test_bad_files_are_one_line(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"bad\.yaml"):
+        load_config(path)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no such config file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_every_key_is_explained():
+    rows = describe()
+    assert len(rows) > 50
+    assert [key for key, _, meaning in rows if not meaning] == []
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "configs/folder.yaml", "configs/paper.yaml"])
+def test_our_own_files_are_valid(name):
+    load_config(ROOT / name)

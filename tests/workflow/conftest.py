@@ -1,0 +1,108 @@
+"""A copy of the workflow in a folder of its own, and a finished run of it on a tiny world."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+TINY = {
+    "barnyard": {"purpose": "test", "seed": 5, "clips": 44, "clip_s": 4.5, "fps": 4},
+    "n_shards": 2,
+    "experiments": {
+        "base": {
+            "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32, "steps": 6,
+            "batch_size": 4, "warmup_steps": 2, "validate_every": 3,
+        }
+    },
+    "evaluate": {"bootstrap": 100, "keyframes": 1},
+    "report": {"examples": 2},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working copy: Snakefile, rules, profiles, config.yaml, and its results."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, config: dict) -> Project:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("rules", "profiles"):
+            shutil.copytree(ROOT / name, folder / name)
+        shutil.copy(ROOT / "Snakefile", folder)
+        shutil.copy(ROOT / "config.yaml", folder)
+        project = cls(folder)
+        project.write_overlay(config)
+        return project
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def write_overlay(self, config: dict) -> None:
+        (self.folder / "overlay.yaml").write_text(yaml.safe_dump(config))
+
+    def command(self, *arguments: str) -> list[str]:
+        overlay = ["--configfile", "overlay.yaml"]
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *overlay]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        tools = str(Path(sys.executable).parent)
+        return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "CI": "", **more}
+
+    def run(self, *arguments: str, check: bool = True, **environment: str) -> str:
+        """Run snakemake and return what it printed."""
+        done = subprocess.run(
+            self.command(*(arguments or ("results/report.html",))),
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    def computed(self, stage: str) -> int:
+        """How many rows the last job of every shard of a stage computed, from the logs."""
+        folder = self.results / "logs" / stage
+        found = [
+            re.findall(r"rows, (\d+) computed", log.read_text()) for log in folder.glob("*.log")
+        ]
+        return sum(int(numbers[-1]) for numbers in found)
+
+    def artifacts(self) -> dict[str, bytes]:
+        """The tables that must not depend on what happened on the way."""
+        paths = [self.results / "split.parquet"]
+        for name in ("candidates", "verdicts", "selected", "tokens"):
+            paths += sorted((self.results / name).rglob("*.parquet"))
+        return {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A finished run. Tests that change it work on a copy."""
+    project = Project.make(tmp_path_factory.mktemp("finished") / "project", TINY)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def copy_of_finished(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished run, with its Snakemake metadata and time stamps."""
+    target = tmp_path / "project"
+    subprocess.run(["cp", "-a", str(finished.folder), str(target)], check=True)
+    return Project(target)

@@ -1,0 +1,144 @@
+"""Snakemake itself: nothing twice, nothing lost, and only what changed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from nano4m_audio.tables import read_rows
+from tests.workflow.conftest import TINY, Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+NO_TORCH = "raise ImportError('a job with nothing to compute must not load a model')\n"
+
+
+def rows(project: Project, name: str) -> list[dict]:
+    return [
+        row
+        for path in sorted((project.results / name).glob("*.parquet"))
+        for row in read_rows(path, name)
+    ]
+
+
+def test_every_candidate_is_accounted_for(finished):
+    candidates = {row["clip_id"] for row in rows(finished, "candidates")}
+    verdicts = rows(finished, "verdicts")
+    assert len(candidates) == TINY["barnyard"]["clips"]
+    assert {row["clip_id"] for row in verdicts} == candidates
+    assert len(verdicts) == len(candidates)
+    assert all(row["accepted"] != bool(row["reasons"]) for row in verdicts)
+    split = read_rows(finished.results / "split.parquet", "split")
+    accepted = {row["clip_id"] for row in verdicts if row["accepted"]}
+    assert {row["clip_id"] for row in split} == accepted
+    selected = {row["clip_id"] for row in rows(finished, "selected")}
+    assert selected == {row["clip_id"] for row in split if not row["duplicate_of"]}
+    for modality in ("rgb", "audio", "depth", "normals", "caption"):
+        tokens = rows(finished, f"tokens/{modality}")
+        assert {row["clip_id"] for row in tokens} == selected
+        assert Counter(row["status"] for row in tokens) == {"ok": len(selected)}
+
+
+def test_no_group_is_in_two_splits(finished):
+    split = read_rows(finished.results / "split.parquet", "split")
+    pairs = {(row["group"], row["split"]) for row in split if row["split"]}
+    assert len({group for group, _ in pairs}) == len(pairs)
+
+
+def test_a_second_call_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.run()
+
+
+def test_a_threshold_that_changes_no_verdict_loads_no_model(copy_of_finished, tmp_path):
+    project = copy_of_finished
+    before = project.artifacts()
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "torch.py").write_text(NO_TORCH)
+    project.write_overlay({**TINY, "verdict": {"visual_min": 0.399}})
+    output = project.run(PYTHONPATH=str(trap))
+    assert "rule verdict" in output
+    assert project.artifacts() == before
+    for stage in ("label_depth", "label_normals", *(f"tokenize_{m}" for m in ("rgb", "audio"))):
+        assert project.computed(stage) == 0
+
+
+def test_a_looser_threshold_computes_exactly_the_new_clips(copy_of_finished):
+    project = copy_of_finished
+    before = {row["clip_id"] for row in rows(project, "selected")}
+    project.write_overlay({**TINY, "verdict": {"visual_min": None, "audio_min": None}})
+    project.run()
+    after = {row["clip_id"] for row in rows(project, "selected")}
+    assert before < after
+    for stage in (
+        "label_depth", "label_normals", "tokenize_rgb", "tokenize_depth", "tokenize_normals",
+        "tokenize_audio",
+    ):  # fmt: skip
+        assert project.computed(stage) == len(after - before), stage
+    assert project.computed("decode") <= TINY["barnyard"]["clips"]
+
+
+def processes_of(session: int) -> list[int]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getsid(int(name)) == session:
+                found.append(int(name))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def run_and_kill(project: Project, after_s: float) -> None:
+    """Start a run and kill every process of it at once, as a dying node does."""
+    process = subprocess.Popen(
+        project.command("results/report.html"),
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(after_s)
+    for pid in processes_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_runs_continue_to_the_same_bytes(finished, tmp_path):
+    project = Project.make(tmp_path / "project", TINY)
+    moments = random.Random(7)
+    for _ in range(5):
+        run_and_kill(project, moments.uniform(4, 16))
+        project.run("--unlock")
+    project.run()
+    assert project.artifacts() == finished.artifacts()
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"verdict": {"audio_mn": 1}}, "verdict.audio_mn: unknown key, did you mean 'audio_min'?"),
+        ({"n_shards": 0}, "n_shards = 0: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_bad_config_is_one_line(tmp_path, overlay, message):
+    project = Project.make(tmp_path / "project", overlay)
+    output = project.run("-n", check=False)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    project = Project.make(
+        tmp_path / "project", {"source": "folder", "folder": {"root": "nowhere"}}
+    )
+    output = project.run("-n", check=False)
+    assert "'nowhere' is not a folder" in output
+    assert "Traceback" not in output
