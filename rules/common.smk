@@ -5,12 +5,13 @@ import sys
 from nano4m_audio.acquire.listing import check_source, folder_digest
 from nano4m_audio.backends import identity
 from nano4m_audio import config as schema
+from nano4m_audio.config_reading import parse as read_config
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
 from nano4m_audio.versions import STAGE_VERSIONS
 
 try:
-    CONFIG = schema.parse(schema.Config, config, "config")
+    CONFIG = read_config(schema.Config, config, "config")
     check_source(CONFIG)
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)

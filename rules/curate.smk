@@ -64,8 +64,7 @@ rule verdict:
         settings=CONFIG.verdict.model_dump_json(),
         version=STAGE_VERSIONS["verdicts"],
     shell:
-        "nano4m-audio verdict --shard {wildcards.shard} --settings {params.settings:q}"
-        " --out {output.verdicts} 2> {log}"
+        "nano4m-audio verdict --shard {wildcards.shard} --settings {params.settings:q} 2> {log}"
 
 
 rule split:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config import Config, Verdict, describe, load_config, parse, parse_json
+from nano4m_audio.config import Config, Verdict
+from nano4m_audio.config_reading import describe, load_config, parse, parse_json
 from nano4m_audio.errors import UserError
 from tests.conftest import ROOT
 

@@ -54,7 +54,8 @@ def _classes(names: str) -> tuple[str, ...]:
 def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
     from nano4m_audio.acquire.stages import film_barnyard
-    from nano4m_audio.config import Barnyard, parse_json
+    from nano4m_audio.config import Barnyard
+    from nano4m_audio.config_reading import parse_json
 
     film_barnyard(out, parse_json(Barnyard, settings), threads)
 
@@ -67,7 +68,8 @@ def candidates(
 ) -> None:
     """List the candidate clips of a folder, one table per shard."""
     from nano4m_audio.acquire.stages import list_candidates
-    from nano4m_audio.config import Folder, parse_json
+    from nano4m_audio.config import Folder
+    from nano4m_audio.config_reading import parse_json
 
     list_candidates(parse_json(Folder, settings), _classes(classes), shards, out)
 
@@ -105,7 +107,8 @@ def decode(
 ) -> None:
     """Decode every file once: frames with exact times, and one audio track."""
     from nano4m_audio.acquire.stages import decode_clips
-    from nano4m_audio.config import Decode, parse_json
+    from nano4m_audio.config import Decode
+    from nano4m_audio.config_reading import parse_json
 
     decode_clips(media, root, store, shard, out, parse_json(Decode, settings))
 
@@ -127,17 +130,18 @@ def score(
 ) -> None:
     """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
     from nano4m_audio import config
+    from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate import score as scores
 
     names = _classes(classes)
     if what == "audio":
-        section = config.parse_json(config.AudioScore, settings)
+        section = parse_json(config.AudioScore, settings)
         scores.score_audio(clips, store, shard, out, section, names)
     elif what == "visual":
-        visual = config.parse_json(config.VisualScore, settings)
+        visual = parse_json(config.VisualScore, settings)
         scores.score_visual(clips, store, shard, out, visual, names)
     elif what == "speech":
-        speech = config.parse_json(config.SpeechScore, settings)
+        speech = parse_json(config.SpeechScore, settings)
         scores.score_speech(clips, store, shard, out, speech)
     else:
         scores.score_prints(clips, store, shard, out)
@@ -146,23 +150,20 @@ def score(
 @app.command(
     epilog=_example('verdict --shard 0000 --settings \'{"audio_min": 0.4, "visual_min": null}\'')
 )
-def verdict(
-    shard: Shard, out: Out = Path(), results: Results = RESULTS, settings: Settings = "{}"
-) -> None:
+def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Compare scores with thresholds: accepted, or every reason why not."""
-    from nano4m_audio.config import Verdict, parse_json
+    from nano4m_audio.config import Verdict
+    from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate.verdict import verdicts
 
-    tables = ["candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech"]
-    paths = [results / name / f"{shard}.parquet" for name in tables]
-    target = out if out != Path() else results / "verdicts" / f"{shard}.parquet"
-    verdicts(*paths, out=target, settings=parse_json(Verdict, settings))
+    verdicts(results, shard, parse_json(Verdict, settings))
 
 
 @app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
 def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
-    from nano4m_audio.config import Split, parse_json
+    from nano4m_audio.config import Split
+    from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate.partition import partition
 
     section = parse_json(Split, settings)
@@ -260,7 +261,8 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
-    from nano4m_audio.config import Evaluate, parse_json
+    from nano4m_audio.config import Evaluate
+    from nano4m_audio.config_reading import parse_json
     from nano4m_audio.evaluate import evaluate_probe
 
     evaluate_probe(
@@ -284,7 +286,8 @@ def report(
 ) -> None:
     """Write the report: one HTML file that needs nothing else."""
     from nano4m_audio.backends import mini_card
-    from nano4m_audio.config import Config, parse_json
+    from nano4m_audio.config import Config
+    from nano4m_audio.config_reading import parse_json
     from nano4m_audio.report.build import build_report
     from nano4m_audio.report.inputs import ReportInputs
 
@@ -302,7 +305,7 @@ def check_config(
     path: Annotated[Path | None, typer.Argument(help="config file to check")] = None,
 ) -> None:
     """Check a config file, or list every key with its default and meaning."""
-    from nano4m_audio.config import describe, load_config
+    from nano4m_audio.config_reading import describe, load_config
 
     if path:
         load_config(path)

@@ -137,16 +137,15 @@ def make_tables(folder, clips):
         rows["scores/speech"].append({"clip_id": clip_id, "key": "s", "voiced_fraction": 0.0})
     for name, table in rows.items():
         write_rows(folder / name / "0000.parquet", name, table)
-    return [folder / name / "0000.parquet" for name in rows]
 
 
 def test_every_candidate_has_one_row(tmp_path):
-    paths = make_tables(
+    make_tables(
         tmp_path,
         {"good": [0.1, 0.8, 0.8], "low": [0.1, 0.2], "gone": "missing_file", "cut": "truncated"},
     )
-    verdicts(*paths, out=tmp_path / "v.parquet", settings=Verdict())
-    rows = {r["clip_id"]: r for r in read_rows(tmp_path / "v.parquet", "verdicts")}
+    verdicts(tmp_path, "0000", Verdict())
+    rows = {r["clip_id"]: r for r in read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")}
     assert list(rows) == ["good", "low", "gone", "cut"]
     assert rows["good"]["accepted"]
     assert rows["good"]["window_start_s"] == 0.5  # the earliest of the best
@@ -159,8 +158,8 @@ def test_every_candidate_has_one_row(tmp_path):
 
 
 def test_keyframes_can_be_spread_over_the_clip(tmp_path):
-    paths = make_tables(tmp_path, {"good": [0.9]})
-    verdicts(*paths, out=tmp_path / "v.parquet", settings=Verdict(keyframes_span="clip"))
-    row = read_rows(tmp_path / "v.parquet", "verdicts")[0]
+    make_tables(tmp_path, {"good": [0.9]})
+    verdicts(tmp_path, "0000", Verdict(keyframes_span="clip"))
+    row = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")[0]
     assert row["keyframes"][0] == 0
     assert row["keyframes"][-1] == 17

@@ -108,8 +108,10 @@ def score_speech(clips: Path, store: Path, shard: str, out: Path, settings: Spee
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
-                empty = {"segment_start_s": [], "segment_end_s": [], "voiced_fraction": None}
-                return [dict(empty) for _ in rows]
+                return [
+                    {"segment_start_s": [], "segment_end_s": [], "voiced_fraction": None}
+                    for _ in rows
+                ]
             waveforms = [
                 windows.resample(read_audio(row["audio_flac"]), detector.sample_rate_hz)
                 for row in rows

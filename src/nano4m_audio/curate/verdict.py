@@ -20,41 +20,28 @@ from nano4m_audio.tables import read_rows, write_rows
 Row = Mapping[str, Any]
 
 
-def verdicts(
-    candidates: Path,
-    media: Path,
-    clips: Path,
-    audio: Path,
-    visual: Path,
-    speech: Path,
-    out: Path,
-    settings: Verdict,
-) -> None:
-    """Write one row per candidate of the shard, in the order of the candidates."""
-    media_rows = _by_clip(media, "media")
-    clip_rows = _by_clip(clips, "clips")
-    scores = [
-        _by_clip(audio, "scores/audio"),
-        _by_clip(visual, "scores/visual"),
-        _by_clip(speech, "scores/speech"),
-    ]
+def verdicts(results: Path, shard: str, settings: Verdict) -> None:
+    """Write verdicts/{shard}.parquet: one row per candidate of the shard, in their order.
+
+    Reads the shard's candidates, media, clips and scores under ``results``.
+    """
+
+    def table(name: str) -> dict[str, Row]:
+        path = results / name / f"{shard}.parquet"
+        return {row["clip_id"]: row for row in read_rows(path, name)}
+
+    media, clips = table("media"), table("clips")
+    audio, visual, speech = (table(f"scores/{kind}") for kind in ("audio", "visual", "speech"))
     rows = []
-    for candidate in read_rows(candidates, "candidates", ["clip_id", "class_name"]):
-        clip_id = candidate["clip_id"]
-        failed = next(
-            (r for t in (media_rows, clip_rows) if (r := t.get(clip_id)) and r["status"] != "ok"),
-            None,
-        )
+    for clip_id, candidate in table("candidates").items():
+        stages = (media.get(clip_id), clips.get(clip_id))
+        failed = next((row for row in stages if row and row["status"] != "ok"), None)
         if failed:
             rows.append(_failed(clip_id, failed))
         else:
-            parts = [table[clip_id] for table in scores]
-            rows.append(_judge(candidate, clip_rows[clip_id], *parts, settings))
-    write_rows(out, "verdicts", rows)
-
-
-def _by_clip(path: Path, name: str) -> dict[str, Row]:
-    return {row["clip_id"]: row for row in read_rows(path, name)}
+            scores = audio[clip_id], visual[clip_id], speech[clip_id]
+            rows.append(_judge(candidate, clips[clip_id], *scores, settings))
+    write_rows(results / "verdicts" / f"{shard}.parquet", "verdicts", rows)
 
 
 def _failed(clip_id: str, row: Row) -> dict[str, Any]:

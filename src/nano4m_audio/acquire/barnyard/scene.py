@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nano4m_audio.acquire.barnyard.animals import Rig, make_rig
+from nano4m_audio.acquire.barnyard.animals import make_rig
+from nano4m_audio.acquire.barnyard.rigs import Rig
 
 PATTERNS = ("", "patches", "stripes", "wool")
 
