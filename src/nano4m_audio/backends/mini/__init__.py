@@ -1,0 +1,2 @@
+"""The mini family: small networks trained on the barnyard, committed with their weights, CPU
+only."""

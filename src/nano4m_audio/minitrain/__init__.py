@@ -1,0 +1,2 @@
+"""The recipe of the mini family: data from the barnyard, training, measurement and the model
+card."""

@@ -1,0 +1,136 @@
+"""The model card of the mini family: measured quality, recipes and sizes, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.minitrain.data import EVALUATION_OFFSET
+
+# (measure set, measure, least or greatest allowed value, whether more is better, shown as)
+REQUIRED = (
+    ("tagger", "top_1", 0.95, True, "tagger: right class first"),
+    ("tagger", "false_alarms", 0.05, False, "tagger: other sounds scored above 0.5"),
+    ("scorer", "top_1", 0.95, True, "scorer: right class first"),
+    ("scorer", "seen", 0.95, True, "scorer: own cosine above 0.5"),
+    ("scorer", "empty_unseen", 0.95, True, "scorer: empty scenes below 0.3 for every class"),
+    ("depth", "abs_rel", 0.10, False, "depth: mean relative error, metric"),
+    ("normals", "mean_deg", 15.0, False, "normals: mean angular error, degrees"),
+    ("rgb_tokenizer", "psnr_db", 24.0, True, "RGB tokenizer: PSNR, dB"),
+    ("depth_tokenizer", "psnr_db", 24.0, True, "depth tokenizer: PSNR, dB"),
+    ("normal_tokenizer", "psnr_db", 24.0, True, "normals tokenizer: PSNR, dB"),
+    ("codec", "class_kept", 0.80, True, "codec: class kept after decoding"),
+)
+
+
+def write_card(
+    weights: Path, *, seed: int, views: int, sounds: int, card: Path, page: Path
+) -> None:
+    """Measure the weights in folder `weights` on unseen seeds and write `card` (JSON) and `page`
+    (Markdown).
+
+    `seed` is the training data's seed. Raises UserError, after writing both, if a requirement is
+    missed.
+    """
+    from nano4m_audio.minitrain.measure import measure_all
+
+    measured = measure_all(
+        purpose="mini", seed=seed + EVALUATION_OFFSET, views=views, sounds=sounds, folder=weights
+    )
+    content: dict[str, Any] = {
+        "data": {
+            "purpose": "mini",
+            "training_seed": seed,
+            "evaluation_seed": seed + EVALUATION_OFFSET,
+            "evaluation_views": views,
+            "evaluation_sounds": sounds,
+        },
+        "members": {path.stem: _describe(path) for path in sorted(weights.glob("*.safetensors"))},
+        "measured": {k: {m: round(v, 4) for m, v in row.items()} for k, row in measured.items()},
+    }
+    _write(card, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    _write(page, render_page(content))
+    missed = missed_requirements(content["measured"])
+    if missed:
+        raise UserError(f"{card}: below the required quality: {'; '.join(missed)}")
+
+
+def missed_requirements(measured: dict[str, dict[str, float]]) -> list[str]:
+    """The requirements, in words, that the measures do not meet."""
+    missed = []
+    for member, measure, limit, more, shown in REQUIRED:
+        value = measured[member][measure]
+        if value < limit if more else value > limit:
+            missed.append(shown)
+    return missed
+
+
+def install(weights: Path, card: Path, page: Path, *, package: Path, docs: Path) -> None:
+    """Copy freshly trained weights and their card over the committed ones."""
+    for path in [*sorted(weights.glob("*.safetensors")), card]:
+        shutil.copyfile(path, package / path.name)
+    shutil.copyfile(page, docs / "MINI.md")
+
+
+def render_page(content: dict[str, Any]) -> str:
+    """The Markdown page of a card's content."""
+    data, measured, members = content["data"], content["measured"], content["members"]
+    lines = [
+        "# The mini family",
+        "",
+        "Small networks of our own for every place where the paper uses a pretrained model. They",
+        "are trained on the barnyard alone, know nothing else, and let the whole pipeline run",
+        "offline on a CPU.",
+        "This page is written by `snakemake mini`.",
+        "",
+        f"Measured on {data['evaluation_views']} views and {data['evaluation_sounds']} sounds of "
+        f"barnyard seed {data['evaluation_seed']}, trained on seed {data['training_seed']} and up.",
+        "",
+        "| requirement | measured | required |",
+        "|---|---|---|",
+    ]
+    for row in REQUIRED:
+        member, measure, limit, more, shown = row
+        sign = ">=" if more else "<="
+        lines.append(f"| {shown} | {measured[member][measure]:.3f} | {sign} {limit:g} |")
+    lines += ["", "| member | all measures |", "|---|---|"]
+    for member, row in measured.items():
+        lines.append(f"| {member} | {', '.join(f'{k} {v:.3f}' for k, v in row.items())} |")
+    lines += [
+        "",
+        "| weight file | parameters | bytes | steps x batch | seed |",
+        "|---|---|---|---|---|",
+    ]
+    for name, m in members.items():
+        recipe = m["notes"]["recipe"]
+        lines.append(
+            f"| {name} | {m['parameters']:,} | {m['bytes']:,} "
+            f"| {recipe['steps']} x {recipe['batch']} | {m['notes']['seed']} |"
+        )
+    total = sum(m["bytes"] for m in members.values())
+    lines += ["", f"All weights together: {total / 1e6:.2f} MB, stored as fp16, run as fp32.", ""]
+    return "\n".join(lines)
+
+
+def _describe(path: Path) -> dict[str, object]:
+    from safetensors.numpy import load_file
+
+    from nano4m_audio.backends.mini.runtime import read_notes, sha256_of
+
+    return {
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
+        "parameters": sum(tensor.size for tensor in load_file(path).values()),
+        "notes": read_notes(path),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

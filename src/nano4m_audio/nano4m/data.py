@@ -1,0 +1,145 @@
+"""Token arrays in memory and the batches drawn from them.
+
+Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs no random state and
+no replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nano4m_audio.nano4m.masking import Packed, mask_batch
+from nano4m_audio.nano4m.settings import MaskingConfig, Modality
+
+#: Names of the independent random streams of one seed.
+EPOCH_STREAM, BATCH_STREAM, FIXED_STREAM = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the encoder sees, what the decoder is asked for, and the row of each sample's clip."""
+
+    inputs: Packed
+    targets: Packed
+    clips: np.ndarray
+
+
+def stream(seed: int, name: int, counter: int) -> np.random.Generator:
+    """A generator keyed by (seed, stream, counter): equal keys give equal numbers."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, name, counter])))
+
+
+class TokenData:
+    """The tokens of N clips.
+
+    ``tokens`` maps a modality to integers [N, K, L] (K keyframes, or 1); ``captions`` is one id
+    list per clip, kept as modality ``caption``. All modalities with K > 1 share K, and a sample
+    takes the same keyframe of each. Raises ValueError naming the modality and row of a wrong value.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        tokens: Mapping[str, np.ndarray],
+        captions: Sequence[Sequence[int]],
+    ) -> None:
+        self.modalities = tuple(modalities)
+        arrays, lengths = [], []
+        for modality in self.modalities:
+            if modality.name == "caption":
+                array, length = _pad(captions, modality)
+            else:
+                array = _checked_array(tokens, modality)
+                length = np.full(len(array), array.shape[2], np.int64)
+            _check_range(array, modality)
+            arrays.append(array)
+            lengths.append(length)
+        counts = {m.name: len(a) for m, a in zip(self.modalities, arrays, strict=True)}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"modalities have different numbers of clips: {counts}")
+        frames = {a.shape[1] for a in arrays} - {1}
+        if len(frames) > 1:
+            raise ValueError(f"modalities have different numbers of keyframes: {sorted(frames)}")
+        self.arrays: list[np.ndarray] = arrays
+        self.lengths: np.ndarray = np.stack(lengths, axis=1)
+        self.n_keyframes: int = frames.pop() if frames else 1
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def rows(self, clips: np.ndarray, keyframes: np.ndarray) -> list[np.ndarray]:
+        """Tokens of ``clips`` [batch] at ``keyframes`` [batch]: one [batch, width] per modality."""
+        return [a[clips, keyframes if a.shape[1] > 1 else 0] for a in self.arrays]
+
+    def batch(self, step: int, batch_size: int, masking: MaskingConfig, seed: int) -> Batch:
+        """Training batch number ``step``: the next clips of a fresh permutation per epoch."""
+        if not len(self):
+            raise ValueError("there is no clip to draw from")
+        numbers = np.arange(step * batch_size, (step + 1) * batch_size)
+        epochs, places = np.divmod(numbers, len(self))
+        orders = {
+            e: stream(seed, EPOCH_STREAM, e).permutation(len(self)) for e in np.unique(epochs)
+        }
+        clips = np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)])
+        return self._masked(clips, masking, stream(seed, BATCH_STREAM, step))
+
+    def fixed_batches(
+        self, batch_size: int, masking: MaskingConfig, seed: int, rounds: int = 1
+    ) -> list[Batch]:
+        """Every clip ``rounds`` times, in order, under masks that depend on ``seed`` only."""
+        clips = np.tile(np.arange(len(self)), rounds)
+        parts = [clips[i : i + batch_size] for i in range(0, len(clips), batch_size)]
+        return [
+            self._masked(p, masking, stream(seed, FIXED_STREAM, i)) for i, p in enumerate(parts)
+        ]
+
+    def _masked(self, clips: np.ndarray, masking: MaskingConfig, rng: np.random.Generator) -> Batch:
+        keyframes = rng.integers(0, self.n_keyframes, len(clips))
+        tokens, lengths = self.rows(clips, keyframes), self.lengths[clips]
+        return Batch(*mask_batch(rng, self.modalities, masking, tokens, lengths), clips)
+
+
+def whole(modality: int, tokens: np.ndarray, lengths: np.ndarray) -> Packed:
+    """Pack complete sequences of one modality: ``tokens`` [batch, width], ``lengths`` [batch]."""
+    valid = np.arange(tokens.shape[1]) < lengths[:, None]
+    positions = np.nonzero(valid)[1]
+    return Packed(
+        tokens[valid].astype(np.int64), positions, np.full(len(positions), modality), lengths
+    )
+
+
+def _checked_array(tokens: Mapping[str, np.ndarray], modality: Modality) -> np.ndarray:
+    if modality.name not in tokens:
+        raise ValueError(f"{modality.name}: no tokens given, only {sorted(tokens)}")
+    array = np.asarray(tokens[modality.name])
+    if array.ndim != 3 or array.shape[2] != modality.max_tokens:
+        raise ValueError(
+            f"{modality.name}: tokens have shape {list(array.shape)}, not [clips, keyframes, "
+            f"{modality.max_tokens}]"
+        )
+    return array
+
+
+def _pad(captions: Sequence[Sequence[int]], modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.array([len(c) for c in captions], np.int64)
+    wrong = np.flatnonzero((lengths < 1) | (lengths > modality.max_tokens))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(f"caption row {row}: {lengths[row]} ids, not 1..{modality.max_tokens}")
+    array = np.zeros((len(captions), 1, lengths.max(initial=1)), np.int32)
+    for row, caption in enumerate(captions):
+        array[row, 0, : len(caption)] = caption
+    return array, lengths
+
+
+def _check_range(array: np.ndarray, modality: Modality) -> None:
+    if not array.size or (array.min() >= 0 and array.max() < modality.vocab_size):
+        return
+    row, keyframe, position = np.argwhere((array < 0) | (array >= modality.vocab_size))[0]
+    raise ValueError(
+        f"{modality.name} row {row}, keyframe {keyframe}, position {position}: id "
+        f"{array[row, keyframe, position]} is outside 0..{modality.vocab_size - 1}"
+    )

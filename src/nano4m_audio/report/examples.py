@@ -1,0 +1,195 @@
+"""Accepted clips as the model meets them (keyframe, maps, sound and what their tokens decode to),
+and rejected clips with the reason. The only part of the report that loads models."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nano4m_audio import backends, label, windows
+from nano4m_audio.acquire.frames import read_frame
+from nano4m_audio.acquire.sound import read_audio
+from nano4m_audio.crop import square_crop
+from nano4m_audio.report import media
+from nano4m_audio.report.inputs import Clip, ReportInputs
+from nano4m_audio.store import RowStore
+from nano4m_audio.tables import read_rows
+from nano4m_audio.tokenize.stage import KINDS, deinterleave
+
+#: All pictures and sounds of the page together; the page stays below 12 MB.
+BUDGET_BYTES = 9_000_000
+REJECTED_PER_REASON = 3
+_CODEC_HZ = 24_000
+_Pairs = list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One accepted clip. ``pictures`` are (title, original, from tokens) as data URIs, as are the
+    sounds and their spectrograms."""
+
+    clip: Clip
+    caption: str
+    keyframe_s: float
+    pictures: _Pairs
+    sound: tuple[str, str]
+    spectrogram: tuple[str, str]
+
+    @property
+    def size_bytes(self) -> int:
+        uris = [uri for _, a, b in self.pictures for uri in (a, b)]
+        return sum(map(len, [*uris, *self.sound, *self.spectrogram]))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One clip that was not used, with its picture."""
+
+    clip: Clip
+    picture: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the section shows; ``left_out`` accepted clips did not fit into the page."""
+
+    accepted: list[Example] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    left_out: int = 0
+
+
+def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
+    """``count`` complete clips spread over classes: the first of each class by id, then the second
+    ...; test clips come first in their class, as the model has not seen them."""
+    by_class: dict[str, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips, key=lambda c: (c.split.get("split") != "test", c.clip_id)):
+        if clip.complete:
+            by_class[clip.class_name].append(clip)
+    deepest = max(map(len, by_class.values()), default=0)
+    rounds = [
+        by_class[n][i] for i in range(deepest) for n in sorted(by_class) if i < len(by_class[n])
+    ]
+    return rounds[:count]
+
+
+def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
+    """Up to three decoded clips per first reason, of different classes where possible."""
+    out = []
+    for stop in ("silent", "audio_low", "visual_low", "speech", "duplicate"):
+        seen: dict[str, int] = defaultdict(int)
+        ranked = []
+        for clip in sorted((c for c in clips if c.stop == stop), key=lambda c: c.clip_id):
+            ranked.append((seen[clip.class_name], clip.clip_id, clip))
+            seen[clip.class_name] += 1
+        out += [clip for _, _, clip in sorted(ranked, key=lambda r: r[:2])[:REJECTED_PER_REASON]]
+    return out
+
+
+def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1) -> Examples:
+    """Read the pictures and sounds of some clips from the store and decode their tokens."""
+    chosen = pick(clips, int(inputs.config["report"]["examples"]))
+    rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
+    used, accepted = sum(len(r.picture) for r in rejected), []
+    load = _loader(inputs.config["tokenize"], threads)
+    for clip in chosen:
+        example = _example(inputs, clip, load)
+        if used + example.size_bytes > BUDGET_BYTES:
+            break
+        used += example.size_bytes
+        accepted.append(example)
+    return Examples(accepted, rejected, len(chosen) - len(accepted))
+
+
+def _loader(names: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
+    """A function from modality to its tokenizer; each is loaded once."""
+    loaded: dict[str, Any] = {}
+
+    def load(modality: str) -> Any:
+        if modality not in loaded:
+            loaded[modality] = backends.load(KINDS[modality], names[modality], threads)
+        return loaded[modality]
+
+    return load
+
+
+def _rejected(inputs: ReportInputs, clip: Clip) -> Rejected:
+    frames = _stored(inputs, "clips", clip, clip.verdict["clip_key"], ["frames"])["frames"]
+    picture = square_crop(read_frame(frames[clip.verdict["best_frame"] or 0]))
+    return Rejected(clip, media.jpeg_uri(picture, 78, 160))
+
+
+def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Example:
+    verdict = clip.verdict
+    columns = ["frames", "audio_flac"]
+    decoded = _stored(inputs, "clips", clip, verdict["clip_key"], columns)
+    keyframes = verdict["keyframes"]
+    k = min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - verdict["best_frame"]), i))
+    tokens = {
+        m: _stored(inputs, f"tokens/{m}", clip, key)["tokens"] for m, key in clip.token_keys.items()
+    }
+    audio = windows.cut(read_audio(decoded["audio_flac"]), verdict["window_start_s"])
+    sounds = [windows.resample(audio, _CODEC_HZ), _decode_audio(load("audio"), tokens["audio"])]
+    rates = [_CODEC_HZ, load("audio").sample_rate_hz]
+    return Example(
+        clip=clip,
+        caption=load("caption").decode([int(i) for i in tokens["caption"]]),
+        keyframe_s=float(verdict["keyframe_times_s"][k]),
+        pictures=_pictures(inputs, clip, decoded["frames"][keyframes[k]], tokens, k, load),
+        sound=(media.mp3_uri(sounds[0], rates[0]), media.mp3_uri(sounds[1], rates[1])),
+        spectrogram=(_spectrogram(sounds[0], rates[0]), _spectrogram(sounds[1], rates[1])),
+    )
+
+
+def _pictures(
+    inputs: ReportInputs,
+    clip: Clip,
+    frame: bytes,
+    tokens: Mapping[str, Any],
+    k: int,
+    load: Callable[[str], Any],
+) -> _Pairs:
+    """Keyframe ``k`` in three modalities, each beside what its 196 tokens decode to."""
+    depth_row = _label(inputs, "labels/depth", clip, k)
+    normal_row = _label(inputs, "labels/normals", clip, k)
+    depth = label.depth_image(label.decode_depth(depth_row))[0, 0]
+    normals = label.decode_normals(normal_row)[0].transpose(2, 0, 1)
+    again = {
+        m: load(m).decode(np.array([tokens[m][k]], np.int64))[0]
+        for m in ("rgb", "depth", "normals")
+    }
+    pairs = [
+        ("Picture", square_crop(read_frame(frame)), media.picture_of(again["rgb"])),
+        ("Depth", media.colour_depth(depth), media.colour_depth(again["depth"][0])),
+        ("Normals", media.colour_normals(normals), media.colour_normals(again["normals"])),
+    ]
+    return [(title, media.jpeg_uri(a), media.jpeg_uri(b)) for title, a, b in pairs]
+
+
+def _spectrogram(waveform: np.ndarray, sample_rate_hz: int) -> str:
+    return media.jpeg_uri(media.spectrogram(waveform, sample_rate_hz), 75)
+
+
+def _decode_audio(tokenizer: Any, ids: Any) -> np.ndarray:
+    codes = deinterleave(
+        np.array(ids, np.int64).reshape(1, -1), tokenizer.n_codebooks, tokenizer.codebook_size
+    )
+    return tokenizer.decode(codes)[0]
+
+
+def _label(inputs: ReportInputs, name: str, clip: Clip, k: int) -> dict[str, Any]:
+    """The stored map of keyframe ``k`` alone, in the form that the label module decodes."""
+    path = inputs.results / name / f"{clip.shard}.parquet"
+    columns = ["clip_id", "key"]
+    key = next(r["key"] for r in read_rows(path, name, columns) if r["clip_id"] == clip.clip_id)
+    row = _stored(inputs, name, clip, key)
+    return {n: row[n][k : k + 1] for n in ("lowest", "highest", "maps") if n in row}
+
+
+def _stored(
+    inputs: ReportInputs, name: str, clip: Clip, key: str, columns: Sequence[str] | None = None
+) -> dict[str, Any]:
+    return RowStore(inputs.store, name, clip.shard).read([key], columns).to_pylist()[0]

@@ -1,0 +1,205 @@
+"""Figures as small inline SVG: drawn in CSS variables, so they follow the page into dark mode.
+
+Every figure is 340 units wide and is shown at about that many pixels, so that its text is legible
+on a phone; wide screens put several beside each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from nano4m_audio.report.numbers import Histogram, nice_step
+from nano4m_audio.report.runs import Curves, MetricRow
+
+WIDTH = 340
+Point = tuple[float, float]
+
+
+def _number(value: float) -> str:
+    """A coordinate with at most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def _tag(tag: str, content: str = "", /, **attributes: str | float) -> Markup:
+    parts = []
+    for name, value in attributes.items():
+        text = value if isinstance(value, str) else _number(value)
+        parts.append(f' {name.rstrip("_").replace("_", "-")}="{escape(text)}"')
+    return Markup(f"<{tag}{''.join(parts)}>{content}</{tag}>")
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "tick") -> Markup:
+    return _tag("text", escape(text), x=x, y=y, text_anchor=anchor, class_=kind)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
+    return _tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
+    content = _tag("title", escape(title)) + Markup("").join(Markup(p) for p in parts)
+    box = f"0 0 {WIDTH} {_number(height)}"
+    return _tag("svg", content, viewBox=box, role="img", class_="figure")
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers in low..high."""
+    if high <= low:
+        return [low]
+    step = nice_step(high - low, most)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def label(value: float) -> str:
+    """A tick label: 0, 0.25, 1,000, 20k, 1e-6."""
+    if value and abs(value) < 1e-3:
+        return f"{value:.0e}".replace("e-0", "e-")
+    if abs(value) >= 10_000:
+        return f"{value / 1000:,.6g}k"
+    return f"{value:,.6g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _axes(
+    x: _Scale, y: _Scale, x_ticks: Sequence[float], y_ticks: Sequence[tuple[float, str]]
+) -> list[Markup]:
+    """Horizontal grid lines with labels, the base line, and labels below it."""
+    left, right, bottom = x.start, x.end, y.start
+    parts = []
+    for tick, name in y_ticks:
+        parts += [
+            _line(left, y(tick), right, y(tick), "grid"),
+            _text(left - 5, y(tick) + 4, name, "end"),
+        ]
+    parts.append(_line(left, bottom, right, bottom, "axis"))
+    return parts + [_text(x(t), bottom + 16, label(t), "middle") for t in x_ticks]
+
+
+class _Scale:
+    """Maps data linearly to coordinates."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.start, self.end = low, start, end
+        self.per_unit = (end - start) / ((high - low) or 1)
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) * self.per_unit
+
+
+def histogram(data: Histogram) -> Markup:
+    """Stacked bars of kept and dropped clips with the threshold as a line."""
+    top, bottom, left, right = 20, 128, 30, WIDTH - 8
+    edges = data.edges
+    tallest = max(map(sum, zip(data.kept, data.dropped, strict=True)))
+    x, y = _Scale(edges[0], edges[-1], left, right), _Scale(0, tallest or 1, bottom, top)
+    whole = [(t, label(t)) for t in ticks(0, tallest, 3) if t and t == int(t)]
+    parts = _axes(x, y, ticks(edges[0], edges[-1], 6), whole)
+    for i, counts in enumerate(zip(data.kept, data.dropped, strict=True)):
+        x0, width = x(edges[i]) + 0.6, max(0.8, x(edges[i + 1]) - x(edges[i]) - 1.2)
+        base: float = bottom
+        for count, kind in zip(counts, ("kept", "dropped"), strict=True):
+            if count:
+                tall = max(1.6, bottom - y(count))
+                parts.append(
+                    _tag("rect", x=x0, y=base - tall, width=width, height=tall, class_=kind)
+                )
+                base -= tall
+    if data.threshold is not None:
+        parts += _threshold(x(data.threshold), top, bottom, data.threshold)
+    return _svg(150, f"{data.name}: histogram of {data.n} clips", parts)
+
+
+def _threshold(at: float, top: float, bottom: float, value: float) -> list[Markup]:
+    """A vertical line with its value on the side that has more room."""
+    side, shift = ("end", -5) if at > WIDTH / 2 else ("start", 5)
+    return [
+        _line(at, top - 10, at, bottom, "threshold"),
+        _text(at + shift, top - 4, f"threshold {label(value)}", side, "note"),
+    ]
+
+
+def scatter(points: Sequence[Point], x_min: float, y_min: float) -> Markup:
+    """Test clips by likeness of their nearest training clip; the corner of copies is shaded."""
+    top, bottom, left, right = 8, 128, 34, WIDTH - 8
+    low = math.floor(min([0.0, *(s for _, s in points)]) * 5) / 5
+    x_low = math.floor(min([x_min, *(p for p, _ in points)]) * 10) / 10
+    x, y = _Scale(x_low, 1, left, right), _Scale(low, 1, bottom, top)
+    wide, tall = right - x(x_min), y(y_min) - y(1)
+    parts = [_tag("rect", x=x(x_min), y=y(1), width=wide, height=tall, class_="zone")]
+    parts += _axes(x, y, ticks(x_low, 1, 6), [(t, label(t)) for t in ticks(low, 1, 4)])
+    parts += [
+        _tag("circle", cx=x(min(p, 1)), cy=y(min(s, 1)), r=2.6, class_="dot") for p, s in points
+    ]
+    return _svg(150, f"{len(points)} test clips and their nearest training clip", parts)
+
+
+def _path(points: Sequence[Point], x: _Scale, y: _Scale, kind: str) -> Markup:
+    d = "M" + "L".join(f"{_number(x(a))} {_number(y(b))}" for a, b in points)
+    return _tag("path", d=d, class_=kind)
+
+
+def curves(data: Curves, last_step: float) -> Markup:
+    """Loss over steps: train as a thin line, val as a strong one that ends in its value."""
+    values = [loss for _, loss in [*data.train, *data.val]]
+    low, high = min(values), max(values)
+    low, high = low - (high - low or 1) * 0.06, high + (high - low or 1) * 0.06
+    x, y = _Scale(0, last_step, 34, WIDTH - 44), _Scale(low, high, 128, 10)
+    parts = _axes(x, y, ticks(0, last_step, 4), [(t, label(t)) for t in ticks(low, high, 4)])
+    for series, kind in ((data.train, "train"), (data.val, "val")):
+        if series:
+            parts.append(_path(series, x, y, f"line {kind}"))
+    end = (data.val or data.train)[-1]
+    parts += [
+        _tag("circle", cx=x(end[0]), cy=y(end[1]), r=3, class_="end"),
+        _text(x(end[0]) + 7, y(end[1]) + 4, f"{end[1]:.2f}", "start", "value"),
+    ]
+    return _svg(150, f"Loss of {data.modality} over {label(last_step)} steps", parts)
+
+
+def learning_rate(points: Sequence[Point]) -> Markup:
+    """Learning rate over steps."""
+    last, high = max(p[0] for p in points), max(p[1] for p in points)
+    x, y = _Scale(0, last, 34, WIDTH - 44), _Scale(0, high * 1.06 or 1, 128, 10)
+    named = [
+        (t, f"{t:.0e}".replace("e-0", "e\N{MINUS SIGN}") if t else "0") for t in ticks(0, high, 3)
+    ]
+    parts = [*_axes(x, y, ticks(0, last, 4), named), _path(points, x, y, "line val")]
+    return _svg(150, "Learning rate over steps", parts)
+
+
+def widest(rows: Sequence[MetricRow]) -> float:
+    """The right end of the strips of these metrics: a round share that holds every value."""
+    values = [
+        float(side[key])
+        for row in rows
+        if row.unit == "accuracy"
+        for side in (row.ours, row.baseline, row.paper)
+        if side
+        for key in ("value", "high", "chance")
+        if side.get(key) is not None
+    ]
+    most = max(values, default=1.0)
+    return min(1.0, math.ceil(most * 10 + 1e-9) / 10)
+
+
+def strip(row: MetricRow, most: float) -> Markup:
+    """One metric on a line from 0 to ``most``: value with interval, chance tick, paper diamond."""
+    ours, paper = row.ours or {}, row.paper or {}
+    x = _Scale(0, most, 7, WIDTH - 46)
+    parts = [_line(x.start, 12, x.end, 12, "track")]
+    if ours.get("chance") is not None:
+        parts.append(_line(x(ours["chance"]), 4, x(ours["chance"]), 20, "chance"))
+    if row.baseline:
+        guess = x(row.baseline["value"])
+        parts.append(_line(guess, 6, guess, 18, "guess"))
+    if paper.get("value") is not None:
+        d = f"M{_number(x(paper['value']))} 6l6 6l-6 6l-6 -6Z"
+        parts.append(_tag("path", d=d, class_="paper"))
+    if ours.get("low") is not None:
+        parts.append(_line(x(ours["low"]), 12, x(ours["high"]), 12, "interval"))
+    parts.append(_tag("circle", cx=x(ours["value"]), cy=12, r=4.5, class_="ours"))
+    parts.append(_text(WIDTH - 4, 16, f"{100 * ours['value']:.1f} %", "end", "value"))
+    return _svg(24, f"{row.title}: value, interval, chance and paper", parts)

@@ -1,0 +1,142 @@
+"""How many candidates became tokens, and what stopped the others: sums that must add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nano4m_audio.reasons import DESCRIPTIONS, Reason
+from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip
+
+#: What a clip that gets past each stop has shown.
+STEP_NAMES = {
+    "media": "File present",
+    "clips": "Decodable",
+    "silent": "Loud enough",
+    "audio_low": "Sounds like its class",
+    "visual_low": "Looks like its class",
+    "speech": "Free of speech",
+    "duplicate": "Not a copy",
+    "label": "Depth and normals made",
+    "tokens": "Tokens in all five modalities",
+}
+#: Stop -> the threshold that can be switched off.
+STEP_THRESHOLDS = {
+    "silent": "level_min_dbfs",
+    "audio_low": "audio_min",
+    "visual_low": "visual_min",
+    "speech": "voiced_max",
+}
+_COLUMN_NAMES = {
+    "media": "no file",
+    "clips": "undecodable",
+    "silent": "silent",
+    "audio_low": "wrong sound",
+    "visual_low": "wrong picture",
+    "speech": "speech",
+    "duplicate": "copy",
+    "label": "no labels",
+    "tokens": "no tokens",
+}
+
+
+class FunnelError(RuntimeError):
+    """The counts do not add up: a clip was lost without a reason."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stop of the funnel: how many arrive, how many go on, and why the others do not."""
+
+    stop: str
+    name: str
+    arriving: int
+    lost: int
+    reasons: list[tuple[str, int]]
+    off: bool
+
+    @property
+    def left(self) -> int:
+        return self.arriving - self.lost
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """A reason: clips that it stopped, clips that show it at all, clips that show only it."""
+
+    reason: str
+    meaning: str
+    first: int
+    any: int
+    alone: int
+
+
+def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
+    """The funnel by first reason. Raises FunnelError when it does not end at the complete clips."""
+    lost = Counter(clip.stop for clip in clips)
+    first = Counter((clip.stop, clip.reasons[0]) for clip in clips if clip.reasons)
+    arriving, out = len(clips), []
+    for stop in STOPS:
+        why = sorted(
+            ((r, n) for (s, r), n in first.items() if s == stop), key=lambda x: (-x[1], x[0])
+        )
+        threshold = STEP_THRESHOLDS.get(stop)
+        off = threshold is not None and verdict.get(threshold) is None
+        step = Step(stop, STEP_NAMES[stop], arriving, lost[stop], why, off)
+        if sum(n for _, n in why) != step.lost:
+            raise FunnelError(
+                f"{stop}: {step.lost} clips stop here, {sum(n for _, n in why)} say why"
+            )
+        out.append(step)
+        arriving = step.left
+    if arriving != lost[COMPLETE] or sum(lost.values()) != len(clips):
+        raise FunnelError(
+            f"{len(clips)} candidates less {len(clips) - arriving} stopped ones are not the "
+            f"{lost[COMPLETE]} complete clips"
+        )
+    return out
+
+
+def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
+    """Every reason that occurs, in the order in which the pipeline can notice it."""
+    stopped = [clip.reasons for clip in clips if clip.reasons]
+    first = Counter(reasons[0] for reasons in stopped)
+    any_ = Counter(reason for reasons in stopped for reason in set(reasons))
+    alone = Counter(reasons[0] for reasons in stopped if len(set(reasons)) == 1)
+    known = [str(reason) for reason in Reason]
+    order = [r for r in known if r in any_] + sorted(set(any_) - set(known))
+    return [
+        ReasonCount(r, DESCRIPTIONS[Reason(r)] if r in known else "", first[r], any_[r], alone[r])
+        for r in order
+    ]
+
+
+def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Any]:
+    """Class x stop counts with totals: columns, rows of (name, candidates, counts, complete).
+
+    Every class of the config has a row, also an empty one. Raises FunnelError when a row does not
+    add up to its candidates.
+    """
+    counts = Counter((clip.class_name, clip.stop) for clip in clips)
+    totals = Counter(clip.class_name for clip in clips)
+    used = [stop for stop in STOPS if any(clip.stop == stop for clip in clips)]
+    names = [*classes, *sorted(set(totals) - set(classes))]
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        lost = [counts[name, stop] for stop in used]
+        complete = counts[name, COMPLETE]
+        if totals[name] != sum(lost) + complete:
+            raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
+        rows.append({"name": name, "candidates": totals[name], "lost": lost, "complete": complete})
+    return {
+        "columns": [_COLUMN_NAMES[stop] for stop in used],
+        "rows": rows,
+        "total": {
+            "name": "all classes",
+            "candidates": len(clips),
+            "lost": [sum(row["lost"][i] for row in rows) for i in range(len(used))],
+            "complete": sum(row["complete"] for row in rows),
+        },
+    }

@@ -1,0 +1,209 @@
+"""What the report is made from, and the state of every candidate clip read from the tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.config import MODALITIES
+from nano4m_audio.errors import UserError
+from nano4m_audio.reasons import Reason
+from nano4m_audio.tables import SCHEMAS, read_rows, read_table
+
+_IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
+_STATUS = ["clip_id", "key", "status", "reason", "message"]
+_SHARD_NAME = re.compile(r"\d{4}")
+#: Where a clip can stop, in order; a clip that stops nowhere reaches "complete".
+STOPS = (
+    "media",
+    "clips",
+    "silent",
+    "audio_low",
+    "visual_low",
+    "speech",
+    "duplicate",
+    "label",
+    "tokens",
+)
+COMPLETE = "complete"
+_LABELS = ("labels/depth", "labels/normals")
+_TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """The resolved config as plain values, the results folder, and what else is known.
+
+    ``truth_csv`` has the columns file, video_id, class, kind, expected, duplicate_of. ``card`` is
+    the JSON model card of the mini family, ``repository`` a git checkout whose commit is named.
+    """
+
+    config: Mapping[str, Any]
+    results: Path
+    truth_csv: Path | None = None
+    card: Path | None = None
+    repository: Path | None = None
+
+    @property
+    def store(self) -> Path:
+        return self.results / "store"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One candidate and how far it came. Scores are None where no model ran."""
+
+    clip_id: str
+    video_id: str
+    class_name: str
+    source: str
+    path: str
+    shard: str
+    stop: str
+    reasons: tuple[str, ...]
+    message: str
+    verdict: Mapping[str, Any]
+    split: Mapping[str, Any]
+    token_keys: Mapping[str, str]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the clip passed every filter (it may still be a copy of another one)."""
+        return bool(self.verdict["accepted"])
+
+    @property
+    def complete(self) -> bool:
+        return self.stop == COMPLETE
+
+
+def shard_files(folder: Path) -> list[str]:
+    """Names of the shards of an artifact folder, sorted. Raises UserError when there is none."""
+    names = sorted(p.stem for p in folder.glob("*.parquet") if _SHARD_NAME.fullmatch(p.stem))
+    if not names:
+        raise UserError(f"{folder} holds no tables: run the stage that writes it first")
+    return names
+
+
+def read_clips(results: Path) -> list[Clip]:
+    """Every candidate in the order of shards and rows. Raises UserError when tables disagree."""
+    split = {row["clip_id"]: row for row in read_rows(results / "split.parquet", "split")}
+    clips: list[Clip] = []
+    for shard in shard_files(results / "candidates"):
+        clips.extend(_read_shard(results, shard, split))
+    if len({clip.clip_id for clip in clips}) != len(clips):
+        raise UserError(f"{results}/candidates: a clip_id occurs twice, so clips cannot be counted")
+    strays = set(split) - {clip.clip_id for clip in clips if clip.accepted}
+    if strays:
+        raise UserError(f"{results}/split.parquet names {min(strays)!r}, which was not accepted")
+    return clips
+
+
+def _read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Clip]:
+    def table(name: str, columns: list[str]) -> dict[str, Any]:
+        path = results / name / f"{shard}.parquet"
+        return {row["clip_id"]: row for row in read_rows(path, name, columns)}
+
+    tables = {name: table(name, _STATUS) for name in ("media", "clips", *_LABELS, *_TOKENS)}
+    tables["verdicts"] = table("verdicts", SCHEMAS["verdicts"].names)
+    tables["selected"] = table("selected", ["clip_id"])
+    path = results / "candidates" / f"{shard}.parquet"
+    rows = read_rows(path, "candidates", _IDENTITY)
+    return [_read_clip(row, shard, tables, split) for row in rows]
+
+
+def _read_clip(
+    row: Mapping[str, Any], shard: str, tables: Mapping[str, Any], split: Mapping[str, Any]
+) -> Clip:
+    clip_id = row["clip_id"]
+    verdict = _row(tables["verdicts"], clip_id, "verdicts")
+    stop = _stop_early(clip_id, tables["media"], tables["clips"], verdict)
+    reasons, message = verdict["reasons"], verdict["message"]
+    split_row: Mapping[str, Any] = {}
+    if not stop:
+        split_row = _row(split, clip_id, "split")
+        stop, why = _stop_late(split_row, tables)
+        reasons, message = ([why["reason"]], why["message"]) if why else ([], "")
+    return Clip(
+        clip_id=clip_id,
+        video_id=row["video_id"],
+        class_name=row["class_name"],
+        source="+".join(row["sources"]),
+        path=row["path"] or row["url"] or "",
+        shard=shard,
+        stop=stop,
+        reasons=tuple(reasons),
+        message=message,
+        verdict=verdict,
+        split=split_row,
+        token_keys={
+            m: t[clip_id]["key"] for m in MODALITIES if clip_id in (t := tables[f"tokens/{m}"])
+        },
+    )
+
+
+def _row(table: Mapping[str, Any], clip_id: str, name: str) -> Mapping[str, Any]:
+    if clip_id not in table:
+        raise UserError(f"{name}: there is no row for clip {clip_id!r}: run that stage again")
+    return table[clip_id]
+
+
+def _stop_early(
+    clip_id: str, media: Mapping[str, Any], decoded: Mapping[str, Any], verdict: Mapping[str, Any]
+) -> str:
+    """Where the clip stops before the split, or an empty string."""
+    if _row(media, clip_id, "media")["status"] != "ok":
+        stop = "media"
+    elif _row(decoded, clip_id, "clips")["status"] != "ok":
+        stop = "clips"
+    elif not verdict["accepted"]:
+        stop = verdict["reasons"][0]
+    else:
+        return ""
+    if stop not in STOPS or verdict["accepted"]:
+        raise UserError(
+            f"verdicts: clip {clip_id!r} stops at {stop!r}, which its verdict contradicts"
+        )
+    return stop
+
+
+def _stop_late(
+    split: Mapping[str, Any], tables: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
+    """Where an accepted clip stops and the row that says why, or ("complete", {})."""
+    clip_id = split["clip_id"]
+    selected = clip_id in tables["selected"]
+    if not split["split"]:
+        if selected or not split["duplicate_of"]:
+            raise UserError(f"split: clip {clip_id!r} has no split and is no copy")
+        return "duplicate", {"reason": str(Reason.DUPLICATE), "message": split["duplicate_of"]}
+    if not selected:
+        raise UserError(f"selected: there is no row for clip {clip_id!r}: run split again")
+    for stop, names in (("label", _LABELS), ("tokens", _TOKENS)):
+        for name in names:
+            row = _row(tables[name], clip_id, name)
+            if row["status"] != "ok":
+                return stop, row
+    return COMPLETE, {}
+
+
+def count_tokens(results: Path, complete: Sequence[Clip]) -> dict[str, int]:
+    """Number of tokens per modality over all complete clips."""
+    import pyarrow.compute as pc
+
+    wanted = {clip.clip_id for clip in complete}
+    totals = dict.fromkeys(MODALITIES, 0)
+    for shard in sorted({clip.shard for clip in complete}):
+        for modality in MODALITIES:
+            name = f"tokens/{modality}"
+            table = read_table(results / name / f"{shard}.parquet", name, ["clip_id", "tokens"])
+            ids = table["clip_id"].to_pylist()
+            if modality == "caption":
+                lengths = pc.list_value_length(table["tokens"]).to_pylist()
+            else:
+                grid = table.schema.field("tokens").type
+                lengths = [grid.list_size * grid.value_type.list_size] * len(ids)
+            totals[modality] += sum(n for i, n in zip(ids, lengths, strict=True) if i in wanted)
+    return totals

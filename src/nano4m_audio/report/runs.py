@@ -1,0 +1,184 @@
+"""Training runs and their evaluation, beside what the paper reports."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nano4m_audio.config import MODALITIES
+from nano4m_audio.errors import UserError
+
+PROBES = ("cross_entropy", "classes", "structure")
+_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Loss of one modality: (step, nats per token) of train and val."""
+
+    modality: str
+    train: list[tuple[float, float]]
+    val: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run."""
+
+    name: str
+    facts: Mapping[str, Any]
+    timing: Mapping[str, Any]
+    curves: list[Curves]
+    lr: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric: ours, the simplest baseline on the same clips, and the paper's, if any."""
+
+    probe: str
+    name: str
+    title: str
+    unit: str
+    ours: Mapping[str, Any] | None
+    baseline: Mapping[str, Any] | None
+    paper: Mapping[str, Any] | None
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError with one line."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: run the stage that writes it first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON ({error}): delete it and run again") from None
+
+
+def read_run(folder: Path) -> Run:
+    """Read run.json and metrics.parquet of one experiment."""
+    import pyarrow.parquet as pq
+
+    facts = read_json(folder / "run.json")
+    series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    rates: dict[float, float] = {}
+    metrics = folder / "metrics.parquet"
+    if not metrics.is_file():
+        raise UserError(f"{metrics} does not exist: run the training stage first")
+    columns = ["step", "split", "modality", "loss", "lr"]
+    for row in pq.read_table(metrics, columns=columns).to_pylist():
+        series[row["modality"], row["split"]].append((float(row["step"]), float(row["loss"])))
+        rates[float(row["step"])] = float(row["lr"])
+    names = [m for m in MODALITIES if (m, "train") in series or (m, "val") in series]
+    return Run(
+        name=folder.name,
+        facts=facts,
+        timing=read_json(timing) if (timing := folder / "timing.json").is_file() else {},
+        curves=[Curves(m, thin(series[m, "train"]), thin(series[m, "val"])) for m in names],
+        lr=thin(sorted(rates.items())),
+    )
+
+
+def read_runs(results: Path, names: Sequence[str]) -> list[Run]:
+    """The runs of these experiments that are there, in this order."""
+    folders = [results / "runs" / name for name in names]
+    return [read_run(folder) for folder in folders if (folder / "run.json").is_file()]
+
+
+def thin(points: Sequence[tuple[float, float]], most: int = _POINTS) -> list[tuple[float, float]]:
+    """At most ``most`` points: means of equally long stretches; the last point stays as it is."""
+    if len(points) <= most:
+        return list(points)
+    inner, last = points[:-1], points[-1]
+    bounds = [round(i * len(inner) / (most - 1)) for i in range(most)]
+    means = []
+    for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+        part = inner[first:end]
+        means.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
+    return [*means, last]
+
+
+def read_evaluation(results: Path, experiment: str) -> dict[str, dict[str, Any]]:
+    """Probe name -> the JSON of the probe, for those that are there."""
+    folder = results / "evaluation" / experiment
+    found = {p: folder / f"{p}.json" for p in PROBES if (folder / f"{p}.json").is_file()}
+    return {probe: read_json(path) for probe, path in found.items()}
+
+
+def paper_numbers() -> dict[str, Any]:
+    """The committed facts about the paper: label, caveats, metrics."""
+    text = resources.files("nano4m_audio.report").joinpath("paper_numbers.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+def metric_rows(
+    evaluation: Mapping[str, Mapping[str, Any]],
+    card: Mapping[str, Any] | None,
+    paper: Mapping[str, Any],
+) -> list[MetricRow]:
+    """Our metrics and the paper's, joined by probe and name; first those that both have."""
+    ours = {
+        (probe, metric["name"]): metric
+        for probe, content in evaluation.items()
+        for metric in content["metrics"]
+    }
+    ours.update(_tokenizer_metrics(card))
+    theirs = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
+    baselines = {(probe, baseline_name(probe, name)) for probe, name in ours}
+    order = [*theirs, *(key for key in ours if key not in theirs and key not in baselines)]
+    rows = []
+    for key in order:
+        probe, name = key
+        mine, other = ours.get(key), theirs.get(key)
+        title = other["title"] if other else name.replace("_", " ")
+        unit = (mine or other or {}).get("unit") or ""
+        baseline = ours.get((probe, baseline_name(probe, name)))
+        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other))
+    probes = [*PROBES, "tokenizer"]
+    return sorted(rows, key=lambda r: probes.index(r.probe))
+
+
+def baseline_name(probe: str, name: str) -> str:
+    """The metric of the same probe that holds the simplest guess for ``name``."""
+    if probe == "classes":
+        return f"frequency_{name.rpartition('_')[2]}"
+    return f"{name}_{'unigram' if probe == 'cross_entropy' else 'position_mode'}"
+
+
+def _tokenizer_metrics(card: Mapping[str, Any] | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """The mini tokenizer's fidelity from its card, in the form of an evaluation metric."""
+    value = ((card or {}).get("measured", {}).get("rgb_tokenizer") or {}).get("psnr_db")
+    if value is None:
+        return {}
+    n = card["data"].get("evaluation_views") if card else None
+    note = "mini RGB tokenizer on unseen synthetic views"
+    return {
+        ("tokenizer", "rgb_psnr"): {
+            "name": "rgb_psnr",
+            "value": value,
+            "n": n,
+            "unit": "dB",
+            "note": note,
+        }
+    }
+
+
+def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
+    """Every experiment side by side: columns of (probe, metric), rows of values."""
+    evaluations = {run.name: read_evaluation(results, run.name) for run in runs}
+    columns: list[tuple[str, str]] = []
+    values: dict[str, dict[tuple[str, str], Any]] = {}
+    for name, probes in evaluations.items():
+        values[name] = {
+            (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
+        }
+        columns += [key for key in values[name] if key not in columns]
+    rows = [{"run": run, "cells": [values[run.name].get(c) for c in columns]} for run in runs]
+    return {"columns": columns, "rows": rows}

@@ -1,0 +1,196 @@
+"""How well the filters and the search for copies did, where the truth about the clips is known."""
+
+from __future__ import annotations
+
+import csv
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.reasons import Reason
+from nano4m_audio.report.inputs import Clip
+
+_COLUMNS = {"file", "kind", "expected", "duplicate_of"}
+_SHOWN_MISTAKES = 40
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A clip whose truth is known. ``kept`` is the decision on it (see ``_decisions``)."""
+
+    clip: Clip
+    file: str
+    kind: str
+    expected: str
+    kept: bool
+
+    @property
+    def right(self) -> bool:
+        return self.expected == "either" or self.kept == (self.expected == "keep")
+
+
+@dataclass(frozen=True)
+class Share:
+    """k of n with the Wilson score interval (95 %); value is None for n = 0."""
+
+    k: int
+    n: int
+
+    @property
+    def value(self) -> float | None:
+        return self.k / self.n if self.n else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return wilson(self.k, self.n) if self.n else None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Everything the section on the truth shows."""
+
+    precision: Share
+    recall: Share
+    either: int
+    unlisted: int
+    unknown: int
+    kinds: list[dict[str, Any]]
+    mistakes: list[Judged]
+    more_mistakes: int
+    copies: dict[str, Any] = field(default_factory=dict)
+
+
+def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a share k / n, n >= 1, at 95 %."""
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z * (k * (n - k) / n + z * z / 4) ** 0.5 / (n + z * z)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def read_truth(path: Path) -> dict[str, dict[str, str]]:
+    """The truth by normalised file path. Raises UserError when a column is missing."""
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            missing = _COLUMNS - set(reader.fieldnames or [])
+            if missing:
+                raise UserError(f"{path}: the columns {', '.join(sorted(missing))} are missing")
+            return {posixpath.normpath(row["file"]): row for row in reader}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such truth file") from None
+
+
+def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Truth:
+    """Precision and recall of "keep", what happened to every planted kind, and the mistakes."""
+    known = [(c, truth[p]) for c in clips if (p := posixpath.normpath(c.path)) in truth]
+    kept = _decisions(known)
+    judged = [
+        Judged(c, row["file"], row["kind"], _expected(row), kept[c.clip_id]) for c, row in known
+    ]
+    decided = [j for j in judged if j.expected != "either"]
+    good = sum(j.kept and j.expected == "keep" for j in decided)
+    mistakes = [j for j in decided if not j.right]
+    listed = {posixpath.normpath(c.path) for c, _ in known}
+    return Truth(
+        precision=Share(good, sum(j.kept for j in decided)),
+        recall=Share(good, sum(j.expected == "keep" for j in decided)),
+        either=len(judged) - len(decided),
+        unlisted=len(set(truth) - listed),
+        unknown=len(clips) - len(known),
+        kinds=_kinds(judged),
+        mistakes=mistakes[:_SHOWN_MISTAKES],
+        more_mistakes=max(0, len(mistakes) - _SHOWN_MISTAKES),
+        copies=_copies(known),
+    )
+
+
+def _expected(row: Mapping[str, str]) -> str:
+    """keep, reject or either. Raises UserError for anything else."""
+    word = row["expected"].split(":")[0].strip()
+    if word not in ("keep", "reject", "either"):
+        raise UserError(
+            f"truth: {row['file']}: expected is {row['expected']!r}, not keep or reject"
+        )
+    return word
+
+
+def _kept(clip: Clip) -> bool:
+    return clip.accepted and not clip.split.get("duplicate_of")
+
+
+def _decisions(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, bool]:
+    """Whether each clip was kept. Of a clip and its planted copies any one may stay: where a copy
+    stayed instead of the original, the two swap places, as the dataset is the same."""
+    kept = {clip.clip_id: _kept(clip) for clip, _ in known}
+    root = _roots(known)
+    by_id = {clip.clip_id: (clip, row) for clip, row in known}
+    for clip, row in known:
+        if row["duplicate_of"] or clip.reasons[:1] != (str(Reason.DUPLICATE),):
+            continue
+        other = by_id.get(clip.split["duplicate_of"])
+        if other and other[1]["duplicate_of"] and root[other[0].clip_id] == root[clip.clip_id]:
+            kept[clip.clip_id], kept[other[0].clip_id] = True, False
+    return kept
+
+
+def _roots(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, str]:
+    """Clip id -> the file that it is, or is a planted copy of."""
+    copies = {posixpath.normpath(row["file"]): row["duplicate_of"] for _, row in known}
+    roots = {}
+    for clip, row in known:
+        here = posixpath.normpath(row["file"])
+        for _ in range(len(copies)):  # copies of copies; a circle in the list ends the walk too
+            if not copies.get(here):
+                break
+            here = posixpath.normpath(copies[here])
+        roots[clip.clip_id] = here
+    return roots
+
+
+def _kinds(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """One row per planted kind: n, how many were rejected, by which first reasons."""
+    rows = []
+    for kind in sorted({j.kind for j in judged}, key=lambda k: (k != "good", k)):
+        mine = [j for j in judged if j.kind == kind]
+        gone = [j for j in mine if not j.kept]
+        # A copy that stayed in place of its original counts as rejected, by the search for copies.
+        reasons = Counter(j.clip.reasons[0] if j.clip.reasons else "duplicate" for j in gone)
+        words = {j.expected for j in mine}
+        rows.append(
+            {
+                "kind": kind,
+                "expected": words.pop() if len(words) == 1 else "mixed",
+                "rejected": Share(len(gone), len(mine)),
+                "wrong": sum(not j.right for j in mine),
+                "reasons": sorted(reasons.items(), key=lambda x: (-x[1], x[0])),
+            }
+        )
+    return rows
+
+
+def _copies(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, Any]:
+    """Planted pairs found, and clips dropped as copies of something they are no copy of."""
+    by_file = {posixpath.normpath(row["file"]): clip for clip, row in known}
+    root = _roots(known)
+    pairs = [
+        (clip, by_file[original])
+        for clip, row in known
+        if row["duplicate_of"] and (original := posixpath.normpath(row["duplicate_of"])) in by_file
+    ]
+    reachable = [p for p in pairs if all(clip.accepted for clip in p)]
+    found = [(a, b) for a, b in reachable if a.split["group"] == b.split["group"]]
+    false = [
+        clip
+        for clip, _ in known
+        if (kept := clip.split.get("duplicate_of")) in root and root[kept] != root[clip.clip_id]
+    ]
+    return {
+        "planted": len(pairs),
+        "reachable": len(reachable),
+        "found": Share(len(found), len(reachable)),
+        "false": false,
+    }

@@ -1,0 +1,211 @@
+"""Parity with the recorded reference: same weights, same batch, same numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from nano4m_audio.nano4m.model import (
+    FourM,
+    Tokens,
+    mean_loss,
+    sincos_positions,
+    token_losses,
+)
+from nano4m_audio.nano4m.settings import Modality, ModelConfig
+
+SMALL = ModelConfig(
+    (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
+    dim=32,
+    enc_depth=1,
+    dec_depth=1,
+    head_dim=16,
+)
+
+
+def packed(io, side: str) -> Tokens:
+    """Drop the padding of one side of a recorded batch."""
+    mask = torch.from_numpy(io[f"{side}_pad_mask"])
+    columns = (
+        torch.from_numpy(io[f"{side}_{n}"])[mask] for n in ("tokens", "positions", "modalities")
+    )
+    return Tokens(*columns, mask.sum(dim=1).tolist())
+
+
+def load_golden(folder: Path):
+    spec = importlib.util.spec_from_file_location("seeded", folder.parent / "seeded_weights.py")
+    seeded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(seeded)
+    meta = json.loads((folder / "meta.json").read_text())
+    keys = json.loads((folder / "keys.json").read_text())
+    config = meta["config"]
+    names = zip(config["modalities"], config["vocab_sizes"], config["max_seq_lens"], strict=True)
+    sizes = {k: config[k] for k in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio")}
+    model = FourM(ModelConfig(tuple(Modality(*m) for m in names), **sizes))
+    model.load_state_dict(seeded.fill_state_dict(keys, meta["kind_overrides"]), strict=True)
+    with np.load(folder / "io.npz") as io:
+        io = dict(io)
+    return SimpleNamespace(model=model, meta=meta, keys=keys, io=io, noise=seeded.noise)
+
+
+def check_forward(golden) -> None:
+    model, io = golden.model, golden.io
+    inputs, targets = packed(io, "enc"), packed(io, "dec")
+    mask = io["dec_pad_mask"]
+    with torch.no_grad():
+        features = model(inputs, targets)
+        logits = model.to_logits(features)
+        at_target = logits.gather(1, targets.tokens[:, None])[:, 0]
+        losses = token_losses(model, features, targets, "unified")
+    np.testing.assert_allclose(logits.logsumexp(1), io["logits_logsumexp"][mask], atol=2e-4)
+    np.testing.assert_allclose(at_target, io["logits_at_target"][mask], atol=2e-4)
+    means = [float(loss.mean()) for loss in losses]
+    np.testing.assert_allclose(means, io["per_modality_losses"], atol=2e-5)
+    assert float(mean_loss(losses)) == pytest.approx(float(io["loss"]), abs=2e-5)
+    token_average = float(torch.cat(losses).mean())
+    assert token_average == pytest.approx(float(io["loss_token_average"]), abs=2e-5)
+    missing = [loss if m != 3 else loss[:0] for m, loss in enumerate(losses)]
+    expected = float(io["loss_missing_modality"])
+    assert float(mean_loss(missing)) == pytest.approx(expected, abs=2e-5)
+
+
+def check_gradients(golden) -> None:
+    model, io = golden.model, golden.io
+    inputs, targets = packed(io, "enc"), packed(io, "dec")
+    model.zero_grad()
+    mean_loss(token_losses(model, model(inputs, targets), targets, "unified")).backward()
+    stored = golden.meta["gradients"]["values"]
+    assert set(stored) == {name for name, _ in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        norm, dot = stored[name]
+        probe = torch.from_numpy(golden.noise(f"probe.{name}", tuple(parameter.shape)))
+        assert float(parameter.grad.double().norm()) == pytest.approx(norm, rel=1e-3), name
+        scale = norm * float(probe.norm()) / probe.numel() ** 0.5
+        assert float((parameter.grad.double() * probe).sum()) == pytest.approx(
+            dot, abs=1e-3 * scale
+        ), name
+
+
+@pytest.fixture(scope="module")
+def small(shared: Path):
+    return load_golden(shared / "golden" / "nano4m_small")
+
+
+def test_small_forward_matches_reference(small) -> None:
+    check_forward(small)
+
+
+def test_small_full_logits_and_encoder_output(small) -> None:
+    io = small.io
+    inputs, targets = packed(io, "enc"), packed(io, "dec")
+    with torch.no_grad():
+        encoded = small.model.encode(inputs)
+        logits = small.model.to_logits(small.model.decode(encoded, inputs, targets))
+    np.testing.assert_allclose(encoded, io["encoder_out"][io["enc_pad_mask"]], atol=2e-4)
+    np.testing.assert_allclose(logits, io["logits"][io["dec_pad_mask"]], atol=2e-4)
+    means = torch.stack([e.mean(0) for e in encoded.split(inputs.lengths)])
+    np.testing.assert_allclose(means, io["encoder_mean_valid"], atol=2e-4)
+
+
+def test_small_without_padding_masks(small) -> None:
+    """The rectangular path: all positions valid, one attention call for the batch."""
+    io = {**small.io}
+    io["enc_pad_mask"] = np.ones_like(io["enc_pad_mask"])
+    io["dec_pad_mask"] = np.ones_like(io["dec_pad_mask"])
+    with torch.no_grad():
+        features = small.model(packed(io, "enc"), packed(io, "dec"))
+        lse = small.model.to_logits(features).logsumexp(1)
+    np.testing.assert_allclose(lse, io["nomask_logits_logsumexp"].ravel(), atol=2e-4)
+
+
+def test_small_gradients_match_reference(small) -> None:
+    check_gradients(small)
+
+
+def test_small_state_dict_has_the_published_keys(small) -> None:
+    state = small.model.state_dict()
+    assert {k: [list(v.shape), "float32"] for k, v in state.items()} == small.keys
+    parameters = sum(p.numel() for p in small.model.parameters())
+    assert parameters == small.meta["parameters"]
+
+
+@pytest.mark.slow
+def test_paper_size_matches_reference(shared: Path) -> None:
+    golden = load_golden(shared / "golden" / "nano4m_d6w512")
+    check_forward(golden)
+    check_gradients(golden)
+    table = sincos_positions(512, 512)
+    np.testing.assert_allclose(table, golden.model.pos_emb, atol=1e-4)
+
+
+def some_tokens() -> tuple[Tokens, Tokens]:
+    inputs = Tokens(
+        torch.tensor([1, 2, 3, 60, 5]),
+        torch.tensor([0, 3, 1, 2, 7]),
+        torch.tensor([0, 0, 1, 0, 2]),
+        [3, 2],
+    )
+    targets = Tokens(
+        torch.tensor([4, 31, 99, 63]),
+        torch.tensor([5, 0, 1, 9]),
+        torch.tensor([0, 1, 2, 0]),
+        [1, 3],
+    )
+    return inputs, targets
+
+
+def test_first_loss_is_log_of_the_ids() -> None:
+    inputs, targets = some_tokens()
+    model = FourM(SMALL)
+    features = model(inputs, targets)
+    own = [float(x.detach().mean()) for x in token_losses(model, features, targets, "own_ids")]
+    unified = [float(x.detach().mean()) for x in token_losses(model, features, targets, "unified")]
+    np.testing.assert_allclose(own, np.log([64, 32, 100]), rtol=1e-6)
+    np.testing.assert_allclose(unified, np.log([100] * 3), rtol=1e-6)
+
+
+def test_own_ids_equals_unified_with_the_other_ids_forbidden() -> None:
+    inputs, targets = some_tokens()
+    model = FourM(SMALL, seed=3)
+    with torch.no_grad():
+        model.to_logits.weight.normal_(generator=torch.Generator().manual_seed(1))
+        features = model(inputs, targets)
+        own = token_losses(model, features, targets, "own_ids")
+        logits = model.to_logits(features)
+    for m, modality in enumerate(SMALL.modalities):
+        chosen = targets.modalities == m
+        scores = logits[chosen][:, : modality.vocab_size].log_softmax(1)
+        expected = -scores.gather(1, targets.tokens[chosen][:, None])[:, 0]
+        np.testing.assert_allclose(own[m], expected, rtol=1e-5)
+
+
+def test_samples_do_not_see_each_other() -> None:
+    inputs, targets = some_tokens()
+    model = FourM(SMALL, seed=1).eval()
+    with torch.no_grad():
+        both = model(inputs, targets)
+        first = Tokens(*(x[:3] for x in (inputs.tokens, inputs.positions, inputs.modalities)), [3])
+        asked = Tokens(
+            *(x[:1] for x in (targets.tokens, targets.positions, targets.modalities)), [1]
+        )
+        alone = model(first, asked)
+    np.testing.assert_allclose(both[:1], alone, atol=1e-6)
+
+
+def test_a_sample_without_targets_is_allowed() -> None:
+    inputs, targets = some_tokens()
+    targets = Tokens(targets.tokens, targets.positions, targets.modalities, [0, 4])
+    model = FourM(SMALL, seed=1)
+    mean_loss(token_losses(model, model(inputs, targets), targets, "own_ids")).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_head_dim_must_divide_dim() -> None:
+    with pytest.raises(ValueError, match="multiple of head_dim 48"):
+        ModelConfig(SMALL.modalities, dim=64, head_dim=48)

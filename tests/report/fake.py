@@ -1,0 +1,288 @@
+"""A small results folder, written with the package's own tables: every fate a clip can have."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nano4m_audio import label
+from nano4m_audio.acquire.sound import encode_flac
+from nano4m_audio.config import MODALITIES, Config
+from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
+from nano4m_audio.store import RowStore
+from nano4m_audio.tables import write_rows
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+MEDIA_REASON, DECODE_REASON = "missing_file", "no_audio"
+_FILTER_STOPS = ("silent", "audio_low", "visual_low", "speech")
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One clip to write: its class, where it stops, and what else is wrong with it."""
+
+    class_name: str
+    stop: str = COMPLETE
+    extra_reasons: tuple[str, ...] = ()
+    split: str = "train"
+    name: str = ""
+    copy_of: int | None = None
+    group: str = ""
+
+
+def default_fates(classes: tuple[str, ...], per_class: int = 9) -> list[Fate]:
+    """Complete clips of every class but the last, and one clip of every other fate."""
+    splits = ("train", "train", "train", "train", "train", "train", "train", "val", "test")
+    fates = [
+        Fate(name, split=splits[i % len(splits)]) for name in classes[:-1] for i in range(per_class)
+    ]
+    for i, stop in enumerate(s for s in STOPS if s != "duplicate"):
+        extra = ("visual_low",) if stop == "audio_low" else ()
+        fates.append(Fate(classes[i % len(classes)], stop, extra))
+    return [*fates, Fate(classes[0], "duplicate", copy_of=0)]
+
+
+def write_results(
+    root: Path,
+    fates: list[Fate],
+    *,
+    config: dict[str, Any] | None = None,
+    shards: int = 2,
+    heavy: bool = False,
+    runs: tuple[str, ...] = ("base",),
+    evaluation: bool = True,
+) -> ReportInputs:
+    """Write every table (with ``heavy`` also the store) of these clips; return the inputs."""
+    values = {"n_shards": shards, "report": {"examples": 3}, **(config or {})}
+    resolved = json.loads(Config.model_validate(values).model_dump_json())
+    results = root / "results"
+    named = [(i, fate, fate.name or f"clip{i:04d}") for i, fate in enumerate(fates)]
+    ids = {i: name for i, _, name in named}
+    split_rows = []
+    for shard in range(shards):
+        mine = [entry for entry in named if entry[0] % shards == shard]
+        split_rows += _write_shard(results, f"{shard:04d}", mine, ids)
+        if heavy:
+            _write_store(results / "store", f"{shard:04d}", mine)
+    write_rows(results / "split.parquet", "split", sorted(split_rows, key=lambda r: r["clip_id"]))
+    for name in runs:
+        _write_run(results / "runs" / name)
+        if evaluation:
+            _write_evaluation(results / "evaluation" / name)
+    return ReportInputs(config=resolved, results=results)
+
+
+def _write_shard(results: Path, shard: str, mine: list, ids: dict[int, str]) -> list[dict]:
+    tables: dict[str, list[dict]] = {
+        name: [] for name in ("candidates", "media", "clips", "verdicts", "selected")
+    }
+    tables |= {f"labels/{w}": [] for w in ("depth", "normals")} | {
+        f"tokens/{m}": [] for m in MODALITIES
+    }
+    split_rows = []
+    for i, fate, name in mine:
+        place = STOPS.index(fate.stop) if fate.stop in STOPS else len(STOPS)
+        base = {"clip_id": name, "key": f"key{i}", "status": "ok", "reason": "", "message": ""}
+
+        def failed(reason: str, row: dict = base) -> dict:
+            return {**row, "status": "failed", "reason": reason, "message": f"bad: {HOSTILE}"}
+
+        tables["candidates"].append(
+            {
+                "clip_id": name,
+                "video_id": f"video{i}",
+                "start_s": 0.0,
+                "class_name": fate.class_name,
+                "sources": ["audioset"] if i % 3 else ["audioset", "vggsound"],
+                "path": f"media/{name}.mp4",
+            }
+        )
+        tables["media"].append(base if place > 0 else failed(MEDIA_REASON))
+        if place > 0:
+            tables["clips"].append(base if place > 1 else failed(DECODE_REASON))
+        tables["verdicts"].append(_verdict(i, fate, name, place))
+        if place > STOPS.index("speech"):
+            kept = "" if fate.copy_of is None else ids[fate.copy_of]
+            split_rows.append(_split_row(i, fate, name, kept))
+        if place > STOPS.index("duplicate"):
+            tables["selected"].append(
+                {
+                    "clip_id": name,
+                    "clip_key": f"key{i}",
+                    "class_name": fate.class_name,
+                    "split": fate.split,
+                }
+            )
+            for what in ("depth", "normals"):
+                tables[f"labels/{what}"].append(
+                    base if fate.stop != "label" else failed("label_failed")
+                )
+            for m in MODALITIES:
+                good = {**base, "tokens": _tokens(m)}
+                reason = {"label": "label_failed", "tokens": "tokenize_failed"}.get(fate.stop)
+                tables[f"tokens/{m}"].append(
+                    failed(reason, {**base, "tokens": None}) if reason else good
+                )
+    for name, rows in tables.items():
+        write_rows(results / name / f"{shard}.parquet", name, rows)
+    return split_rows
+
+
+def _verdict(i: int, fate: Fate, name: str, place: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"clip_id": name, "clip_key": f"key{i}", "message": ""}
+    if place < 2:
+        reason = MEDIA_REASON if place == 0 else DECODE_REASON
+        return {**row, "clip_key": "", "accepted": False, "reasons": [reason], "message": HOSTILE}
+    reasons = [fate.stop, *fate.extra_reasons] if fate.stop in _FILTER_STOPS else []
+    rng = np.random.default_rng(i)
+    low = lambda reason, bad, good: bad if reason in reasons else good  # noqa: E731
+    return {
+        **row,
+        "accepted": not reasons,
+        "reasons": reasons,
+        "audio_score": low("audio_low", 0.1, 1 - 0.6 * rng.random() ** 2),
+        "visual_score": low("visual_low", 0.05, 0.5 + 0.4 * rng.random()),
+        "voiced_fraction": low("speech", 0.6, 0.0),
+        "level_dbfs": low("silent", -90.0, -25 + 8 * rng.random()),
+        "window_start_s": 0.5,
+        "keyframes": list(range(10)),
+        "keyframe_times_s": [0.5 + k / 3 for k in range(10)],
+        "best_frame": 4,
+    }
+
+
+def _split_row(i: int, fate: Fate, name: str, kept: str) -> dict[str, Any]:
+    rng = np.random.default_rng(1000 + i)
+    held = fate.split != "train" and not kept
+    return {
+        "clip_id": name,
+        "video_id": f"video{i}",
+        "class_name": fate.class_name,
+        "source": "audioset" if i % 3 else "audioset+vggsound",
+        "group": fate.group or (kept or name),
+        "duplicate_of": kept,
+        "split": "" if kept else fate.split,
+        "nearest_train": "clip0000" if held else None,
+        "nearest_picture": 0.6 + 0.35 * rng.random() if held else None,
+        "nearest_sound": 0.7 * rng.random() if held else None,
+    }
+
+
+def _tokens(modality: str) -> list:
+    if modality == "caption":
+        return [50258, 9703, 33151, 50259]
+    if modality == "audio":
+        # Codebooks alternate: ids of the second begin at 1024.
+        return [[5, 1029] * 256]
+    return [[7] * 196] * 10
+
+
+def _write_store(store: Path, shard: str, mine: list) -> None:
+    """Frames, sound, maps and tokens of the clips that have them: noise and a tone."""
+    stores = {n: RowStore(store, n, shard) for n in ("clips", "labels/depth", "labels/normals")}
+    stores |= {f"tokens/{m}": RowStore(store, f"tokens/{m}", shard) for m in MODALITIES}
+    rows: dict[str, list[dict]] = {name: [] for name in stores}
+    for i, _, _ in mine:
+        rng = np.random.default_rng(i)
+        ok = {"key": f"key{i}", "status": "ok", "reason": "", "message": ""}
+        frames = [_jpeg(rng.integers(0, 255, (8, 8, 3), np.uint8), (340, 256)) for _ in range(12)]
+        tone = 0.3 * np.sin(np.arange(5 * 32000) * (0.02 + 0.01 * (i % 7))).astype(np.float32)
+        rows["clips"].append({**ok, "frames": frames, "audio_flac": encode_flac(tone, 32000)})
+        depth = rng.random((10, 224, 224)).astype(np.float32)
+        normals = np.zeros((10, 224, 224, 3), np.float32)
+        normals[..., 2] = -1
+        rows["labels/depth"].append({**ok, **label.encode_depth(depth)})
+        rows["labels/normals"].append({**ok, **label.encode_normals(normals)})
+        for m in MODALITIES:
+            rows[f"tokens/{m}"].append({**ok, "tokens": _tokens(m)})
+    for name, part in rows.items():
+        stores[name].append(part)
+
+
+def _jpeg(small: np.ndarray, size: tuple[int, int]) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _write_run(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    facts = {
+        "experiment": folder.name,
+        "data_digest": "d" * 32,
+        "key": "a" * 32,
+        "parameters": 13_200_000,
+        "steps": 400,
+        "torch": "2.11.0",
+        "clips": {"train": 70, "val": 10, "test": 10},
+        "settings": {"optim": {"seed": 0}},
+    }
+    (folder / "run.json").write_text(json.dumps(facts))
+    rows = []
+    for m, top in zip(MODALITIES, (8.3, 7.6, 6.9, 6.9, 10.8), strict=True):
+        for step in range(10, 401, 10):
+            wobble = 0.1 * np.sin(step * 1.7)
+            loss = top * (0.55 + 0.45 * np.exp(-step / 120)) + wobble
+            lr = 1e-3 * min(1, step / 40) * (0.5 + 0.5 * np.cos(np.pi * step / 400))
+            rows.append(
+                {"step": step, "split": "train", "modality": m, "loss": loss, "lr": lr, "tokens": 9}
+            )
+            if step % 50 == 0:
+                rows.append({**rows[-1], "split": "val", "loss": loss + 0.15})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "metrics.parquet")
+
+
+def _write_evaluation(folder: Path) -> None:
+    folder.mkdir(parents=True)
+
+    def metric(name: str, value: float, chance: float, unit: str, half: float) -> dict[str, Any]:
+        return {
+            "name": name,
+            "value": value,
+            "n": 33,
+            "low": max(0.0, value - half),
+            "high": value + half,
+            "chance": chance,
+            "unit": unit,
+            "note": "",
+        }
+
+    entropies = zip(MODALITIES, (6.1, 5.0, 4.1, 3.2, 0.5), (8.3, 7.6, 6.9, 6.9, 10.8), strict=True)
+    probes: dict[str, list] = {"cross_entropy": [], "classes": [], "structure": []}
+    for m, value, chance in entropies:
+        probes["cross_entropy"] += [
+            metric(m, value, chance, "nats/token", 0.1),
+            metric(f"{m}_unigram", value + 1, chance, "nats/token", 0.1),
+        ]
+    for source, value in (("audio", 0.48), ("rgb", 0.55), ("all", 0.6), ("frequency", 0.12)):
+        for k in (1, 3, 5):
+            probes["classes"].append(
+                metric(f"{source}_top{k}", value + k / 20, k / 11, "accuracy", 0.17)
+            )
+    for m, value in (("depth", 0.31), ("normals", 0.42)):
+        for name, part in ((f"rgb_to_{m}", 1.0), (f"rgb_to_{m}_position_mode", 0.6)):
+            probes["structure"].append(metric(name, part * value, 1 / 1024, "accuracy", 0.03))
+    for probe, metrics in probes.items():
+        content = {"probe": probe, "experiment": folder.name, "split": "test", "metrics": metrics}
+        if probe == "classes":
+            content["per_class"] = [
+                {"class": "pig", "n": 3, "audio_top1": 1, "rgb_top1": 2, "all_top1": 3}
+            ]
+        (folder / f"{probe}.json").write_text(json.dumps(content))
+
+
+def write_truth(path: Path, rows: list[tuple[str, str, str, str]]) -> Path:
+    """Rows of (file, kind, expected, duplicate_of)."""
+    lines = ["file,video_id,class,kind,expected,duplicate_of"]
+    lines += [f'"{f}",v,c,"{kind}","{expected}","{copy}"' for f, kind, expected, copy in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -1,0 +1,109 @@
+"""Precision, recall and copies against hand-made truth."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.report.inputs import read_clips
+from nano4m_audio.report.truth import compare, read_truth, wilson
+from tests.report.fake import Fate, write_results, write_truth
+
+
+def judged(tmp_path, fates, rows):
+    clips = read_clips(write_results(tmp_path, fates, runs=()).results)
+    named = [(f"media/clip{i:04d}.mp4", *row) for i, row in enumerate(rows)]
+    return compare(clips, read_truth(write_truth(tmp_path / "truth.csv", named)))
+
+
+def test_precision_recall_and_mistakes(tmp_path):
+    fates = [Fate("pig"), Fate("pig", "silent"), Fate("pig"), Fate("pig", "speech"), Fate("pig")]
+    truth = judged(
+        tmp_path,
+        fates,
+        [
+            ("good", "keep", ""),
+            ("good", "keep", ""),
+            ("wrong_sound", "reject: other class", ""),
+            ("speech", "reject", ""),
+            ("audio_short", "either: padding", ""),
+        ],
+    )
+    assert (truth.precision.k, truth.precision.n) == (1, 2)
+    assert (truth.recall.k, truth.recall.n) == (1, 2)
+    assert truth.either == 1 and truth.unlisted == 0 and truth.unknown == 0
+    assert [j.file for j in truth.mistakes] == ["media/clip0002.mp4", "media/clip0001.mp4"]
+    kinds = {k["kind"]: k for k in truth.kinds}
+    assert kinds["speech"]["reasons"] == [("speech", 1)] and kinds["wrong_sound"]["wrong"] == 1
+    assert truth.kinds[0]["kind"] == "good"
+
+
+def test_a_copy_that_stays_in_place_of_its_original_is_no_mistake(tmp_path):
+    fates = [Fate("pig", "duplicate", copy_of=1), Fate("pig", group="clip0001"), Fate("pig")]
+    rows = [
+        ("good", "keep", ""),
+        ("exact_duplicate", "reject", "media/clip0000.mp4"),
+        ("good", "keep", ""),
+    ]
+    truth = judged(tmp_path, fates, rows)
+    assert truth.mistakes == []
+    assert (truth.precision.k, truth.precision.n) == (2, 2)
+    assert (truth.copies["found"].k, truth.copies["found"].n) == (1, 1)
+    assert truth.copies["false"] == []
+
+
+def test_copies_that_were_missed_or_invented(tmp_path):
+    fates = [
+        Fate("pig"),
+        Fate("pig"),  # a planted copy of 0 that was kept
+        Fate("pig", "duplicate", copy_of=0),  # no copy at all
+        Fate("pig", "silent"),  # a planted copy that never came that far
+    ]
+    rows = [
+        ("good", "keep", ""),
+        ("near_duplicate_shift", "reject", "media/clip0000.mp4"),
+        ("good", "keep", ""),
+        ("near_duplicate_shift", "reject", "media/clip0000.mp4"),
+    ]
+    truth = judged(tmp_path, fates, rows)
+    assert truth.copies["planted"] == 2 and truth.copies["reachable"] == 1
+    assert truth.copies["found"].k == 0
+    assert [clip.clip_id for clip in truth.copies["false"]] == ["clip0002"]
+    assert {j.clip.clip_id for j in truth.mistakes} == {"clip0001", "clip0002"}
+
+
+def test_files_and_clips_without_a_partner_are_counted(tmp_path):
+    clips = read_clips(write_results(tmp_path, [Fate("pig"), Fate("pig")], runs=()).results)
+    rows = [("./media/clip0000.mp4", "good", "keep", ""), ("media/other.mp4", "good", "keep", "")]
+    truth = compare(clips, read_truth(write_truth(tmp_path / "t.csv", rows)))
+    assert (truth.unlisted, truth.unknown) == (1, 1)
+    assert truth.recall.n == 1
+
+
+def test_bad_truth_files_are_explained(tmp_path):
+    path = tmp_path / "truth.csv"
+    with pytest.raises(UserError, match="no such truth file"):
+        read_truth(path)
+    path.write_text("file,class\n")
+    with pytest.raises(UserError, match="expected"):
+        read_truth(path)
+    with pytest.raises(UserError, match="maybe"):
+        judged(tmp_path, [Fate("pig")], [("good", "maybe", "")])
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share_and_is_symmetric(pair):
+    k, n = pair
+    low, high = wilson(k, n)
+    assert 0 <= low <= k / n + 1e-12 and k / n - 1e-12 <= high <= 1
+    other_low, other_high = wilson(n - k, n)
+    assert other_low == pytest.approx(1 - high, abs=1e-9)
+    assert other_high == pytest.approx(1 - low, abs=1e-9)
+
+
+def test_wilson_against_published_values():
+    # Newcombe 1998, table of method 3: 81 of 263 gives 0.2553 to 0.3662.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
