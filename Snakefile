@@ -1,5 +1,6 @@
 """nano4M-Audio: candidates -> media -> clips -> scores -> verdicts -> split -> labels -> tokens
--> training -> evaluation -> results/report.html. The rules of each wing are in rules/."""
+-> training -> evaluation -> results/report.html. The rules of each wing are in rules/.
+"""
 
 from snakemake.utils import min_version
 

@@ -9,6 +9,8 @@ rule barnyard:
         "results/logs/barnyard.log",
     benchmark:
         "results/benchmarks/barnyard.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     threads: workflow.cores
     resources:
         mem_mb=2000,
@@ -34,6 +36,8 @@ rule candidates:
         "results/logs/candidates.log",
     benchmark:
         "results/benchmarks/candidates.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     params:
         settings=FOLDER.model_dump_json(exclude={"truth_csv"}),
         shards=CONFIG.n_shards,
@@ -54,6 +58,8 @@ rule media:
         "results/logs/media/{shard}.log",
     benchmark:
         "results/benchmarks/media/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     params:
         root=FOLDER.root,
         version=STAGE_VERSIONS["media"],
@@ -71,6 +77,8 @@ rule decode:
         "results/logs/decode/{shard}.log",
     benchmark:
         "results/benchmarks/decode/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=2000,
     params:

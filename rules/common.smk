@@ -21,7 +21,9 @@ SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
 FOLDER = (
-    schema.Folder(root="results/barnyard", truth_csv="truth.csv") if FROM_BARNYARD else CONFIG.folder
+    schema.Folder(root="results/barnyard", truth_csv="truth.csv")
+    if FROM_BARNYARD
+    else CONFIG.folder
 )
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 

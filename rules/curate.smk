@@ -1,6 +1,5 @@
 """Curate: scores of every clip, verdicts by threshold, duplicates and split."""
 
-
 for score in ("audio", "visual", "speech"):
 
     rule:
@@ -14,6 +13,8 @@ for score in ("audio", "visual", "speech"):
             f"results/logs/score_{score}/{{shard}}.log",
         benchmark:
             f"results/benchmarks/score_{score}/{{shard}}.tsv"
+        conda:
+            "../envs/nano4m-audio.yaml"
         resources:
             mem_mb=3000,
         params:
@@ -37,6 +38,8 @@ rule score_prints:
         "results/logs/score_prints/{shard}.log",
     benchmark:
         "results/benchmarks/score_prints/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=2000,
     params:
@@ -60,6 +63,8 @@ rule verdict:
         "results/logs/verdict/{shard}.log",
     benchmark:
         "results/benchmarks/verdict/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     params:
         settings=CONFIG.verdict.model_dump_json(),
         version=STAGE_VERSIONS["verdicts"],
@@ -79,6 +84,8 @@ rule split:
         "results/logs/split.log",
     benchmark:
         "results/benchmarks/split.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=4000,
     params:

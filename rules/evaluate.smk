@@ -15,6 +15,8 @@ rule evaluate:
         "results/logs/evaluate_{experiment}_{probe}.log",
     benchmark:
         "results/benchmarks/evaluate_{experiment}_{probe}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
     params:

@@ -11,6 +11,8 @@ rule label:
         "results/logs/label_{what}/{shard}.log",
     benchmark:
         "results/benchmarks/label_{what}/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
     params:

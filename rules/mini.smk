@@ -29,6 +29,8 @@ rule mini_data:
         "results/logs/mini_data.log",
     benchmark:
         "results/benchmarks/mini_data.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     threads: 2
     resources:
         mem_mb=12000,
@@ -53,6 +55,8 @@ rule mini_train:
         "results/benchmarks/mini_train/{member}.tsv"
     wildcard_constraints:
         member="|".join(MINI_MEMBERS),
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=6000,
     params:
@@ -72,6 +76,8 @@ rule mini_card:
         "results/logs/mini_card.log",
     benchmark:
         "results/benchmarks/mini_card.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=6000,
     params:

@@ -17,10 +17,12 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
     params:
-        config=CONFIG.model_dump_json(),
+        config=lambda wc: CONFIG.model_dump_json(),  # a function: the values hold braces
         truth=TRUTH,
         version=STAGE_VERSIONS["report"],
     shell:

@@ -17,6 +17,8 @@ rule tokenize:
         "results/logs/tokenize_{modality}/{shard}.log",
     benchmark:
         "results/benchmarks/tokenize_{modality}/{shard}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
     params:
@@ -24,7 +26,9 @@ rule tokenize:
         identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
         version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
         template=lambda wc: (
-            CONFIG.tokenize.caption_template if wc.modality == "caption" else "{caption}"
+            CONFIG.tokenize.caption_template
+            if wc.modality == "caption"
+            else "{caption}"
         ),
     shell:
         "nano4m-audio tokenize {wildcards.modality} --selected {input.selected}"

@@ -4,7 +4,11 @@ import json
 
 from nano4m_audio.experiments import train_settings
 
-TOKENS = expand("results/tokens/{modality}/{shard}.parquet", modality=schema.MODALITIES, shard=SHARDS)
+TOKENS = expand(
+    "results/tokens/{modality}/{shard}.parquet",
+    modality=schema.MODALITIES,
+    shard=SHARDS,
+)
 
 
 rule train:
@@ -19,6 +23,8 @@ rule train:
         "results/logs/train_{experiment}.log",
     benchmark:
         "results/benchmarks/train_{experiment}.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
