@@ -36,7 +36,7 @@ class TokenSet:
         """A digest of ids, classes and all tokens."""
         parts = []
         for array in self.tokens.values():
-            content = np.ascontiguousarray(array)
+            content = np.ascontiguousarray(array).tobytes()
             parts.append(hashlib.blake2b(content, digest_size=16).hexdigest())
         captions = [caption.tolist() for caption in self.captions]
         return content_key(self.clip_ids, self.classes, sorted(self.tokens), parts, captions)

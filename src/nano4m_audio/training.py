@@ -109,7 +109,9 @@ def token_data(settings: TrainSettings, tokens: TokenSet) -> TokenData:
     from nano4m_audio.nano4m.data import TokenData
 
     try:
-        return TokenData(settings.model.modalities, tokens.tokens, tokens.captions)
+        return TokenData(
+            settings.model.modalities, tokens.tokens, [c.tolist() for c in tokens.captions]
+        )
     except ValueError as error:
         raise UserError(
             f"tokens do not fit the settings: {error} (rows count the clips of the split in the "

@@ -76,7 +76,7 @@ def class_captions(inputs: ProbeInputs) -> Captions:
         for name, caption in zip(tokens.classes, tokens.captions, strict=True):
             seen.setdefault(name, Counter())[tuple(caption.tolist())] += 1
     names = sorted(seen)
-    best = [min(seen[n], key=lambda caption, n=n: (-seen[n][caption], caption)) for n in names]
+    best = [min((-count, caption) for caption, count in seen[name].items())[1] for name in names]
     return Captions(names, [list(caption) for caption in best])
 
 

@@ -28,8 +28,12 @@ class Tokens:
 
     @classmethod
     def of(cls, packed: Packed) -> Tokens:
-        arrays = (packed.tokens, packed.positions, packed.modalities)
-        return cls(*(torch.from_numpy(a) for a in arrays), packed.lengths.tolist())
+        return cls(
+            torch.from_numpy(packed.tokens),
+            torch.from_numpy(packed.positions),
+            torch.from_numpy(packed.modalities),
+            packed.lengths.tolist(),
+        )
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, q_lengths: list[int], k_lengths: list[int]) -> Tensor:
@@ -51,6 +55,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, q_lengths: list[int], k_lengths: lis
 
 class LayerNorm(nn.Module):
     """LayerNorm with a learned weight; its zero bias is a buffer of the published state dict."""
+
+    bias: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -147,6 +153,7 @@ class FourM(nn.Module):
         super().__init__()
         self.config = config
         dim, n_modalities = config.dim, len(config.modalities)
+        self.pos_emb: Tensor
         self.register_buffer("pos_emb", sincos_positions(config.max_positions, dim))
         self.enc_tok_emb = nn.Embedding(config.vocab_size, dim)
         self.enc_mod_emb = nn.Embedding(n_modalities, dim)

@@ -84,7 +84,8 @@ def learning_rate(step: int, config: OptimConfig) -> float:
 def make_optimizer(model: FourM, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW; weight decay on the matrices of linear layers only, not on embeddings and vectors."""
     embeddings = {"enc_tok_emb.weight", "enc_mod_emb.weight", "dec_mod_emb.weight"}
-    decayed, kept = [], []
+    decayed: list[torch.Tensor] = []
+    kept: list[torch.Tensor] = []
     for name, parameter in model.named_parameters():
         (kept if parameter.ndim < 2 or name in embeddings else decayed).append(parameter)
     groups = [
