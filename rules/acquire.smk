@@ -22,14 +22,9 @@ rule barnyard:
         " --settings {params.settings:q} 2> {log}"
 
 
-def list_of_clips(wildcards):
-    """The file whose change means other candidates."""
-    return f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
-
-
 rule candidates:
     input:
-        clips=list_of_clips,
+        clips=LIST_OF_CLIPS,
     output:
         tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
     log:

@@ -25,6 +25,8 @@ FOLDER = (
     if FROM_BARNYARD
     else CONFIG.folder
 )
+#: The file whose change means other candidates.
+LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 
 
@@ -40,3 +42,10 @@ def backend(key):
     """The backend that a config key selects, and what identifies its output."""
     name = CONFIG.backend(key)
     return name, name and identity(schema.BACKEND_KEYS[key], name)
+
+
+def token_source(wildcards):
+    """Depth and normals are tokenized from their label tables, the others from the clips."""
+    if wildcards.modality in ("depth", "normals"):
+        return f"results/labels/{wildcards.modality}/{wildcards.shard}.parquet"
+    return f"results/clips/{wildcards.shard}.parquet"

@@ -1,16 +1,10 @@
 """Tokenize: five modalities of the selected clips, one table per shard and modality."""
 
 
-def label_table(wildcards):
-    """Depth and normals are tokenized from their label tables, the others from the clips."""
-    mapped = wildcards.modality in ("depth", "normals")
-    return f"results/{'labels/' + wildcards.modality if mapped else 'clips'}/{wildcards.shard}.parquet"
-
-
 rule tokenize:
     input:
         selected="results/selected/{shard}.parquet",
-        source=label_table,
+        source=token_source,
     output:
         tokens="results/tokens/{modality}/{shard}.parquet",
     log:

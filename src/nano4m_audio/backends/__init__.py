@@ -15,6 +15,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """Where a backend lives (``module:attribute`` with a ``load(threads)``), what it loads, and why
+    """Where a backend lives (``module:attribute`` with a ``load(compute)``), what it loads, and why
     it may be used."""
 
     target: str
@@ -224,8 +225,8 @@ def identity(kind: str, name: str) -> str:
     return ":".join([name, *parts])
 
 
-def load(kind: str, name: str, threads: int = 1) -> Any:
-    """Import a backend, read its weights and return it ready for use on ``threads`` CPU threads."""
+def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
+    """Import a backend, read its weights and return it ready for use where ``compute`` says."""
     spec = get_spec(kind, name)
     if not spec.target:
         raise UserError(
@@ -233,4 +234,4 @@ def load(kind: str, name: str, threads: int = 1) -> Any:
             "use 'mini', or null for a filter"
         )
     module, _, attribute = spec.target.partition(":")
-    return getattr(importlib.import_module(module), attribute).load(threads=threads)
+    return getattr(importlib.import_module(module), attribute).load(compute)

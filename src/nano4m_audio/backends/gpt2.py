@@ -11,6 +11,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.errors import UserError
 
 PAD, SOS, EOS = 50257, 50258, 50259
@@ -46,8 +47,8 @@ class Gpt2Tokenizer:
         self._bpe = bpe
 
     @classmethod
-    def load(cls, threads: int = 1) -> Gpt2Tokenizer:
-        """Read the ranks; ``threads`` is there for the common signature."""
+    def load(cls, compute: Compute = Compute()) -> Gpt2Tokenizer:
+        """Read the ranks; ``compute`` is there for the common signature."""
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
         bpe = Tokenizer(models.BPE.from_file(_data_file("encoder.json"), _data_file("vocab.bpe")))

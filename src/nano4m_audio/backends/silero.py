@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from nano4m_audio.backends.compute import Compute
+
 
 class SileroVad:
     """Speech segments of 16 kHz waveforms, at the defaults of the silero-vad package."""
@@ -22,9 +24,8 @@ class SileroVad:
         self._model = model
 
     @classmethod
-    def load(cls, threads: int = 1) -> SileroVad:
-        """Load the model; it runs on one thread whatever ``threads`` says (clips run in parallel
-        shards)."""
+    def load(cls, compute: Compute = Compute()) -> SileroVad:
+        """Load the model; it always runs on one CPU thread (clips run in parallel shards)."""
         from silero_vad import load_silero_vad
 
         return cls(load_silero_vad(sequence=True))

@@ -13,6 +13,7 @@ import numpy as np
 from nano4m_audio import backends, label, windows
 from nano4m_audio.acquire.frames import read_frame
 from nano4m_audio.acquire.sound import read_audio
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.crop import square_crop
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
@@ -110,7 +111,8 @@ def _loader(names: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
 
     def load(modality: str) -> Any:
         if modality not in loaded:
-            loaded[modality] = backends.load(KINDS[modality], names[modality], threads)
+            compute = Compute(threads=threads)
+            loaded[modality] = backends.load(KINDS[modality], names[modality], compute)
         return loaded[modality]
 
     return load

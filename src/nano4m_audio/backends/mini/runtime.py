@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.mini.layers import fold_norms
 from nano4m_audio.errors import UserError
 
@@ -104,17 +105,17 @@ class MiniBackend:
     backend_id: str
     member: str
 
-    def __init__(self, threads: int, folder: Path) -> None:
+    def __init__(self, compute: Compute, folder: Path) -> None:
         path = folder / f"{self.member}.safetensors"
         self.notes = read_notes(path)
         self.net = load_net(self.build_net(self.notes), path)
         self.weights_sha256 = sha256_of(path)
-        self.threads = threads
+        self.threads = compute.threads
 
     @classmethod
-    def load(cls, threads: int = 1, folder: Path = WEIGHTS) -> Self:
-        """Load from `folder` (the committed weights by default) to run on `threads` CPU threads."""
-        return cls(threads, folder)
+    def load(cls, compute: Compute = Compute(), folder: Path = WEIGHTS) -> Self:
+        """Load from `folder` (default: the committed weights), to run on CPU threads."""
+        return cls(compute, folder)
 
     @staticmethod
     def build_net(notes: dict[str, Any]) -> nn.Module:
