@@ -98,14 +98,16 @@ def _etag_of(part: Path) -> Path:
 
 def _checked(part: Path, sha256: str | None, size_bytes: int | None) -> str:
     """The SHA-256 of a finished transfer. A wrong file is deleted: continuing it cannot help."""
-    size = part.stat().st_size
-    if size_bytes is not None and size != size_bytes:
+    size, digest = part.stat().st_size, sha256_of(part)
+    wrong = ""
+    if size_bytes not in (None, size):
+        wrong = f"{size} bytes instead of {size_bytes}"
+    elif sha256 not in (None, digest):
+        wrong = f"SHA-256 {digest} instead of {sha256}"
+    if wrong:
         part.unlink()
-        raise _Refused(f"{size} bytes instead of {size_bytes}")
-    digest = sha256_of(part)
-    if sha256 is not None and digest != sha256:
-        part.unlink()
-        raise _Refused(f"SHA-256 {digest} instead of {sha256}")
+        _etag_of(part).unlink(missing_ok=True)
+        raise _Refused(wrong)
     return digest
 
 
