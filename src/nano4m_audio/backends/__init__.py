@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nano4m_audio.backends import weights
-from nano4m_audio.backends.compute import Compute
+from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class BackendSpec:
 
     ``weights`` is an id of weights.yaml: its folder goes to ``load(compute, folder)``. ``member``
     is the stem of a committed weights file, ``package`` a distribution that carries its weights:
-    both mean ``load(compute)``.
+    both mean ``load(compute)``. ``gpu`` says that it uses the device it is given; the others run on
+    the CPU. ``dtypes`` are those in which its output stays close to float32: others are not used.
     """
 
     target: str
@@ -122,6 +123,12 @@ class BackendSpec:
     package: str = ""
     note: str = ""
     vocab_size: int = 0
+    gpu: bool = False
+    dtypes: tuple[str, ...] = ("float32",)
+
+    def dtype(self, wanted: str) -> str:
+        """The dtype that the backend runs in when ``wanted`` is asked for."""
+        return wanted if wanted in self.dtypes else "float32"
 
 
 _MINI = "nano4m_audio.backends.mini"
@@ -221,9 +228,9 @@ def mini_card() -> Path:
     return Path(str(resources.files(_MINI).joinpath("weights", "card.json")))
 
 
-def identity(kind: str, name: str) -> str:
-    """What identifies a backend's output: its name and the digest of its weights or the version of
-    its package. Loads no model."""
+def identity(kind: str, name: str, dtype: str = "float32") -> str:
+    """What identifies a backend's output: its name, the digest of its weights or the version of its
+    package, and the dtype it runs in if that is not float32. Loads no model."""
     spec = get_spec(kind, name)
     if not spec.target:
         return f"{name}:not-available"
@@ -234,11 +241,14 @@ def identity(kind: str, name: str) -> str:
         parts.append(weights.identity(spec.weights))
     if spec.package:
         parts.append(f"{spec.package}-{metadata.version(spec.package)}")
+    if spec.dtype(dtype) != "float32":
+        parts.append(dtype)
     return ":".join(parts)
 
 
 def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
-    """Import a backend, read its weights and return it ready for use where ``compute`` says."""
+    """Import a backend, read its weights and return it ready for use where ``compute`` says, as far
+    as the backend can (see BackendSpec)."""
     spec = get_spec(kind, name)
     if not spec.target:
         raise UserError(
@@ -246,5 +256,7 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
             "use 'mini', or null for a filter"
         )
     module, _, attribute = spec.target.partition(":")
+    device = resolve_device(compute.device) if spec.gpu else "cpu"
+    compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
     files = (weights.folder(spec.weights),) if spec.weights else ()
     return getattr(importlib.import_module(module), attribute).load(compute, *files)
