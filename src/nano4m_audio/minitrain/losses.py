@@ -92,7 +92,7 @@ class DenseLoss:
         index = torch.randint(len(self.views.label), (self.batch,), generator=generator)
         images = as_image(self.views.rgb[index])
         inverse = self.views.inverse_depth[index].float()
-        normals = normalize(self.views.normals[index].permute(0, 3, 1, 2).float(), dim=1)
+        normals = self.views.normals[index].permute(0, 3, 1, 2).float() / 127
         if torch.rand((), generator=generator) < 0.5:
             images, inverse = images.flip(3), inverse.flip(2)
             normals = normals.flip(3) * torch.tensor([-1.0, 1, 1]).view(1, 3, 1, 1)
