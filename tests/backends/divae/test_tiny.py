@@ -45,7 +45,9 @@ def test_each_picture_of_a_batch_has_its_own_time(tiny, golden):
 def test_codes_that_are_zero_are_the_recorded_condition_mask(tiny, golden):
     _, io = golden(NAME)
     codes = _tensor(io["quantized_64x64"] * ~io["cond_mask"][:, None])
-    assert np.allclose(tiny.predict(_tensor(io["x_t"]), 500, codes), io["unet_masked_t500"], atol=ATOL)
+    assert np.allclose(
+        tiny.predict(_tensor(io["x_t"]), 500, codes), io["unet_masked_t500"], atol=ATOL
+    )
 
 
 def test_a_wide_picture_decodes_as_recorded(tiny, golden):

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nano4m_audio.backends.checkpoints import fill, read_safetensors
 from nano4m_audio.backends.divae.encoder import Encoder
 from nano4m_audio.backends.divae.quantizer import Quantizer
 from nano4m_audio.backends.divae.scheduler import denoise
 from nano4m_audio.backends.divae.settings import Settings, read_settings
 from nano4m_audio.backends.divae.unet import Unet
-from nano4m_audio.backends.state import fill, read_safetensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

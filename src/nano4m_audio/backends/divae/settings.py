@@ -99,6 +99,8 @@ def _whole(path: Path, values: dict[str, Any], key: str) -> int:
 
 def _diffusion(path: Path, values: dict[str, Any]) -> Diffusion:
     known = {f.name: values[f.name] for f in fields(Diffusion) if f.name in values}
+    if "num_train_timesteps" in known:
+        known["num_train_timesteps"] = _whole(path, values, "num_train_timesteps")
     diffusion = Diffusion(**known)
     allowed = {
         "scheduler": ("ddpm", "ddim"),
@@ -112,6 +114,6 @@ def _diffusion(path: Path, values: dict[str, Any]) -> Diffusion:
             raise UserError(f"{path}: {key} is {known[key]!r}, it must be one of {choices}")
     try:
         signal_levels(diffusion)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: the noise schedule cannot be built: {error}") from None
     return diffusion

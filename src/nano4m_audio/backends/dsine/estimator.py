@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,18 @@ _BATCH = 8
 
 
 class DsineNormals:
-    """NormalEstimator. Video of unknown cameras is taken to span 60 degrees, as the authors do."""
+    """NormalEstimator. Pictures of unknown cameras are taken to span 60 degrees, as the authors do.
+    Always float32: tokens are made from these maps (benchmarks/image_backends.py)."""
 
     backend_id = "dsine"
 
     def __init__(self, net: Dsine, compute: Compute) -> None:
-        self.net = place(net, compute)
-        self.compute = compute
+        self.compute = replace(compute, dtype="float32")
+        self.net = place(net, self.compute)
 
     @classmethod
     def load(cls, compute: Compute, folder: Path) -> DsineNormals:
-        """Load ``dsine.pt``. UserError when it is missing, damaged or of another model, or when
-        ``compute`` asks for anything but float32."""
-        if compute.dtype != "float32":
-            raise UserError(f"dsine: {compute.dtype} turns normals by degrees; use dtype float32")
+        """Load ``dsine.pt``. UserError when it is missing, damaged or of another model."""
         return cls(load_dsine(folder / CHECKPOINT), compute)
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.original_model = timm.create_model(
+        self.original_model: Any = timm.create_model(
             "tf_efficientnet_b5", pretrained=False, num_classes=0
         )
 

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nano4m_audio.backends.checkpoints import fill, read_torch
 from nano4m_audio.backends.dsine import geometry
 from nano4m_audio.backends.dsine.layers import ConvGru, Decoder, Encoder, head
-from nano4m_audio.backends.state import fill, read_checkpoint
+from nano4m_audio.errors import UserError
 
 CHECKPOINT = "dsine.pt"
 WINDOW, ITERATIONS, STRIDE = 5, 5, 8
@@ -99,8 +100,15 @@ def normalised(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def load_dsine(path: Path) -> Dsine:
-    """Build the network and fill it from a published checkpoint, on the CPU. UserError when the
-    file is missing, damaged, or of another model."""
+    """Build the network and fill it, on the CPU, from a published checkpoint: {"model": state dict}
+    whose keys may begin with "module.". UserError when the file is missing, damaged, or of another
+    model."""
+    content = read_torch(path)
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise UserError(
+            f"{path} must hold {{'model': state dict}}: it is the file of another model"
+        )
     with torch.device("meta"):
         net = Dsine()
-    return fill(net, read_checkpoint(path), path)
+    return fill(net, {key.removeprefix("module."): value for key, value in state.items()}, path)
