@@ -2,7 +2,7 @@
 
 import sys
 
-from nano4m_audio.acquire.listing import check_source, folder_digest
+from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
 from nano4m_audio.backends import BackendSpec, get_spec, identity
 from nano4m_audio import config as schema
 from nano4m_audio.config_reading import parse as read_config
@@ -10,21 +10,32 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
 from nano4m_audio.versions import STAGE_VERSIONS
 
-try:
-    CONFIG = read_config(schema.Config, config, "config")
-    check_source(CONFIG)
-except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+
+def or_exit(check, *arguments):
+    """What ``check`` returns; its UserError becomes one line instead of a traceback."""
+    try:
+        return check(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+CONFIG = or_exit(read_config, schema.Config, config, "config")
+or_exit(check_source, CONFIG)
+
+
+onstart:  # not reached by a dry run
+    or_exit(check_runnable, CONFIG)
+
 
 SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
-FOLDER = (
-    schema.Folder(root="results/barnyard", truth_csv="truth.csv")
-    if FROM_BARNYARD
-    else CONFIG.folder
-)
+FOLDER = {
+    "barnyard": schema.Folder(root="results/barnyard", truth_csv="truth.csv"),
+    "folder": CONFIG.folder,
+    "web": schema.Folder(root="results/web", clips_csv=None),
+}[CONFIG.source]
 #: The file whose change means other candidates.
 LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nano4m_audio import cli_weights
+from nano4m_audio import cli_mini, cli_weights
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
+app.add_typer(cli_mini.app, name="mini")
 app.add_typer(cli_weights.app, name="weights")
 
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]

@@ -281,6 +281,17 @@ class Report(Section):
     examples: int = Field(12, ge=0, le=100, description="clips shown with pictures and sound")
 
 
+class Mini(Section):
+    """The recipe of the mini family, for `snakemake mini`; no other rule reads it."""
+
+    seed: int = Field(1000, ge=0, description="first barnyard seed of the training data")
+    views: int = Field(7040, ge=1, description="pictures to train on")
+    sounds: int = Field(6050, ge=1, description="sounds to train on")
+    steps: int | None = Field(None, ge=1, description="steps of every member; null: its recipe's")
+    card_views: int = Field(440, ge=11, description="unseen pictures to measure on")
+    card_sounds: int = Field(440, ge=11, description="unseen sounds to measure on")
+
+
 class Config(Section):
     """The whole file."""
 
@@ -302,6 +313,7 @@ class Config(Section):
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+    mini: Mini = Mini()
 
     @field_validator("classes")
     @classmethod

@@ -152,6 +152,11 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "audio_tagger": {
         "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
         "panns_cnn14": BackendSpec("", note="PANNs Cnn14"),
+        "yamnet": BackendSpec(
+            "nano4m_audio.backends.yamnet:Yamnet",
+            weights="yamnet",
+            note="YAMNet, 521 AudioSet classes",
+        ),
     },
     "image_text_scorer": {
         "mini": BackendSpec(
