@@ -198,6 +198,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             vocab_size=16384,
             gpu=True,
         ),
+        "cosmos_di16x16": BackendSpec(
+            "nano4m_audio.backends.cosmos:CosmosTokenizer",
+            weights="cosmos_di16x16",
+            note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
+            vocab_size=64000,
+            gpu=True,
+        ),
     },
     "depth_tokenizer": {
         "mini": BackendSpec(
@@ -245,10 +252,18 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
 }
 
+#: Backends that exist and cannot be used here, and why.
+REFUSED = {
+    "cosmos_di8x8": "makes 784 tokens of a picture and the tables hold 196: use cosmos_di16x16"
+}
+
 
 def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
-    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown."""
+    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or
+    cannot be used."""
     known = REGISTRY[kind]
+    if name in REFUSED:
+        raise UserError(f"{key or kind}: {name} {REFUSED[name]}")
     if name not in known:
         raise UserError(
             f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
