@@ -60,7 +60,19 @@ class DepthEstimator(Protocol):
 
 
 class NormalEstimator(Protocol):
-    """Predicts surface normals in camera coordinates (x right, y down, z forward)."""
+    """Predicts surface normals: unit vectors that point out of the surface, in camera coordinates
+    (x right, y down, z forward).
+
+    So every visible surface has a normal against its ray: a wall that faces the camera (0, 0, -1),
+    the ground y < 0, a plane that faces left x < 0. The barnyard renders in this frame and the mini
+    family predicts and tokenizes in it. DSINE, the 4M normal tokenizer as the paper feeds it, and
+    the colours of stored maps use the same vectors with all signs turned: DsineNormals,
+    FourmNormalTokenizer and label.normal_colours do that, nothing else needs to.
+
+    Known doubt: 4M trained its normal tokenizer on Omnidata's normals, whose authors describe them
+    as x right, y down, z to the camera, where DSINE's are x left, y up, z to the camera. The paper
+    did not convert one into the other, so neither does this code.
+    """
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3], unit length."""
@@ -132,6 +144,7 @@ class BackendSpec:
 
 
 _MINI = "nano4m_audio.backends.mini"
+_DIVAE = "nano4m_audio.backends.divae.tokenizer"
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 
 #: kind -> name -> spec. A name that is listed with an empty target is known but not available yet.
@@ -164,7 +177,12 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
     "normal_estimator": {
         "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", member="dense", note=_MINI_NOTE),
-        "dsine": BackendSpec("", note="DSINE"),
+        "dsine": BackendSpec(
+            "nano4m_audio.backends.dsine.estimator:DsineNormals",
+            weights="dsine",
+            note="DSINE, non-commercial research only",
+            gpu=True,
+        ),
     },
     "rgb_tokenizer": {
         "mini": BackendSpec(
@@ -173,7 +191,20 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=4096,
         ),
-        "fourm_16k": BackendSpec("", note="4M DiVAE, 16k codes", vocab_size=16384),
+        "fourm_16k": BackendSpec(
+            f"{_DIVAE}:FourmRgbTokenizer",
+            weights="fourm_rgb_16k",
+            note="4M DiVAE, 16k codes",
+            vocab_size=16384,
+            gpu=True,
+        ),
+        "cosmos_di16x16": BackendSpec(
+            "nano4m_audio.backends.cosmos:CosmosTokenizer",
+            weights="cosmos_di16x16",
+            note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
+            vocab_size=64000,
+            gpu=True,
+        ),
     },
     "depth_tokenizer": {
         "mini": BackendSpec(
@@ -182,7 +213,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+        "fourm_8k": BackendSpec(
+            f"{_DIVAE}:FourmDepthTokenizer",
+            weights="fourm_depth_8k",
+            note="4M DiVAE, 8k codes",
+            vocab_size=8192,
+            gpu=True,
+        ),
     },
     "normal_tokenizer": {
         "mini": BackendSpec(
@@ -191,7 +228,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+        "fourm_8k": BackendSpec(
+            f"{_DIVAE}:FourmNormalTokenizer",
+            weights="fourm_normal_8k",
+            note="4M DiVAE, 8k codes",
+            vocab_size=8192,
+            gpu=True,
+        ),
     },
     "audio_tokenizer": {
         "mini": BackendSpec(
@@ -209,10 +252,18 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
 }
 
+#: Backends that exist and cannot be used here, and why.
+REFUSED = {
+    "cosmos_di8x8": "makes 784 tokens of a picture and the tables hold 196: use cosmos_di16x16"
+}
+
 
 def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
-    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown."""
+    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or
+    cannot be used."""
     known = REGISTRY[kind]
+    if name in REFUSED:
+        raise UserError(f"{key or kind}: {name} {REFUSED[name]}")
     if name not in known:
         raise UserError(
             f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
