@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from nano4m_audio import weights_cli
 from nano4m_audio.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
+app.add_typer(weights_cli.app, name="weights")
 
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]

@@ -92,8 +92,8 @@ def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
                 "name": name,
                 "note": spec.note,
                 "identity": _identity(kind, name),
-                "weights": ", ".join(f"{stem}.safetensors" for stem in spec.weights)
-                or spec.package,
+                "weights": spec.weights
+                or (f"{spec.member}.safetensors" if spec.member else spec.package),
             }
         )
     return rows
