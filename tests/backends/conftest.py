@@ -1,33 +1,74 @@
-"""Checkpoints of the real architectures with seeded weights, and real pictures and sounds."""
+"""Recorded golden material, checkpoints of real architectures with seeded weights, real media."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import seeded
+from benchmarks import random_weights
 from nano4m_audio import windows
 from nano4m_audio.acquire.decode import decode_clip, read_audio, read_frame
 from nano4m_audio.crop import square_crop
 
-N = 5
+N_ROWS = 5
+Golden = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
-def seeded_weights(tmp_path_factory) -> Callable[[str], tuple[Path, Any]]:
-    """Returns a function: name of a writer in benchmarks/seeded.py -> (folder with its checkpoint,
+def golden(shared: Path):
+    """name -> (meta.json, arrays of io.npz) of one golden folder."""
+
+    def read(name: str) -> Golden:
+        folder = shared / "golden" / name
+        with np.load(folder / "io.npz") as arrays:
+            return json.loads((folder / "meta.json").read_text()), dict(arrays)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def recipe(shared: Path):
+    """The module that makes seeded weights."""
+    path = shared / "golden" / "seeded_weights.py"
+    spec = importlib.util.spec_from_file_location("seeded_weights", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def seeded(shared: Path, recipe):
+    """name, key prefixes -> the seeded state dict under the published keys."""
+
+    def state(name: str, prefixes: tuple[str, ...] = ("",)) -> dict[str, torch.Tensor]:
+        folder = shared / "golden" / name
+        keys, meta = (json.loads((folder / f"{n}.json").read_text()) for n in ("keys", "meta"))
+        kept = {key: shape for key, (shape, _) in keys.items() if key.startswith(prefixes)}
+        tensors = recipe.fill_state_dict(kept, meta["kind_overrides"])
+        return {key: tensors[key].view(shape) for key, shape in kept.items()}
+
+    return state
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory) -> Callable[[str], tuple[Path, Any]]:
+    """Returns a function: writer in benchmarks/random_weights.py -> (folder with its checkpoint,
     the upstream network with the same weights). Each is written once per session."""
     made: dict[str, tuple[Path, Any]] = {}
 
     def make(name: str) -> tuple[Path, Any]:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            made[name] = folder, getattr(seeded, name)(folder)
+            made[name] = folder, getattr(random_weights, name)(folder)
         return made[name]
 
     return make
@@ -63,7 +104,8 @@ def pictures() -> np.ndarray:
     rng = np.random.default_rng(3)
     axis = np.linspace(0, 1, 224)
     out = []
-    for frequency, phase in zip(rng.uniform(2, 40, (N, 3)), rng.uniform(0, 6, (N, 3)), strict=True):
+    draws = zip(rng.uniform(2, 40, (N_ROWS, 3)), rng.uniform(0, 6, (N_ROWS, 3)), strict=True)
+    for frequency, phase in draws:
         wave = np.sin(frequency * axis[:, None, None] + phase) * np.cos(frequency * axis[:, None])
         out.append(((wave + 1) * 127.5).astype(np.uint8))
     return np.stack(out)
@@ -76,10 +118,9 @@ def sounds() -> Callable[[int, int], np.ndarray]:
     def make(samples: int, rate_hz: int) -> np.ndarray:
         rng = np.random.default_rng(4)
         time_s = np.arange(samples) / rate_hz
-        pitch_hz, fade, noise = rng.uniform([[100, 0, 0.001]], [[3000, 2, 0.05]], (N, 3)).T[
-            ..., None
-        ]
+        low, high = [100, 0, 0.001], [3000, 2, 0.05]
+        pitch_hz, fade, noise = rng.uniform(low, high, (N_ROWS, 3)).T[..., None]
         tones = 0.3 * np.sin(2 * np.pi * pitch_hz * time_s) * np.exp(-fade * time_s)
-        return (tones + noise * rng.standard_normal((N, samples))).astype(np.float32)
+        return (tones + noise * rng.standard_normal((N_ROWS, samples))).astype(np.float32)
 
     return make

@@ -27,8 +27,8 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def embedder(seeded_weights):
-    folder, _ = seeded_weights("clap")
+def embedder(random_checkpoint):
+    folder, _ = random_checkpoint("clap")
     return ClapAudio.load(Compute(), folder)
 
 
@@ -47,12 +47,12 @@ def check_parity(embedder, network, waveforms):
     assert np.abs(found - wanted).max() <= 1e-4
 
 
-def test_embeddings_equal_transformers_on_tones(embedder, seeded_weights, sounds):
-    check_parity(embedder, seeded_weights("clap")[1], sounds(163_840, 48_000)[:3])
+def test_embeddings_equal_transformers_on_tones(embedder, random_checkpoint, sounds):
+    check_parity(embedder, random_checkpoint("clap")[1], sounds(163_840, 48_000)[:3])
 
 
-def test_embeddings_equal_transformers_on_real_sound(embedder, seeded_weights, real_windows):
-    check_parity(embedder, seeded_weights("clap")[1], windows.resample(real_windows[:3], 48_000))
+def test_embeddings_equal_transformers_on_real_sound(embedder, random_checkpoint, real_windows):
+    check_parity(embedder, random_checkpoint("clap")[1], windows.resample(real_windows[:3], 48_000))
 
 
 def test_rows_do_not_depend_on_batches(embedder, sounds):

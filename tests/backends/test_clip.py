@@ -16,8 +16,8 @@ PROMPTS = [c.prompt for c in all_classes().values()]
 
 
 @pytest.fixture(scope="module")
-def scorer(seeded_weights):
-    folder, _ = seeded_weights("clip_vit_b32")
+def scorer(random_checkpoint):
+    folder, _ = random_checkpoint("clip_vit_b32")
     return ClipVitB32.load(Compute(), folder)
 
 
@@ -37,19 +37,19 @@ def upstream_embeddings(network, pictures):
     return unit[0], unit[1]
 
 
-def check_parity(scorer, seeded_weights, pictures):
-    images, texts = upstream_embeddings(seeded_weights("clip_vit_b32")[1], pictures)
+def check_parity(scorer, random_checkpoint, pictures):
+    images, texts = upstream_embeddings(random_checkpoint("clip_vit_b32")[1], pictures)
     assert (images @ images.T).min() < 0.99  # the pictures are told apart
     found = scorer.embed_images(pictures) @ scorer.embed_texts(PROMPTS).T
     assert np.abs(found - images @ texts.T).max() <= 1e-4
 
 
-def test_cosines_equal_open_clip_on_waves(scorer, seeded_weights, pictures):
-    check_parity(scorer, seeded_weights, pictures)
+def test_cosines_equal_open_clip_on_waves(scorer, random_checkpoint, pictures):
+    check_parity(scorer, random_checkpoint, pictures)
 
 
-def test_cosines_equal_open_clip_on_real_pictures(scorer, seeded_weights, real_pictures):
-    check_parity(scorer, seeded_weights, real_pictures)
+def test_cosines_equal_open_clip_on_real_pictures(scorer, random_checkpoint, real_pictures):
+    check_parity(scorer, random_checkpoint, real_pictures)
 
 
 def test_rows_do_not_depend_on_batches(scorer, pictures):
@@ -59,8 +59,8 @@ def test_rows_do_not_depend_on_batches(scorer, pictures):
     assert np.allclose(np.linalg.norm(texts, axis=1), 1)
 
 
-def test_bfloat16_stays_within_its_tolerance(scorer, seeded_weights, pictures):
-    folder, _ = seeded_weights("clip_vit_b32")
+def test_bfloat16_stays_within_its_tolerance(scorer, random_checkpoint, pictures):
+    folder, _ = random_checkpoint("clip_vit_b32")
     reduced = ClipVitB32.load(Compute(dtype="bfloat16"), folder)
     wanted = scorer.embed_images(pictures) @ scorer.embed_texts(PROMPTS).T
     found = reduced.embed_images(pictures) @ reduced.embed_texts(PROMPTS).T

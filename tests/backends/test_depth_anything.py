@@ -29,8 +29,8 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def estimator(seeded_weights):
-    folder, _ = seeded_weights("depth_anything_v2_small")
+def estimator(random_checkpoint):
+    folder, _ = random_checkpoint("depth_anything_v2_small")
     return DepthAnythingV2Small.load(Compute(), folder)
 
 
@@ -49,29 +49,29 @@ def check_parity(estimator, network, pictures):
     assert (np.abs(found - wanted).max((1, 2)) <= 1e-3 * spread).all()
 
 
-def test_maps_equal_the_pipeline_on_waves(estimator, seeded_weights, pictures):
-    check_parity(estimator, seeded_weights("depth_anything_v2_small")[1], pictures[:1])
+def test_maps_equal_the_pipeline_on_waves(estimator, random_checkpoint, pictures):
+    check_parity(estimator, random_checkpoint("depth_anything_v2_small")[1], pictures[:1])
 
 
-def test_maps_equal_the_pipeline_on_real_pictures(estimator, seeded_weights, real_pictures):
-    check_parity(estimator, seeded_weights("depth_anything_v2_small")[1], real_pictures[:1])
+def test_maps_equal_the_pipeline_on_real_pictures(estimator, random_checkpoint, real_pictures):
+    check_parity(estimator, random_checkpoint("depth_anything_v2_small")[1], real_pictures[:1])
 
 
 def test_rows_do_not_depend_on_batches(estimator, pictures):
     check_rows_do_not_depend_on_batches(estimator.estimate, pictures[:2])
 
 
-def test_bfloat16_stays_within_its_tolerance(estimator, seeded_weights, pictures):
-    folder, _ = seeded_weights("depth_anything_v2_small")
+def test_bfloat16_stays_within_its_tolerance(estimator, random_checkpoint, pictures):
+    folder, _ = random_checkpoint("depth_anything_v2_small")
     reduced = DepthAnythingV2Small.load(Compute(dtype="bfloat16"), folder)
     wanted, found = estimator.estimate(pictures[:1]), reduced.estimate(pictures[:1])
     assert 0 < np.abs(found - wanted).max() <= 0.05 * np.ptp(wanted)
 
 
-def test_a_checkpoint_with_a_missing_tensor_is_one_line(tmp_path, seeded_weights):
+def test_a_checkpoint_with_a_missing_tensor_is_one_line(tmp_path, random_checkpoint):
     from safetensors.torch import load_file, save_file
 
-    folder, _ = seeded_weights("depth_anything_v2_small")
+    folder, _ = random_checkpoint("depth_anything_v2_small")
     tensors = load_file(folder / CHECKPOINT)
     del tensors["head.conv3.bias"]
     save_file(tensors, tmp_path / CHECKPOINT)

@@ -17,8 +17,8 @@ SAMPLES = 81_920
 
 
 @pytest.fixture(scope="module")
-def codec(seeded_weights):
-    folder, _ = seeded_weights("encodec_24khz")
+def codec(random_checkpoint):
+    folder, _ = random_checkpoint("encodec_24khz")
     return Encodec24kHz.load(Compute(), folder)
 
 
@@ -27,8 +27,8 @@ def waveforms(sounds):
     return sounds(SAMPLES, 24_000)[:2]
 
 
-def upstream(seeded_weights):
-    _, network = seeded_weights("encodec_24khz")
+def upstream(random_checkpoint):
+    _, network = random_checkpoint("encodec_24khz")
     network.set_target_bandwidth(1.5)
     return network
 
@@ -48,13 +48,13 @@ def check_parity(codec, network, waveforms):
     assert np.abs(found - decoded).max() <= 1e-4 * np.abs(decoded).max()
 
 
-def test_codes_equal_the_package_on_tones(codec, seeded_weights, waveforms):
-    check_parity(codec, upstream(seeded_weights), waveforms)
+def test_codes_equal_the_package_on_tones(codec, random_checkpoint, waveforms):
+    check_parity(codec, upstream(random_checkpoint), waveforms)
 
 
-def test_codes_equal_the_package_on_real_sound(codec, seeded_weights, real_windows):
+def test_codes_equal_the_package_on_real_sound(codec, random_checkpoint, real_windows):
     resampled = windows.resample(real_windows[:2], codec.sample_rate_hz)
-    check_parity(codec, upstream(seeded_weights), fit_length(resampled, SAMPLES))
+    check_parity(codec, upstream(random_checkpoint), fit_length(resampled, SAMPLES))
 
 
 def test_rows_do_not_depend_on_batches(codec, sounds):
@@ -77,7 +77,7 @@ def test_the_first_half_of_the_ids_is_the_code_of_half_the_window(codec, wavefor
     assert np.array_equal(whole[:, :256], half)
 
 
-def test_it_stays_in_float32_whatever_is_asked_for(seeded_weights, codec, waveforms):
-    folder, _ = seeded_weights("encodec_24khz")
+def test_it_stays_in_float32_whatever_is_asked_for(random_checkpoint, codec, waveforms):
+    folder, _ = random_checkpoint("encodec_24khz")
     reduced = Encodec24kHz.load(Compute(dtype="bfloat16"), folder)
     assert np.array_equal(reduced.encode(waveforms[:1]), codec.encode(waveforms[:1]))

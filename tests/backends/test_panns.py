@@ -16,36 +16,36 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def tagger(seeded_weights):
-    folder, _ = seeded_weights("panns_cnn14")
+def tagger(random_checkpoint):
+    folder, _ = random_checkpoint("panns_cnn14")
     return PannsCnn14.load(Compute(), folder)
 
 
-def upstream_scores(seeded_weights, waveforms):
+def upstream_scores(random_checkpoint, waveforms):
     """Clipwise scores of the package's network, one window at a time as its own loop would."""
-    _, network = seeded_weights("panns_cnn14")
+    _, network = random_checkpoint("panns_cnn14")
     with torch.no_grad():
         rows = [network(torch.from_numpy(w[None]))["clipwise_output"] for w in waveforms]
     return torch.cat(rows).numpy()
 
 
-def check_parity(tagger, seeded_weights, waveforms):
-    wanted = upstream_scores(seeded_weights, waveforms)
+def check_parity(tagger, random_checkpoint, waveforms):
+    wanted = upstream_scores(random_checkpoint, waveforms)
     assert wanted.std(axis=0).mean() > 0.05  # the windows are told apart
     assert np.abs(tagger.label_scores(waveforms) - wanted).max() <= 1e-4
 
 
-def test_scores_equal_the_package_on_tones(tagger, seeded_weights, sounds):
-    check_parity(tagger, seeded_weights, sounds(109_227, 32_000))
+def test_scores_equal_the_package_on_tones(tagger, random_checkpoint, sounds):
+    check_parity(tagger, random_checkpoint, sounds(109_227, 32_000))
 
 
-def test_scores_equal_the_package_on_real_sound(tagger, seeded_weights, real_windows):
-    check_parity(tagger, seeded_weights, real_windows)
+def test_scores_equal_the_package_on_real_sound(tagger, random_checkpoint, real_windows):
+    check_parity(tagger, random_checkpoint, real_windows)
 
 
-def test_silence_and_full_scale_agree_with_the_package(tagger, seeded_weights):
+def test_silence_and_full_scale_agree_with_the_package(tagger, random_checkpoint):
     extremes = np.stack([np.zeros(109_227), np.ones(109_227), -np.ones(109_227)]).astype(np.float32)
-    difference = tagger.label_scores(extremes) - upstream_scores(seeded_weights, extremes)
+    difference = tagger.label_scores(extremes) - upstream_scores(random_checkpoint, extremes)
     assert np.abs(difference).max() <= 1e-4
 
 
@@ -63,8 +63,8 @@ def test_a_class_has_the_highest_score_of_its_labels(tagger, sounds):
     assert scores.dtype == np.float32 and scores.min() >= 0 and scores.max() <= 1
 
 
-def test_a_checkpoint_of_another_network_is_one_line(tmp_path, seeded_weights):
-    folder, _ = seeded_weights("panns_cnn14")
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path, random_checkpoint):
+    folder, _ = random_checkpoint("panns_cnn14")
     content = torch.load(folder / CHECKPOINT, weights_only=True)
     del content["model"]["fc1.bias"]
     torch.save(content, tmp_path / CHECKPOINT)

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def classifier(seeded_weights):
-    folder, _ = seeded_weights("resnet50")
+def classifier(random_checkpoint):
+    folder, _ = random_checkpoint("resnet50")
     return ResNet50.load(Compute(), folder)
 
 
@@ -33,14 +33,14 @@ def check_parity(classifier, network, pictures):
     assert np.abs(found - wanted).max() <= 1e-4
 
 
-def test_probabilities_equal_torchvision_on_waves(classifier, seeded_weights, pictures):
-    check_parity(classifier, seeded_weights("resnet50")[1], pictures)
+def test_probabilities_equal_torchvision_on_waves(classifier, random_checkpoint, pictures):
+    check_parity(classifier, random_checkpoint("resnet50")[1], pictures)
 
 
 def test_probabilities_equal_torchvision_on_real_pictures(
-    classifier, seeded_weights, real_pictures
+    classifier, random_checkpoint, real_pictures
 ):
-    check_parity(classifier, seeded_weights("resnet50")[1], real_pictures)
+    check_parity(classifier, random_checkpoint("resnet50")[1], real_pictures)
 
 
 def test_rows_do_not_depend_on_batches(classifier, pictures):

@@ -91,7 +91,7 @@ def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
                 "key": key,
                 "name": name,
                 "note": spec.note,
-                "identity": _identity(kind, name),
+                "identity": _identity(kind, name, config["compute"]["dtype"][section]),
                 "weights": spec.weights
                 or (f"{spec.member}.safetensors" if spec.member else spec.package),
             }
@@ -99,9 +99,9 @@ def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _identity(kind: str, name: str) -> str:
+def _identity(kind: str, name: str, dtype: str) -> str:
     try:
-        return backends.identity(kind, name)
+        return backends.identity(kind, name, dtype)
     except (FileNotFoundError, metadata.PackageNotFoundError):
         return "not installed here"
 

@@ -1,0 +1,71 @@
+"""Weight files that do not fit are one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from nano4m_audio.backends.checkpoints import fill, read_safetensors
+from nano4m_audio.errors import UserError
+
+
+def _net() -> nn.Module:
+    with torch.device("meta"):
+        return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+def _state() -> dict[str, torch.Tensor]:
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict()
+
+
+@pytest.fixture
+def refused(tmp_path: Path):
+    """Saves a changed state dict, loads it and gives the one line that refuses it."""
+
+    def load(state: dict[str, torch.Tensor]) -> str:
+        path = tmp_path / "model.safetensors"
+        save_file(state, path)
+        with pytest.raises(UserError) as caught:
+            fill(_net(), read_safetensors(path), path)
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return load
+
+
+def test_the_right_tensors_are_taken_over_and_frozen(tmp_path: Path):
+    state = {
+        key: value.double() if value.is_floating_point() else value
+        for key, value in _state().items()
+    }
+    path = tmp_path / "model.safetensors"
+    save_file(state, path)
+    net = fill(_net(), read_safetensors(path), path)
+    assert not net.training and not any(p.requires_grad for p in net.parameters())
+    assert net[0].weight.dtype == torch.float32
+    assert torch.equal(net[0].weight, state["0.weight"].float())
+    assert net(torch.ones(4, 2)).shape == (4, 3)
+
+
+def test_a_missing_key(refused):
+    state = _state()
+    del state["1.running_mean"]
+    assert "misses 1.running_mean" in refused(state)
+
+
+def test_an_unknown_key(refused):
+    assert "has the unknown 2.weight" in refused({**_state(), "2.weight": torch.ones(1)})
+
+
+def test_many_unknown_keys_stay_short(refused):
+    more = {f"x{i}": torch.ones(1) for i in range(9)}
+    assert "has the unknown x0, x1, x2 and 6 more" in refused({**_state(), **more})
+
+
+def test_another_shape(refused):
+    message = refused({**_state(), "0.bias": torch.ones(4)})
+    assert "0.bias has the shape (4,) and must have (3,)" in message
