@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nano4m_audio.backends.batching import per_device, place, run_batched, torch_dtype
+from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.hugging_face import from_tensors
@@ -48,8 +48,7 @@ def mel_filters() -> torch.Tensor:
 class ClapAudio:
     """AudioEmbedder of up to 10 s; a shorter waveform is repeated as often as it fits whole.
 
-    In bfloat16 an embedding keeps a cosine of at least 0.99 with its float32 value, in float16 of
-    0.999.
+    Always runs in float32, as a measuring instrument should.
     """
 
     backend_id = "clap"
@@ -68,11 +67,8 @@ class ClapAudio:
         path = folder / CHECKPOINT
         tensors = {k: v for k, v in read_torch(path).items() if k.startswith(_TOWER)}
         net = from_tensors(ClapAudioModelWithProjection, architecture(), tensors, path)
-        return cls(
-            place(LogMel(mel_filters(), _HOP), replace(compute, dtype="float32")),
-            place(net, compute),
-            compute,
-        )
+        compute = replace(compute, dtype="float32")
+        return cls(place(LogMel(mel_filters(), _HOP), compute), place(net, compute), compute)
 
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, samples] at 48 kHz in -1..1, at most 10 s -> float32 [B, 512] unit rows.
@@ -80,13 +76,12 @@ class ClapAudio:
         samples = waveforms.shape[1]
         if samples > _HEARD_SAMPLES:
             raise ValueError(f"{samples} samples are more than the 10 s that CLAP hears")
-        repeats, dtype = _HEARD_SAMPLES // samples, torch_dtype(self._compute)
+        repeats = _HEARD_SAMPLES // samples
 
         def embed(batch: torch.Tensor) -> torch.Tensor:
             heard = batch.repeat(1, repeats)
             heard = torch.nn.functional.pad(heard, (0, _HEARD_SAMPLES - heard.shape[1]))
-            mel = self._log_mel(heard).unsqueeze(1).to(dtype)
-            rows = self._net(mel).audio_embeds
-            return torch.nn.functional.normalize(rows.float(), dim=1)
+            rows = self._net(self._log_mel(heard).unsqueeze(1)).audio_embeds
+            return torch.nn.functional.normalize(rows, dim=1)
 
         return run_batched(embed, waveforms, per_device(self._compute, 2, 64), self._compute)

@@ -27,7 +27,7 @@ _TEXTS = 16
 class ClipVitB32:
     """ImageTextScorer: the product of an image row and a text row is their cosine.
 
-    In bfloat16 cosines stay within 0.01 of float32, in float16 within 0.002.
+    In bfloat16 cosines stay within 0.01 of float32.
     """
 
     backend_id = "clip_vit_b32"

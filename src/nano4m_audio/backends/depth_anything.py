@@ -46,7 +46,7 @@ def architecture() -> DepthAnythingConfig:
 class DepthAnythingV2Small:
     """DepthEstimator of relative inverse depth, larger is nearer.
 
-    In bfloat16 maps stay within 3 % of the range of the float32 map, in float16 within 0.5 %.
+    In bfloat16 a map stays within 5 % of its range of the float32 map.
     """
 
     backend_id = "depth_anything_v2_small"
