@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ LEVELS = (8, 8, 8, 5, 5, 5)
 WEIGHTS_ID = "cosmos_di16x16"
 GRID, IMAGE_PX = 14, 224
 _BATCH = 8
+#: TorchScript rewrites a program after it has seen it run, and then rounds otherwise.
+_UNOPTIMISED = partial(torch.jit.optimized_execution, False)
 
 
 class CosmosTokenizer:
@@ -64,7 +67,8 @@ class CosmosTokenizer:
         """
 
         def encode(batch: torch.Tensor) -> torch.Tensor:
-            return self.encoder(batch.to(self._dtype))[0].long().flatten(1)
+            with _UNOPTIMISED():
+                return self.encoder(batch.to(self._dtype))[0].long().flatten(1)
 
         if images.shape[1:] != (self.channels, IMAGE_PX, IMAGE_PX):
             raise UserError(f"{WEIGHTS_ID} needs [B, 3, 224, 224], not {list(images.shape)}")
@@ -85,7 +89,8 @@ class CosmosTokenizer:
         self._check_ids(tokens)
 
         def paint(batch: torch.Tensor) -> torch.Tensor:
-            return self.decoder(batch.view(-1, GRID, GRID)).clamp(-1, 1)
+            with _UNOPTIMISED():
+                return self.decoder(batch.view(-1, GRID, GRID)).clamp(-1, 1)
 
         return run_batched(paint, tokens, _BATCH, self.compute)
 

@@ -39,10 +39,10 @@ class DsineNormals:
             raise UserError(
                 f"dsine needs uint8 pictures [B, H, W, 3], not {rgb.dtype} {list(rgb.shape)}"
             )
+        return run_batched(self.normals, rgb, _BATCH, self.compute)
 
-        def normals(batch: torch.Tensor) -> torch.Tensor:
-            pictures = batch.permute(0, 3, 1, 2).float() / 255
-            cameras = intrinsics_from_fov(*batch.shape[:3]).to(batch.device)
-            return -self.net(pictures, cameras)[-1].permute(0, 2, 3, 1)
-
-        return run_batched(normals, rgb, _BATCH, self.compute)
+    def normals(self, batch: torch.Tensor) -> torch.Tensor:
+        """One batch, uint8 [B, H, W, 3] -> float32 [B, H, W, 3]."""
+        pictures = batch.permute(0, 3, 1, 2).float() / 255
+        cameras = intrinsics_from_fov(*batch.shape[:3]).to(batch.device)
+        return -self.net(pictures, cameras)[-1].permute(0, 2, 3, 1)
