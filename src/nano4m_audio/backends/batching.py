@@ -7,7 +7,8 @@ batch size, so a network only ever sees batches of one shape: the last one is fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -40,10 +41,27 @@ def torch_device(compute: Compute) -> torch.device:
     return device
 
 
+def fill(net: Net, tensors: Mapping[str, torch.Tensor], path: Path) -> Net:
+    """Copy the tensors of the checkpoint ``path`` into ``net``. Raises UserError if one is missing,
+    left over or of another shape."""
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} holds the weights of another network: {reason}") from None
+    return net
+
+
 def place(net: Net, compute: Compute) -> Net:
     """Freeze a loaded network for inference on the device and in the dtype of ``compute``."""
     net.eval().requires_grad_(False)
     return net.to(torch_device(compute), torch_dtype(compute))
+
+
+def per_device(compute: Compute, cpu: int, accelerator: int) -> int:
+    """The batch size for the device of ``compute``: a CPU wants activations that fit its caches, an
+    accelerator wants many rows."""
+    return cpu if compute.device == "cpu" else accelerator
 
 
 def run_batched(
