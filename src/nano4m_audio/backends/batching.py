@@ -106,7 +106,7 @@ def _on_device(rows: np.ndarray, batch_size: int, device: torch.device) -> torch
     # A fresh tensor: results of BLAS can depend on alignment, which numpy views do not guarantee.
     batch = torch.zeros(
         (batch_size, *rows.shape[1:]),
-        dtype=torch.from_numpy(rows[:0]).dtype,
+        dtype=torch.from_numpy(np.empty(0, rows.dtype)).dtype,
         pin_memory=device.type == "cuda",
     )
     batch[: len(rows)] = torch.from_numpy(np.ascontiguousarray(rows))
