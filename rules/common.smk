@@ -2,29 +2,40 @@
 
 import sys
 
-from nano4m_audio.acquire.listing import check_source, folder_digest
-from nano4m_audio.backends import identity
+from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.backends import BackendSpec, get_spec, identity
 from nano4m_audio import config as schema
 from nano4m_audio.config_reading import parse as read_config
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
 from nano4m_audio.versions import STAGE_VERSIONS
 
-try:
-    CONFIG = read_config(schema.Config, config, "config")
-    check_source(CONFIG)
-except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+
+def or_exit(check, *arguments):
+    """What ``check`` returns; its UserError becomes one line instead of a traceback."""
+    try:
+        return check(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+CONFIG = or_exit(read_config, schema.Config, config, "config")
+or_exit(check_source, CONFIG)
+
+
+onstart:  # not reached by a dry run
+    or_exit(check_runnable, CONFIG)
+
 
 SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
-FOLDER = (
-    schema.Folder(root="results/barnyard", truth_csv="truth.csv")
-    if FROM_BARNYARD
-    else CONFIG.folder
-)
+FOLDER = {
+    "barnyard": schema.Folder(root="results/barnyard", truth_csv="truth.csv"),
+    "folder": CONFIG.folder,
+    "web": schema.Folder(root="results/web", clips_csv=None),
+}[CONFIG.source]
 #: The file whose change means other candidates.
 LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
@@ -41,7 +52,23 @@ wildcard_constraints:
 def backend(key):
     """The backend that a config key selects, and what identifies its output."""
     name = CONFIG.backend(key)
-    return name, name and identity(schema.BACKEND_KEYS[key], name)
+    return name, name and identity(schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
+
+
+def spec(key):
+    """What the registry knows of the backend that a config key selects; a filter may have none."""
+    name = CONFIG.backend(key)
+    return get_spec(schema.BACKEND_KEYS[key], name) if name else BackendSpec("")
+
+
+def dtype(key):
+    """The floating-point type in which the backend of a config key runs."""
+    return spec(key).dtype(CONFIG.dtype(key))
+
+
+def gpus(*keys):
+    """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
+    return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
 
 
 def token_source(wildcards):

@@ -3,7 +3,6 @@
 Nothing else depends on these rules; the committed weights change only by `nano4m-audio mini install`.
 """
 
-MINI_SEED = 1000
 MINI_MEMBERS = [
     "tagger",
     "scorer",
@@ -35,9 +34,9 @@ rule mini_data:
     resources:
         mem_mb=12000,
     params:
-        seed=MINI_SEED,
-        views=7040,
-        sounds=6050,
+        seed=CONFIG.mini.seed,
+        views=CONFIG.mini.views,
+        sounds=CONFIG.mini.sounds,
     shell:
         "nano4m-audio mini data --folder results/mini/data --seed {params.seed}"
         " --views {params.views} --sounds {params.sounds} --workers {threads} 2> {log}"
@@ -60,10 +59,11 @@ rule mini_train:
     resources:
         mem_mb=6000,
     params:
-        seed=MINI_SEED,
+        seed=CONFIG.mini.seed,
+        steps="" if CONFIG.mini.steps is None else f"--steps {CONFIG.mini.steps}",
     shell:
         "nano4m-audio mini train {wildcards.member} --data results/mini/data"
-        " --seed {params.seed} --out {output.weights} 2> {log}"
+        " --seed {params.seed} {params.steps} --out {output.weights} 2> {log}"
 
 
 rule mini_card:
@@ -81,9 +81,9 @@ rule mini_card:
     resources:
         mem_mb=6000,
     params:
-        seed=MINI_SEED,
-        views=440,
-        sounds=440,
+        seed=CONFIG.mini.seed,
+        views=CONFIG.mini.card_views,
+        sounds=CONFIG.mini.card_sounds,
     shell:
         "nano4m-audio mini card --weights results/mini/weights --seed {params.seed}"
         " --views {params.views} --sounds {params.sounds}"

@@ -17,7 +17,7 @@ from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import WORD_BUCKETS, word_buckets
 from nano4m_audio.errors import UserError
 from nano4m_audio.minitrain import augment, data, prompts
-from nano4m_audio.minitrain.card import install, missed_requirements, render_page
+from nano4m_audio.minitrain.card import missed_requirements, render_page
 from nano4m_audio.minitrain.losses import stretch
 from nano4m_audio.minitrain.members import train_member
 
@@ -91,26 +91,3 @@ def test_the_committed_card_meets_every_requirement_and_is_the_page(request) -> 
     assert missed_requirements(content["measured"]) == []
     page = request.config.rootpath / "docs" / "MINI.md"
     assert page.read_text() == render_page(content)
-
-
-def test_a_missed_requirement_is_named() -> None:
-    measured = json.loads((WEIGHTS / "card.json").read_text())["measured"]
-    measured["rgb_tokenizer"]["psnr_db"] = 23.9
-    measured["normals"]["mean_deg"] = 15.1
-    missed = missed_requirements(measured)
-    assert [text.split(":")[0] for text in missed] == ["normals", "RGB tokenizer"]
-
-
-def test_installing_copies_weights_card_and_page(tmp_path: Path) -> None:
-    source, package, docs = tmp_path / "trained", tmp_path / "package", tmp_path / "docs"
-    for folder in (source, package, docs):
-        folder.mkdir()
-    (source / "tagger.safetensors").write_bytes(b"new")
-    (package / "tagger.safetensors").write_bytes(b"old")
-    card, page = tmp_path / "card.json", tmp_path / "MINI.md"
-    card.write_text("{}")
-    page.write_text("page")
-    install(source, card, page, package=package, docs=docs)
-    assert (package / "tagger.safetensors").read_bytes() == b"new"
-    assert (package / "card.json").read_text() == "{}"
-    assert (docs / "MINI.md").read_text() == "page"

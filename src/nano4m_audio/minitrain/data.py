@@ -23,8 +23,7 @@ from nano4m_audio.progress import track
 if TYPE_CHECKING:
     import torch
 
-VIEWS_PER_BLOCK = 110
-SOUNDS_PER_BLOCK = 110
+PER_BLOCK = 110
 EMPTY_FRACTION = 0.1
 OTHER_FRACTION = 0.2
 EVALUATION_OFFSET = 10_000
@@ -52,15 +51,13 @@ class SoundSet:
 
 
 def make_data(folder: Path, *, seed: int, views: int, sounds: int, workers: int) -> None:
-    """Render `views` pictures and `sounds` windows (rounded up to whole blocks) of purpose "mini".
+    """Render `views` pictures and `sounds` windows of purpose "mini".
 
     Writes folder/views.safetensors and folder/sounds.safetensors, atomically.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _render(view_block, seed, -(-views // VIEWS_PER_BLOCK), workers, folder / "views.safetensors")
-    _render(
-        sound_block, seed, -(-sounds // SOUNDS_PER_BLOCK), workers, folder / "sounds.safetensors"
-    )
+    _render(view_block, seed, views, workers, folder / "views.safetensors")
+    _render(sound_block, seed, sounds, workers, folder / "sounds.safetensors")
 
 
 def load_views(folder: Path) -> ViewSet:
@@ -77,7 +74,7 @@ def load_sounds(folder: Path) -> SoundSet:
     return SoundSet(**load_file(folder / "sounds.safetensors"))
 
 
-def view_block(seed: int, purpose: str = "mini", n: int = VIEWS_PER_BLOCK) -> dict[str, np.ndarray]:
+def view_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
     """One block of views as arrays named like the fields of `ViewSet`."""
     from nano4m_audio.acquire.barnyard.views import sample_views
 
@@ -91,9 +88,7 @@ def view_block(seed: int, purpose: str = "mini", n: int = VIEWS_PER_BLOCK) -> di
     }
 
 
-def sound_block(
-    seed: int, purpose: str = "mini", n: int = SOUNDS_PER_BLOCK
-) -> dict[str, np.ndarray]:
+def sound_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
     """One block of sounds as arrays named like the fields of `SoundSet`."""
     from nano4m_audio.acquire.barnyard.sounds import sample_sounds
 
@@ -107,13 +102,21 @@ def sound_block(
 
 
 def _render(
-    block: Callable[[int], dict[str, np.ndarray]], seed: int, blocks: int, workers: int, path: Path
+    block: Callable[[int, str, int], dict[str, np.ndarray]],
+    seed: int,
+    n: int,
+    workers: int,
+    path: Path,
 ) -> None:
+    """Write `n` items: whole blocks of seeds seed, seed + 1, ... and the rest of the last one."""
     from safetensors.numpy import save_file
 
+    sizes = [min(PER_BLOCK, n - start) for start in range(0, n, PER_BLOCK)]
+    seeds = range(seed, seed + len(sizes))
     # Spawned, not forked: the parent may hold torch threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        parts = list(track(pool.map(block, range(seed, seed + blocks)), blocks, path.stem))
+        done = pool.map(block, seeds, ["mini"] * len(sizes), sizes)
+        parts = list(track(done, len(sizes), path.stem))
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     temporary = path.with_suffix(".tmp")
     save_file(arrays, temporary)

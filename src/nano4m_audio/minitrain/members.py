@@ -23,7 +23,7 @@ from nano4m_audio.minitrain.trainer import Recipe, StepLoss, fit
 RECIPES = {
     "tagger": Recipe(steps=800, batch=32, learning_rate=2e-3),
     "scorer": Recipe(steps=1200, batch=32, learning_rate=2e-3),
-    "dense": Recipe(steps=1800, batch=12, learning_rate=4e-3),
+    "dense": Recipe(steps=3200, batch=8, learning_rate=3e-3),
     "rgb_tokenizer": Recipe(steps=2000, batch=16, learning_rate=3e-3),
     "depth_tokenizer": Recipe(steps=1500, batch=16, learning_rate=3e-3),
     "normal_tokenizer": Recipe(steps=1800, batch=16, learning_rate=3e-3),
