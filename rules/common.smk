@@ -3,7 +3,7 @@
 import sys
 
 from nano4m_audio.acquire.listing import check_source, folder_digest
-from nano4m_audio.backends import identity
+from nano4m_audio.backends import BackendSpec, get_spec, identity
 from nano4m_audio import config as schema
 from nano4m_audio.config_reading import parse as read_config
 from nano4m_audio.errors import UserError
@@ -41,7 +41,23 @@ wildcard_constraints:
 def backend(key):
     """The backend that a config key selects, and what identifies its output."""
     name = CONFIG.backend(key)
-    return name, name and identity(schema.BACKEND_KEYS[key], name)
+    return name, name and identity(schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
+
+
+def spec(key):
+    """What the registry knows of the backend that a config key selects; a filter may have none."""
+    name = CONFIG.backend(key)
+    return get_spec(schema.BACKEND_KEYS[key], name) if name else BackendSpec("")
+
+
+def dtype(key):
+    """The floating-point type in which the backend of a config key runs."""
+    return spec(key).dtype(CONFIG.dtype(key))
+
+
+def gpus(*keys):
+    """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
+    return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
 
 
 def token_source(wildcards):

@@ -17,15 +17,19 @@ for score in ("audio", "visual", "speech"):
             "../envs/nano4m-audio.yaml"
         resources:
             mem_mb=3000,
+            gpu=gpus(f"score.{score}"),
+            device=CONFIG.compute.device,
         params:
             what=score,
             classes=CLASSES,
             settings=getattr(CONFIG.score, score).model_dump_json(),
+            dtype=dtype(f"score.{score}"),
             identity=backend(f"score.{score}")[1],
             version=STAGE_VERSIONS[f"scores/{score}"],
         shell:
             "nano4m-audio score {params.what} --clips {input.clips} --shard {wildcards.shard}"
             " --classes {params.classes} --settings {params.settings:q}"
+            " --device {resources.device} --dtype {params.dtype} --threads {threads}"
             " --out {output.scores} 2> {log}"
 
 

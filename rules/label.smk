@@ -15,10 +15,15 @@ rule label:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
+        gpu=lambda wc: gpus(f"label.{wc.what}"),
+        device=CONFIG.compute.device,
     params:
         backend=lambda wc: backend(f"label.{wc.what}")[0],
+        dtype=lambda wc: dtype(f"label.{wc.what}"),
         identity=lambda wc: backend(f"label.{wc.what}")[1],
         version=lambda wc: STAGE_VERSIONS[f"labels/{wc.what}"],
     shell:
         "nano4m-audio label {wildcards.what} --selected {input.selected}"
-        " --shard {wildcards.shard} --backend {params.backend} --out {output.labels} 2> {log}"
+        " --shard {wildcards.shard} --backend {params.backend}"
+        " --device {resources.device} --dtype {params.dtype} --threads {threads}"
+        " --out {output.labels} 2> {log}"

@@ -21,6 +21,7 @@ rule report:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
+        gpu=gpus(*(f"tokenize.{modality}" for modality in schema.MODALITIES)),
     params:
         config=lambda wc: CONFIG.model_dump_json(),  # a function: the values hold braces
         truth=TRUTH,

@@ -15,8 +15,11 @@ rule tokenize:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
+        gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
+        device=CONFIG.compute.device,
     params:
         backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
+        dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
         identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
         version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
         template=lambda wc: (
@@ -27,4 +30,6 @@ rule tokenize:
     shell:
         "nano4m-audio tokenize {wildcards.modality} --selected {input.selected}"
         " --source {input.source} --shard {wildcards.shard} --backend {params.backend}"
-        " --template {params.template:q} --out {output.tokens} 2> {log}"
+        " --template {params.template:q}"
+        " --device {resources.device} --dtype {params.dtype} --threads {threads}"
+        " --out {output.tokens} 2> {log}"

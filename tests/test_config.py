@@ -41,6 +41,9 @@ BAD = [
     ({"score": {"audio": {"backend": None}}}, "verdict.audio_min needs the scores"),
     ({"split": {"fractions": [0.8, 0.1, 0.2]}}, "split.fractions = (0.8, 0.1, 0.2): three shares"),
     ({"tokenize": {"caption_template": "{caption.__class__}"}}, "tokenize.caption_template"),
+    ({"compute": {"device": "gpu"}}, "compute.device = 'gpu': Input should be 'auto', 'cpu'"),
+    ({"compute": {"dtype": "half"}}, "compute.dtype.score = 'half': Input should be 'float32'"),
+    ({"compute": {"dtype": {"scor": "float16"}}}, "scor: unknown key, did you mean 'score'?"),
     ({"report": {"experiment": "bas"}}, "did you mean 'base'?"),
 ]
 
@@ -108,3 +111,11 @@ def test_every_key_is_explained():
 @pytest.mark.parametrize("name", ["config.yaml", "configs/folder.yaml", "configs/paper.yaml"])
 def test_our_own_files_are_valid(name):
     load_config(ROOT / name)
+
+
+def test_one_dtype_is_meant_for_all_stages():
+    config = parse(Config, {"compute": {"dtype": "bfloat16"}}, "config")
+    assert {config.dtype(key) for key in config.backends()} == {"bfloat16"}
+    config = parse(Config, {"compute": {"dtype": {"label": "float16"}}}, "config")
+    assert config.dtype("label.depth") == "float16" and config.dtype("score.audio") == "float32"
+    assert parse(Config, config.model_dump(mode="json"), "config") == config

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nano4m_audio import cli_mini
+from nano4m_audio import cli_mini, cli_weights
 from nano4m_audio.errors import UserError
+
+if TYPE_CHECKING:
+    from nano4m_audio.backends.compute import Compute
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +29,7 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
-
+app.add_typer(cli_weights.app, name="weights")
 app.add_typer(cli_mini.app, name="mini")
 
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
@@ -36,6 +39,8 @@ Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
 Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
 Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
+Device = Annotated[str, typer.Option(help="where models run: auto, cpu, cuda or mps")]
+DType = Annotated[str, typer.Option(help="type of models: float32, bfloat16 or float16")]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
 Backend = Annotated[str, typer.Option(help="name of the backend")]
@@ -51,6 +56,12 @@ def _classes(names: str) -> tuple[str, ...]:
     from nano4m_audio.taxonomy import class_names, get_class
 
     return tuple(get_class(n).name for n in names.split(",")) if names else class_names()
+
+
+def _compute(device: str, dtype: str, threads: int) -> Compute:
+    from nano4m_audio.backends.compute import Compute
+
+    return Compute(device, dtype, threads)
 
 
 @app.command(epilog=_example("barnyard --out results/barnyard --settings '{\"clips\": 60}'"))
@@ -130,22 +141,25 @@ def score(
     store: Store = STORE,
     settings: Settings = "{}",
     classes: Classes = "",
+    device: Device = "auto",
+    dtype: DType = "float32",
+    threads: Threads = 1,
 ) -> None:
     """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
     from nano4m_audio import config
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate import score as scores
 
-    names = _classes(classes)
+    names, compute = _classes(classes), _compute(device, dtype, threads)
     if what == "audio":
         section = parse_json(config.AudioScore, settings)
-        scores.score_audio(clips, store, shard, out, section, names)
+        scores.score_audio(clips, store, shard, out, section, names, compute)
     elif what == "visual":
         visual = parse_json(config.VisualScore, settings)
-        scores.score_visual(clips, store, shard, out, visual, names)
+        scores.score_visual(clips, store, shard, out, visual, names, compute)
     elif what == "speech":
         speech = parse_json(config.SpeechScore, settings)
-        scores.score_speech(clips, store, shard, out, speech)
+        scores.score_speech(clips, store, shard, out, speech, compute)
     else:
         scores.score_prints(clips, store, shard, out)
 
@@ -186,11 +200,15 @@ def label(
     out: Out,
     backend: Backend,
     store: Store = STORE,
+    device: Device = "auto",
+    dtype: DType = "float32",
+    threads: Threads = 1,
 ) -> None:
     """Estimate depth or surface normals of the keyframes."""
     from nano4m_audio.label.stage import label_clips
 
-    label_clips(what, selected, store, shard, out, backend)
+    compute = _compute(device, dtype, threads)
+    label_clips(what, selected, store, shard, out, backend, compute)
 
 
 @app.command(
@@ -208,12 +226,15 @@ def tokenize(
     backend: Backend,
     store: Store = STORE,
     template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+    device: Device = "auto",
+    dtype: DType = "float32",
+    threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
     sources = Sources(selected, source, store, shard, template)
-    tokenize_clips(modality, sources, out, backend)
+    tokenize_clips(modality, sources, out, backend, _compute(device, dtype, threads))
 
 
 def _token_files(results: Path, shards: int) -> dict[str, list[Path]]:

@@ -87,6 +87,32 @@ class Web(Section):
     max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
 
 
+DType = Literal["float32", "bfloat16", "float16"]
+
+
+class DTypes(Section):
+    """Floating-point type of the models of each stage. One name instead is meant for all stages. A
+    model whose output would not stay close to float32 stays in float32."""
+
+    score: DType = Field("float32", description="type in which models score")
+    label: DType = Field("float32", description="type in which models label")
+    tokenize: DType = Field("float32", description="type in which models tokenize")
+
+
+class Compute(Section):
+    """Where pretrained models run. The demo's own small models always run on the CPU."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto takes a GPU where the job finds one; changes no content key"
+    )
+    dtype: DTypes = DTypes()
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return dict.fromkeys(DTypes.model_fields, value) if isinstance(value, str) else value
+
+
 class Decode(Section):
     """How a file becomes frames and one audio track."""
 
@@ -277,6 +303,7 @@ class Config(Section):
     barnyard: Barnyard = Barnyard()
     folder: Folder = Folder()
     web: Web = Web()
+    compute: Compute = Compute()
     decode: Decode = Decode()
     score: Score = Score()
     verdict: Verdict = Verdict()
@@ -335,6 +362,10 @@ class Config(Section):
         section, _, name = key.partition(".")
         value = getattr(getattr(self, section), name)
         return value if value is None or isinstance(value, str) else value.backend
+
+    def dtype(self, key: str) -> str:
+        """The floating-point type asked for in the stage of ``key`` ("score.audio", ...)."""
+        return getattr(self.compute.dtype, key.partition(".")[0])
 
     def backends(self) -> dict[str, str]:
         """Every backend in use, by config key."""

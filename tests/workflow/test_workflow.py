@@ -55,6 +55,12 @@ def test_a_second_call_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.run()
 
 
+def test_another_device_concerns_the_report_alone(finished):
+    output = finished.run("-n", "--config", "compute={device: cpu, dtype: bfloat16}")
+    jobs = output.split("Job stats:")[1].split("total")[0]
+    assert jobs.split()[4:] == ["report", "1", "all", "1"]
+
+
 def test_a_threshold_that_changes_no_verdict_loads_no_model(copy_of_finished, tmp_path):
     project = copy_of_finished
     before = project.artifacts()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nano4m_audio.backends.compute import Compute
+from nano4m_audio.backends import weights
+from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -107,14 +108,27 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """Where a backend lives (``module:attribute`` with a ``load(compute)``), what it loads, and why
-    it may be used."""
+    """Where a backend lives (``module:attribute`` with a ``load``), what it loads, and why it may
+    be used.
+
+    ``weights`` is an id of weights.yaml: its folder goes to ``load(compute, folder)``. ``member``
+    is the stem of a committed weights file, ``package`` a distribution that carries its weights:
+    both mean ``load(compute)``. ``gpu`` says that it uses the device it is given; the others run on
+    the CPU. ``dtypes`` are those in which its output stays close to float32: others are not used.
+    """
 
     target: str
-    weights: tuple[str, ...] = ()
+    weights: str = ""
+    member: str = ""
     package: str = ""
     note: str = ""
     vocab_size: int = 0
+    gpu: bool = False
+    dtypes: tuple[str, ...] = ("float32",)
+
+    def dtype(self, wanted: str) -> str:
+        """The dtype that the backend runs in when ``wanted`` is asked for."""
+        return wanted if wanted in self.dtypes else "float32"
 
 
 _MINI = "nano4m_audio.backends.mini"
@@ -123,11 +137,13 @@ _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 #: kind -> name -> spec. A name that is listed with an empty target is known but not available yet.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "audio_tagger": {
-        "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", ("tagger",), note=_MINI_NOTE),
+        "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
         "panns_cnn14": BackendSpec("", note="PANNs Cnn14"),
     },
     "image_text_scorer": {
-        "mini": BackendSpec(f"{_MINI}.scorer:MiniImageTextScorer", ("scorer",), note=_MINI_NOTE),
+        "mini": BackendSpec(
+            f"{_MINI}.scorer:MiniImageTextScorer", member="scorer", note=_MINI_NOTE
+        ),
         "clip_vit_b32": BackendSpec("", note="CLIP ViT-B/32"),
     },
     "speech_detector": {
@@ -138,17 +154,17 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "depth_estimator": {
-        "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", ("dense",), note=_MINI_NOTE),
+        "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", member="dense", note=_MINI_NOTE),
         "depth_anything_v2_small": BackendSpec("", note="Depth-Anything-V2-Small"),
     },
     "normal_estimator": {
-        "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", ("dense",), note=_MINI_NOTE),
+        "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", member="dense", note=_MINI_NOTE),
         "dsine": BackendSpec("", note="DSINE"),
     },
     "rgb_tokenizer": {
         "mini": BackendSpec(
             f"{_MINI}.image_tokenizer:MiniRgbTokenizer",
-            ("rgb_tokenizer",),
+            member="rgb_tokenizer",
             note=_MINI_NOTE,
             vocab_size=4096,
         ),
@@ -157,7 +173,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "depth_tokenizer": {
         "mini": BackendSpec(
             f"{_MINI}.image_tokenizer:MiniDepthTokenizer",
-            ("depth_tokenizer",),
+            member="depth_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
@@ -166,7 +182,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "normal_tokenizer": {
         "mini": BackendSpec(
             f"{_MINI}.image_tokenizer:MiniNormalTokenizer",
-            ("normal_tokenizer",),
+            member="normal_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
@@ -174,7 +190,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
     "audio_tokenizer": {
         "mini": BackendSpec(
-            f"{_MINI}.codec:MiniCodec", ("codec",), note=_MINI_NOTE, vocab_size=2048
+            f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE, vocab_size=2048
         ),
         "encodec_24khz": BackendSpec("", note="EnCodec 24 kHz, 1.5 kbps", vocab_size=2048),
     },
@@ -212,21 +228,27 @@ def mini_card() -> Path:
     return Path(str(resources.files(_MINI).joinpath("weights", "card.json")))
 
 
-@cache
-def identity(kind: str, name: str) -> str:
-    """What identifies a backend's output: its name and the digest of its weights or the version of
-    its package. Loads no model."""
+def identity(kind: str, name: str, dtype: str = "float32") -> str:
+    """What identifies a backend's output: its name, the digest of its weights or the version of its
+    package, and the dtype it runs in if that is not float32. Loads no model."""
     spec = get_spec(kind, name)
     if not spec.target:
         return f"{name}:not-available"
-    parts = [weights_sha256(stem)[:16] for stem in spec.weights]
+    parts = [name]
+    if spec.member:
+        parts.append(weights_sha256(spec.member)[:16])
+    if spec.weights:
+        parts.append(weights.identity(spec.weights))
     if spec.package:
         parts.append(f"{spec.package}-{metadata.version(spec.package)}")
-    return ":".join([name, *parts])
+    if spec.dtype(dtype) != "float32":
+        parts.append(dtype)
+    return ":".join(parts)
 
 
 def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
-    """Import a backend, read its weights and return it ready for use where ``compute`` says."""
+    """Import a backend, read its weights and return it ready for use where ``compute`` says, as far
+    as the backend can (see BackendSpec)."""
     spec = get_spec(kind, name)
     if not spec.target:
         raise UserError(
@@ -234,4 +256,7 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
             "use 'mini', or null for a filter"
         )
     module, _, attribute = spec.target.partition(":")
-    return getattr(importlib.import_module(module), attribute).load(compute)
+    device = resolve_device(compute.device) if spec.gpu else "cpu"
+    compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
+    files = (weights.folder(spec.weights),) if spec.weights else ()
+    return getattr(importlib.import_module(module), attribute).load(compute, *files)

@@ -15,6 +15,7 @@ import numpy as np
 
 from nano4m_audio import backends, windows
 from nano4m_audio.acquire.decode import read_audio, read_frame
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.config import AudioScore, SpeechScore, VisualScore
 from nano4m_audio.crop import square_crop
 from nano4m_audio.curate.prints import fingerprint
@@ -30,12 +31,18 @@ ScoreChunk = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def score_audio(
-    clips: Path, store: Path, shard: str, out: Path, settings: AudioScore, classes: Sequence[str]
+    clips: Path,
+    store: Path,
+    shard: str,
+    out: Path,
+    settings: AudioScore,
+    classes: Sequence[str],
+    compute: Compute = Compute(),
 ) -> None:
     """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window."""
 
     def prepare() -> ScoreChunk:
-        tagger = backends.load("audio_tagger", settings.backend) if settings.backend else None
+        tagger = _load("audio_tagger", settings.backend, compute)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -58,19 +65,25 @@ def score_audio(
 
         return score
 
-    identity = settings.backend and backends.identity("audio_tagger", settings.backend)
+    identity = _identity("audio_tagger", settings.backend, compute)
     key = [identity, settings.hop_s, list(classes)]
     _publish_scores("scores/audio", clips, store, shard, out, key, ["audio_flac"], prepare)
 
 
 def score_visual(
-    clips: Path, store: Path, shard: str, out: Path, settings: VisualScore, classes: Sequence[str]
+    clips: Path,
+    store: Path,
+    shard: str,
+    out: Path,
+    settings: VisualScore,
+    classes: Sequence[str],
+    compute: Compute = Compute(),
 ) -> None:
     """Publish the cosine [K, C] of K frames with the prompt of every class."""
     prompts = [get_class(name).prompt for name in classes]
 
     def prepare() -> ScoreChunk:
-        scorer = backends.load("image_text_scorer", settings.backend) if settings.backend else None
+        scorer = _load("image_text_scorer", settings.backend, compute)
         texts = scorer.embed_texts(prompts) if scorer else None
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -94,17 +107,24 @@ def score_visual(
 
         return score
 
-    identity = settings.backend and backends.identity("image_text_scorer", settings.backend)
+    identity = _identity("image_text_scorer", settings.backend, compute)
     key = [identity, settings.frames, prompts]
     heavy = ["frames"] if settings.backend else []
     _publish_scores("scores/visual", clips, store, shard, out, key, heavy, prepare)
 
 
-def score_speech(clips: Path, store: Path, shard: str, out: Path, settings: SpeechScore) -> None:
+def score_speech(
+    clips: Path,
+    store: Path,
+    shard: str,
+    out: Path,
+    settings: SpeechScore,
+    compute: Compute = Compute(),
+) -> None:
     """Publish the speech segments and the voiced fraction of every clip."""
 
     def prepare() -> ScoreChunk:
-        detector = backends.load("speech_detector", settings.backend) if settings.backend else None
+        detector = _load("speech_detector", settings.backend, compute)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
@@ -123,9 +143,17 @@ def score_speech(clips: Path, store: Path, shard: str, out: Path, settings: Spee
 
         return score
 
-    identity = settings.backend and backends.identity("speech_detector", settings.backend)
+    identity = _identity("speech_detector", settings.backend, compute)
     heavy = ["audio_flac"] if settings.backend else []
     _publish_scores("scores/speech", clips, store, shard, out, [identity], heavy, prepare)
+
+
+def _load(kind: str, name: str | None, compute: Compute) -> Any:
+    return backends.load(kind, name, compute) if name else None
+
+
+def _identity(kind: str, name: str | None, compute: Compute) -> str | None:
+    return backends.identity(kind, name, compute.dtype) if name else None
 
 
 def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nano4m_audio import backends, label
 from nano4m_audio.acquire.decode import read_frame
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.crop import square_crop
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
@@ -22,11 +23,17 @@ KINDS = {"depth": "depth_estimator", "normals": "normal_estimator"}
 
 
 def label_clips(
-    what: str, selected: Path, store: Path, shard: str, out: Path, backend: str
+    what: str,
+    selected: Path,
+    store: Path,
+    shard: str,
+    out: Path,
+    backend: str,
+    compute: Compute = Compute(),
 ) -> None:
     """Publish the maps of ``what`` ("depth" or "normals") for every clip of ``selected``."""
     name = f"labels/{what}"
-    identity = backends.identity(KINDS[what], backend)
+    identity = backends.identity(KINDS[what], backend, compute.dtype)
     decoded = RowStore(store, "clips", shard)
     items = [
         Item(
@@ -37,8 +44,8 @@ def label_clips(
         for row in read_rows(selected, "selected")
     ]
 
-    def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
-        model = backends.load(KINDS[what], backend)
+    def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
+        model = backends.load(KINDS[what], backend, compute)
 
         def rows() -> Iterator[dict[str, Any]]:
             for chunk in chunks(todo, _CHUNK):
@@ -50,7 +57,7 @@ def label_clips(
 
         yield from track(rows(), len(todo), f"{name} {shard}")
 
-    publish(RowStore(store, name, shard), items, compute, out)
+    publish(RowStore(store, name, shard), items, compute_rows, out)
 
 
 def keyframe_crops(decoded: RowStore, rows: Sequence[Any]) -> list[np.ndarray]:

@@ -95,7 +95,7 @@ def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1)
     chosen = pick(clips, int(inputs.config["report"]["examples"]))
     rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
     used, accepted = sum(len(r.picture) for r in rejected), []
-    load = _loader(inputs.config["tokenize"], threads)
+    load = _loader(inputs.config, threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
         if used + example.size_bytes > BUDGET_BYTES:
@@ -105,14 +105,16 @@ def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1)
     return Examples(accepted, rejected, len(chosen) - len(accepted))
 
 
-def _loader(names: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
+def _loader(config: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
     """A function from modality to its tokenizer; each is loaded once."""
     loaded: dict[str, Any] = {}
+    where = config["compute"]
+    compute = Compute(where["device"], where["dtype"]["tokenize"], threads)
 
     def load(modality: str) -> Any:
         if modality not in loaded:
-            compute = Compute(threads=threads)
-            loaded[modality] = backends.load(KINDS[modality], names[modality], compute)
+            name = config["tokenize"][modality]
+            loaded[modality] = backends.load(KINDS[modality], name, compute)
         return loaded[modality]
 
     return load

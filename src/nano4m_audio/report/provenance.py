@@ -91,17 +91,17 @@ def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
                 "key": key,
                 "name": name,
                 "note": spec.note,
-                "identity": _identity(kind, name),
-                "weights": ", ".join(f"{stem}.safetensors" for stem in spec.weights)
-                or spec.package,
+                "identity": _identity(kind, name, config["compute"]["dtype"][section]),
+                "weights": spec.weights
+                or (f"{spec.member}.safetensors" if spec.member else spec.package),
             }
         )
     return rows
 
 
-def _identity(kind: str, name: str) -> str:
+def _identity(kind: str, name: str, dtype: str) -> str:
     try:
-        return backends.identity(kind, name)
+        return backends.identity(kind, name, dtype)
     except (FileNotFoundError, metadata.PackageNotFoundError):
         return "not installed here"
 

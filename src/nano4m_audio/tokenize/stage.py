@@ -11,6 +11,7 @@ import numpy as np
 
 from nano4m_audio import backends, label, windows
 from nano4m_audio.acquire.decode import read_audio
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.label.stage import keyframe_crops
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
@@ -42,17 +43,19 @@ class Sources:
     caption_template: str = "{caption}"
 
 
-def tokenize_clips(modality: str, sources: Sources, out: Path, backend: str) -> None:
+def tokenize_clips(
+    modality: str, sources: Sources, out: Path, backend: str, compute: Compute = Compute()
+) -> None:
     """Publish the tokens of ``modality`` for every selected clip."""
     name = f"tokens/{modality}"
-    identity = backends.identity(KINDS[modality], backend)
+    identity = backends.identity(KINDS[modality], backend, compute.dtype)
     items = [
         Item(row["clip_id"], content_key(name, STAGE_VERSIONS[name], identity, *parts), row)
         for row, parts in _key_parts(modality, sources)
     ]
 
-    def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
-        tokenizer = backends.load(KINDS[modality], backend)
+    def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
+        tokenizer = backends.load(KINDS[modality], backend, compute)
         make = _MAKERS[modality]
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -67,7 +70,7 @@ def tokenize_clips(modality: str, sources: Sources, out: Path, backend: str) -> 
 
         yield from track(rows(), len(todo), f"{name} {sources.shard}")
 
-    publish(RowStore(sources.store, name, sources.shard), items, compute, out)
+    publish(RowStore(sources.store, name, sources.shard), items, compute_rows, out)
 
 
 def _usable(item: Item) -> bool:

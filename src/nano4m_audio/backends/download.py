@@ -1,0 +1,220 @@
+"""Fetching one file over HTTP: resumed, retried, from the first mirror that works, never half done.
+
+Only http and https are spoken, after redirects too, and never from https down to http. A file
+appears under its name only when its size and SHA-256 are right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from email.message import Message
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLError
+from typing import IO, Any
+from urllib import request
+from urllib.error import HTTPError, URLError
+
+from nano4m_audio.errors import UserError
+
+#: Called with (bytes so far, bytes in all or None).
+Progress = Callable[[int, int | None], None]
+
+BACKOFF_S = (1.0, 4.0, 15.0)
+TIMEOUT_S = 30.0
+_MAX_RETRY_AFTER_S = 60.0
+_BLOCK = 1 << 20
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Refused(Exception):
+    """This mirror cannot give the file; asking again would not help."""
+
+
+class _Interrupted(Exception):
+    """The transfer broke off; the next attempt goes on where it stopped, after ``wait_s``."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+def download(
+    urls: Sequence[str],
+    target: Path,
+    sha256: str | None = None,
+    size_bytes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> str:
+    """Fetch ``target`` from the first of ``urls`` that gives the right bytes; return their SHA-256.
+
+    An unfinished file stays beside the target as ``.part`` and is continued by the next call. With
+    ``sha256`` None any content of the right size is taken. Raises UserError naming every mirror
+    and what was wrong with it.
+    """
+    problems = []
+    for url in urls:
+        try:
+            return _download_from(url, target, sha256, size_bytes, progress)
+        except _Refused as refused:
+            problems.append(f"{url}: {refused}")
+        except OSError as error:
+            raise UserError(f"{target}: cannot be written ({error.strerror or error})") from None
+    raise UserError(f"{target.name}: no mirror gave the file ({'; '.join(problems)})")
+
+
+def _download_from(
+    url: str, target: Path, sha256: str | None, size_bytes: int | None, progress: Progress
+) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_of(target, url)
+    _transfer_with_retries(url, part, progress)
+    digest = _checked(part, sha256, size_bytes)
+    with open(part, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, target)
+    _etag_of(part).unlink(missing_ok=True)
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, in bounded memory."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _part_of(target: Path, url: str) -> Path:
+    """The unfinished file: one per mirror, so that two of them are never mixed."""
+    mirror = hashlib.blake2b(url.encode(), digest_size=4).hexdigest()
+    return target.with_name(f".{target.name}.{mirror}.part")
+
+
+def _etag_of(part: Path) -> Path:
+    return part.with_suffix(".etag")
+
+
+def _checked(part: Path, sha256: str | None, size_bytes: int | None) -> str:
+    """The SHA-256 of a finished transfer. A wrong file is deleted: continuing it cannot help."""
+    size, digest = part.stat().st_size, sha256_of(part)
+    wrong = ""
+    if size_bytes not in (None, size):
+        wrong = f"{size} bytes instead of {size_bytes}"
+    elif sha256 not in (None, digest):
+        wrong = f"SHA-256 {digest} instead of {sha256}"
+    if wrong:
+        part.unlink()
+        _etag_of(part).unlink(missing_ok=True)
+        raise _Refused(wrong)
+    return digest
+
+
+def _transfer_with_retries(url: str, part: Path, progress: Progress) -> None:
+    for pause_s in (*BACKOFF_S, None):
+        try:
+            return _transfer(url, part, progress)
+        except _Interrupted as broken:
+            if pause_s is None:
+                raise _Refused(f"{broken} ({len(BACKOFF_S) + 1} attempts)") from None
+            time.sleep(max(pause_s, broken.wait_s))
+
+
+def _transfer(url: str, part: Path, progress: Progress) -> None:
+    """One request, appended to ``part`` from where it ends."""
+    start = part.stat().st_size if part.exists() else 0
+    try:
+        with _open(url, start, _etag_of(part)) as response:
+            if response.status != 206:
+                start = 0
+            _refuse_wrong_body(response.headers, start)
+            total = _total_bytes(response.headers, start)
+            _etag_of(part).write_text(response.headers.get("ETag", ""))
+            done = _append(response, part, start, lambda done: progress(done, total))
+    except HTTPError as error:
+        _explain(error, part)
+    except URLError as error:
+        if "unknown url type" in str(error.reason):
+            raise _Refused("only http and https are fetched") from None
+        raise _Interrupted(str(error.reason)) from None
+    except (TimeoutError, ConnectionError, SSLError, HTTPException) as error:
+        raise _Interrupted(str(error) or type(error).__name__) from None
+    else:
+        if total is not None and done < total:
+            raise _Interrupted(f"broke off after {done} of {total} bytes")
+
+
+def _append(response: IO[bytes], part: Path, start: int, tell: Callable[[int], None]) -> int:
+    """Write the body behind the first ``start`` bytes of ``part``; returns its size."""
+    with open(part, "r+b" if start else "wb") as handle:
+        handle.seek(start)
+        handle.truncate()
+        while block := response.read(_BLOCK):
+            handle.write(block)
+            tell(handle.tell())
+        return handle.tell()
+
+
+def _open(url: str, start: int, etag_file: Path) -> Any:
+    headers = {"User-Agent": "nano4m-audio", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        etag = etag_file.read_text() if etag_file.exists() else ""
+        if etag and not etag.startswith("W/"):
+            headers["If-Range"] = etag  # a file that changed since is sent from its beginning
+    return _opener().open(request.Request(url, headers=headers), timeout=TIMEOUT_S)
+
+
+class _SafeRedirects(request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> request.Request | None:
+        scheme = newurl.partition(":")[0].lower()
+        if scheme != "https" and scheme != req.type:
+            raise _Refused(f"redirected to {newurl!r}, which is refused")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> request.OpenerDirector:
+    """An opener for http and https alone: no file, ftp or data URLs, whatever a list says."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler(),
+        request.UnknownHandler(),
+        request.HTTPHandler(),
+        request.HTTPSHandler(),
+        request.HTTPDefaultErrorHandler(),
+        _SafeRedirects(),
+        request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _total_bytes(headers: Message, start: int) -> int | None:
+    """Size of the whole file, from ``Content-Range: bytes 5-9/10`` or the length of the rest."""
+    whole = (headers.get("Content-Range") or "").rpartition("/")[2]
+    if whole.isdigit():
+        return int(whole)
+    length = headers.get("Content-Length") or ""
+    return start + int(length) if length.isdigit() else None
+
+
+def _refuse_wrong_body(headers: Message, start: int) -> None:
+    if headers.get_content_type() == "text/html":
+        raise _Refused("answered with a web page (a login or a proxy?) instead of the file")
+    if start and not (headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+        raise _Refused(f"asked for the bytes from {start}, sent others")
+
+
+def _explain(error: HTTPError, part: Path) -> None:
+    """Turn an HTTP status into another attempt or another mirror."""
+    if error.code == 416:  # the unfinished file is longer than the real one
+        part.unlink(missing_ok=True)
+        raise _Interrupted("asked for bytes behind the end of the file") from None
+    if error.code in _PASSING:
+        after = error.headers.get("Retry-After") or ""
+        wait_s = min(float(after), _MAX_RETRY_AFTER_S) if after.isdigit() else 0.0
+        raise _Interrupted(f"HTTP {error.code} {error.reason}", wait_s) from None
+    raise _Refused(f"HTTP {error.code} {error.reason}") from None

@@ -1,0 +1,276 @@
+"""The weights list: which pretrained files exist, where they lie, and if they are the right ones.
+
+``weights.yaml`` names every file. One id is one folder, ``<cache>/weights/<id>/``, where the cache
+is ``NANO4M_AUDIO_CACHE`` or ``~/.cache/nano4m-audio``. A ``weights.yaml`` in the cache replaces
+entries of the list: mirrors of a site, or weights of your own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nano4m_audio.backends.download import Progress, download, sha256_of
+from nano4m_audio.errors import UserError, did_you_mean
+
+_LIST = Path(__file__).with_name("weights.yaml")
+_VERIFIED = ".verified.json"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file; ``sha256`` is None where its maker publishes none."""
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of the list: the files of one folder."""
+
+    id: str
+    made_by: str
+    licence: str
+    note: str
+    files: tuple[WeightFile, ...]
+
+
+def cache_dir() -> Path:
+    """Where everything that is fetched lies."""
+    return Path(os.environ.get("NANO4M_AUDIO_CACHE") or "~/.cache/nano4m-audio").expanduser()
+
+
+def all_weights() -> dict[str, Weights]:
+    """Every known entry by id; those of ``<cache>/weights.yaml`` come first."""
+    own = cache_dir() / "weights.yaml"
+    found = dict(_read_list(_LIST, 0))
+    if own.exists():
+        found.update(_read_list(own, own.stat().st_mtime_ns))
+    return found
+
+
+def get_weights(weights_id: str) -> Weights:
+    """One entry. Raises UserError with a suggestion for an unknown id."""
+    known = all_weights()
+    if weights_id not in known:
+        raise UserError(
+            f"unknown weights {weights_id!r}{did_you_mean(weights_id, known)} "
+            f"(known: {', '.join(known)})"
+        )
+    return known[weights_id]
+
+
+@cache
+def _read_list(path: Path, mtime_ns: int) -> dict[str, Weights]:
+    """The entries of one list; ``mtime_ns`` makes a changed file a new one."""
+    try:
+        entries = yaml.safe_load(path.read_text("utf-8")) or {}
+        return {name: _entry(name, values) for name, values in entries.items()}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a list of weights ({' '.join(str(error).split())})") from None
+
+
+def _entry(name: str, values: Mapping[str, Any]) -> Weights:
+    files = tuple(
+        WeightFile(f["name"], tuple(f.get("urls", ())), f.get("sha256"), f.get("size_bytes"))
+        for f in values["files"]
+    )
+    for file in files:
+        if Path(file.name).name != file.name:
+            raise ValueError(f"{name}: {file.name!r} is not a plain file name")
+    made_by, licence, note = (str(values.get(key, "")) for key in ("made_by", "licence", "note"))
+    return Weights(name, made_by, licence, note, files)
+
+
+def path_of(weights_id: str, file: WeightFile) -> Path:
+    """Where a file of an entry lies, or belongs."""
+    return cache_dir() / "weights" / weights_id / file.name
+
+
+def folder(weights_id: str) -> Path:
+    """The folder with the files of an entry, all present and verified.
+
+    Raises UserError saying which file to put where when one is absent, and when one is not what the
+    list or the lock file says. A file is hashed again only when its size or time has changed.
+    """
+    entry = get_weights(weights_id)
+    missing = [f for f in entry.files if not path_of(weights_id, f).is_file()]
+    if missing:
+        raise UserError(how_to_place(weights_id, missing))
+    for file in entry.files:
+        path, wanted = path_of(weights_id, file), expected_sha256(weights_id, file)
+        found = _digest(path)
+        if found != wanted:
+            raise UserError(
+                f"{path} is refused: its SHA-256 is {found}, not {wanted}; delete it and run "
+                f"`nano4m-audio weights fetch {weights_id}`"
+            )
+    return cache_dir() / "weights" / weights_id
+
+
+def identity(weights_id: str) -> str:
+    """What identifies the weights in content keys: a digest of the expected hashes of their files.
+
+    Loads nothing. A file whose hash is neither published nor recorded yet counts as unknown until
+    it is there, so the identity is stable, and another one once the file has been fetched.
+    """
+    parts = [
+        [file.name, expected_sha256(weights_id, file) or "unknown"]
+        for file in get_weights(weights_id).files
+    ]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def expected_sha256(weights_id: str, file: WeightFile) -> str | None:
+    """The published hash, else the one first seen here, else None (the file is not here yet)."""
+    if file.sha256:
+        return file.sha256
+    known = _read_json(_lock_file()).get(f"{weights_id}/{file.name}")
+    if known is None and path_of(weights_id, file).is_file():
+        known = _digest(path_of(weights_id, file))
+        _record(weights_id, file, known)
+    return known
+
+
+def how_to_place(weights_id: str, files: list[WeightFile]) -> str:
+    """One line that says which files are missing and both ways to get them."""
+    where = "; ".join(
+        f"{path_of(weights_id, f)}"
+        + (f" ({f.size_bytes / 1e6:,.1f} MB)" if f.size_bytes else "")
+        + (f" from {f.urls[0]}" if f.urls else "")
+        for f in files
+    )
+    return (
+        f"weights {weights_id!r} are not here: run `nano4m-audio weights fetch {weights_id}` "
+        f"on a machine with internet access, or put there by hand: {where}"
+    )
+
+
+def is_offline() -> bool:
+    """Whether the user has forbidden downloads, here or for Hugging Face."""
+    names = "NANO4M_AUDIO_OFFLINE", "HF_HUB_OFFLINE"
+    return any(os.environ.get(n, "").lower() not in ("", "0", "false", "no", "off") for n in names)
+
+
+def fetch(weights_id: str, file: WeightFile, progress: Progress = lambda done, total: None) -> bool:
+    """Download one file unless it is there and right; returns whether it was downloaded.
+
+    Raises UserError when it cannot be had, also in offline mode and for a file without a URL.
+    """
+    path = path_of(weights_id, file)
+    if path.is_file() and _digest(path) == expected_sha256(weights_id, file):
+        return False
+    if is_offline() or not file.urls:
+        why = "offline mode is on" if file.urls else "no public address is known"
+        raise UserError(f"{why}; {how_to_place(weights_id, [file])}")
+    with _locked(path.parent / ".lock"):
+        wanted = expected_sha256(weights_id, file)
+        try:
+            digest = download(file.urls, path, wanted, file.size_bytes, progress)
+        except UserError as error:
+            seen = f"; that hash was seen first and is kept in {_lock_file()}"
+            raise UserError(f"{error}{seen if wanted and not file.sha256 else ''}") from None
+        _record(weights_id, file, digest)
+        _remember(path, digest)
+    return True
+
+
+def add_file(weights_id: str, source: Path) -> Path:
+    """Copy a file that you have into its place; refused when its hash is not the expected one."""
+    entry = get_weights(weights_id)
+    file = next((f for f in entry.files if f.name == source.name), None)
+    if file is None:
+        names = ", ".join(f.name for f in entry.files)
+        raise UserError(f"{source}: weights {weights_id!r} have no file of this name ({names})")
+    if not source.is_file():
+        raise UserError(f"{source}: no such file")
+    found, wanted = sha256_of(source), expected_sha256(weights_id, file)
+    if wanted not in (None, found):
+        raise UserError(f"{source} is refused: its SHA-256 is {found}, not {wanted}")
+    path = path_of(weights_id, file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, path)
+    _record(weights_id, file, found)
+    return path
+
+
+def problem(weights_id: str, file: WeightFile) -> str:
+    """What is wrong with a file, or "" ; every byte is read, whatever was verified before."""
+    path = path_of(weights_id, file)
+    if not path.is_file():
+        return "missing"
+    found = sha256_of(path)
+    wanted = expected_sha256(weights_id, file)
+    return "" if found == wanted else f"SHA-256 {found} instead of {wanted}"
+
+
+def _lock_file() -> Path:
+    return cache_dir() / "weights.lock.json"
+
+
+def _record(weights_id: str, file: WeightFile, digest: str) -> None:
+    """Keep the first hash that was seen of a file without a published one."""
+    if file.sha256 or not os.access(cache_dir(), os.W_OK):  # a shared cache may be read-only
+        return
+    with _locked(cache_dir() / ".lock"):
+        known = _read_json(_lock_file())
+        if known.setdefault(f"{weights_id}/{file.name}", digest) == digest:
+            _write_json(_lock_file(), known)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, from the note of an earlier look if size and time are still the same."""
+    stat = path.stat()
+    noted = _read_json(path.with_name(_VERIFIED)).get(path.name)
+    if noted and noted[:2] == [stat.st_size, stat.st_mtime_ns]:
+        return noted[2]
+    digest = sha256_of(path)
+    if os.access(path.parent, os.W_OK):
+        _remember(path, digest)
+    return digest
+
+
+def _remember(path: Path, digest: str) -> None:
+    stat, notes = path.stat(), path.with_name(_VERIFIED)
+    known = {**_read_json(notes), path.name: [stat.st_size, stat.st_mtime_ns, digest]}
+    _write_json(notes, known)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}); delete it and run again") from None
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the system drops the lock when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

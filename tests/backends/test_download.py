@@ -1,0 +1,165 @@
+"""Downloads from a real server that behaves badly."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from nano4m_audio.backends import download as module
+from nano4m_audio.backends.download import download
+from nano4m_audio.errors import UserError
+from tests.backends import web
+
+DATA = random.Random(3).randbytes(3_000_000)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(module, "BACKOFF_S", (0.0, 0.01))
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "cache" / "model.bin"
+
+
+def leftovers(target):
+    return sorted(p.name for p in target.parent.iterdir()) if target.parent.exists() else []
+
+
+def test_a_file_arrives_whole_and_reports_its_progress(target):
+    told = []
+    with web.serving({"/a": web.whole(DATA)}) as server:
+        digest = download(
+            [f"{server.url}/a"], target, SHA256, len(DATA), lambda *now: told.append(now)
+        )
+    assert digest == SHA256 and target.read_bytes() == DATA
+    assert told[-1] == (len(DATA), len(DATA)) and len(told) > 2
+    assert leftovers(target) == ["model.bin"]
+
+
+def test_a_broken_transfer_continues_where_it_stopped(target):
+    broken = web.broken_off(DATA, 1_234_567, web.whole(DATA))
+    with web.serving({"/a": broken}) as server:
+        download([f"{server.url}/a"], target, SHA256)
+        assert server.seen == [("/a", None), ("/a", "bytes=1234567-")]
+    assert target.read_bytes() == DATA
+
+
+def test_a_later_call_continues_what_an_earlier_one_left(target):
+    always_broken = web.status(503)
+    with web.serving({"/a": web.broken_off(DATA, 1_000_000, always_broken)}) as server:
+        with pytest.raises(UserError, match="HTTP 503"):
+            download([f"{server.url}/a"], target, SHA256)
+        assert not target.exists()
+        server.answers["/a"] = web.whole(DATA)
+        download([f"{server.url}/a"], target, SHA256)
+        assert server.seen[-1] == ("/a", "bytes=1000000-")
+    assert target.read_bytes() == DATA
+
+
+def test_a_file_that_changed_meanwhile_starts_again(target):
+    new = random.Random(4).randbytes(2_000_000)
+    broken = web.broken_off(DATA, 1_000_000, web.whole(new, etag='"2"'), etag='"1"')
+    with web.serving({"/a": broken}) as server:
+        download([f"{server.url}/a"], target)
+    assert target.read_bytes() == new
+
+
+def test_a_server_without_ranges_starts_again(target):
+    broken = web.broken_off(DATA, 1_000_000, lambda h: h.reply(200, DATA))
+    with web.serving({"/a": broken}) as server:
+        download([f"{server.url}/a"], target, SHA256)
+    assert target.read_bytes() == DATA
+
+
+def test_bytes_behind_the_end_start_again(target):
+    target.parent.mkdir(parents=True)
+    with web.serving({"/a": web.whole(DATA)}) as server:
+        part = module._part_of(target, f"{server.url}/a")
+        part.write_bytes(DATA + b"more")
+        download([f"{server.url}/a"], target, SHA256)
+    assert target.read_bytes() == DATA
+
+
+def test_always_truncated_is_an_error_and_no_file(target):
+    short = web.in_turn(lambda h: h.reply(200, DATA[:1000], length=len(DATA)))
+    with web.serving({"/a": short}) as server:
+        with pytest.raises(UserError, match=r"1000 of 3000000 bytes|sent others"):
+            download([f"{server.url}/a"], target, SHA256)
+        assert len(server.seen) <= 3
+    assert not target.exists()
+
+
+def test_busy_then_fine(target):
+    busy = web.in_turn(web.status(503, Retry_After="0"), web.status(429), web.whole(DATA))
+    with web.serving({"/a": busy}) as server:
+        download([f"{server.url}/a"], target, SHA256)
+        assert len(server.seen) == 3
+
+
+def test_gone_is_not_asked_again_and_the_next_mirror_is(target):
+    with web.serving({"/b": web.whole(DATA)}) as server:
+        download([f"{server.url}/gone", f"{server.url}/b"], target, SHA256)
+        assert [path for path, _ in server.seen] == ["/gone", "/b"]
+    assert target.read_bytes() == DATA
+
+
+def test_a_wrong_hash_is_refused_and_the_next_mirror_is_asked(target):
+    evil = bytes(len(DATA))
+    with web.serving({"/a": web.whole(evil), "/b": web.whole(DATA)}) as server:
+        download([f"{server.url}/a", f"{server.url}/b"], target, SHA256)
+        assert target.read_bytes() == DATA
+        target.unlink()
+        with pytest.raises(UserError, match=f"instead of {SHA256}"):
+            download([f"{server.url}/a"], target, SHA256)
+    assert leftovers(target) == []
+
+
+def test_a_wrong_size_is_refused(target):
+    with web.serving({"/a": web.whole(DATA)}) as server, pytest.raises(UserError, match="4000000"):
+        download([f"{server.url}/a"], target, None, 4_000_000)
+    assert leftovers(target) == []
+
+
+def test_a_web_page_is_not_a_model(target):
+    page = {"/a": lambda h: h.reply(200, b"<html>log in", Content_Type="text/html; charset=utf-8")}
+    with web.serving(page) as server, pytest.raises(UserError, match="web page"):
+        download([f"{server.url}/a"], target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
+def test_only_http_is_spoken(target, tmp_path, scheme):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    address = f"{scheme}://{secret}"
+    with web.serving({"/a": web.status(302, Location=address)}) as server:
+        for url in (address, f"{server.url}/a"):
+            with pytest.raises(UserError, match="only http and https|refused|not allowed"):
+                download([url], target)
+    assert not target.exists()
+
+
+def test_a_redirect_over_http_is_followed(target):
+    answers = {"/a": web.status(302, Location="/b"), "/b": web.whole(DATA)}
+    with web.serving(answers) as server:
+        download([f"{server.url}/a"], target, SHA256)
+    assert target.read_bytes() == DATA
+
+
+def test_nobody_answers(target):
+    with web.serving({}) as server:
+        url = server.url
+    with pytest.raises(UserError, match=r"refused|no mirror"):
+        download([f"{url}/a"], target)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    target = tmp_path / "cache" / "model.bin"
+    with web.serving({"/a": web.whole(DATA)}) as server, pytest.raises(UserError, match="written"):
+        download([f"{server.url}/a"], target)

@@ -1,0 +1,42 @@
+"""What the registry says of every backend, and what identifies its output."""
+
+from __future__ import annotations
+
+import pytest
+
+from nano4m_audio import backends
+from nano4m_audio.backends.compute import Compute, resolve_device
+from nano4m_audio.errors import UserError
+
+NAMED = [(kind, name) for kind, specs in backends.REGISTRY.items() for name in specs]
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMED)
+def test_a_dtype_is_in_the_identity_only_where_it_is_used(kind, name):
+    spec = backends.get_spec(kind, name)
+    plain = backends.identity(kind, name)
+    assert plain == backends.identity(kind, name, "float32")
+    for dtype in ("bfloat16", "float16"):
+        used = dtype in spec.dtypes
+        assert backends.identity(kind, name, dtype) == plain + (f":{dtype}" if used else "")
+
+
+def test_a_backend_without_gpu_support_gets_the_cpu_and_float32():
+    tagger = backends.load("audio_tagger", "mini", Compute("cuda", "bfloat16", 1))
+    assert tagger.net.training is False
+    assert {str(p.dtype) for p in tagger.net.parameters()} == {"torch.float32"}
+    assert {p.device.type for p in tagger.net.parameters()} == {"cpu"}
+
+
+def test_auto_takes_what_this_machine_has():
+    import torch
+
+    found = resolve_device("auto")
+    assert resolve_device("cuda") == "cuda"
+    assert found == ("cuda" if torch.cuda.is_available() else found)
+    torch.empty(1, device=found)
+
+
+def test_unknown_names_get_a_suggestion():
+    with pytest.raises(UserError, match="did you mean 'silero'"):
+        backends.identity("speech_detector", "sileros")
