@@ -24,6 +24,8 @@ include: "rules/mini.smk"
 
 localrules:
     all,
+    mini,
+    tokenizers,
 
 
 rule all:
