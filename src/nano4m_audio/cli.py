@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nano4m_audio import cli_mini, cli_weights
+from nano4m_audio import cli_mini, cli_tokenizer, cli_weights
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
+app.add_typer(cli_tokenizer.app, name="tokenizer")
 app.add_typer(cli_mini.app, name="mini")
 app.add_typer(cli_weights.app, name="weights")
 
@@ -146,7 +147,7 @@ def score(
     threads: Threads = 1,
 ) -> None:
     """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
-    from nano4m_audio import config
+    from nano4m_audio import config_curate as config
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate import score as scores
 
@@ -169,7 +170,7 @@ def score(
 )
 def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Compare scores with thresholds: accepted, or every reason why not."""
-    from nano4m_audio.config import Verdict
+    from nano4m_audio.config_curate import Verdict
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate.verdict import verdicts
 
@@ -179,7 +180,7 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}")
 @app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
 def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
-    from nano4m_audio.config import Split
+    from nano4m_audio.config_curate import Split
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.curate.partition import partition
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nano4m_audio.backends import get_spec
-from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
+from nano4m_audio.config import MODALITIES, Config, Experiment
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
 _CODEBOOKS = 2
@@ -16,12 +15,10 @@ def modality_table(config: Config) -> list[dict[str, Any]]:
     them."""
     rows = []
     for name in MODALITIES:
-        key = f"tokenize.{name}"
-        spec = get_spec(BACKEND_KEYS[key], config.backend(key) or "")
         rows.append(
             {
                 "name": name,
-                "vocab_size": spec.vocab_size,
+                "vocab_size": config.vocab_size(name),
                 "max_tokens": _MAX_TOKENS[name],
                 "span_stride": _CODEBOOKS if name == "audio" else None,
             }
