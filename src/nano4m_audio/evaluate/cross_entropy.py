@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import Batch, TokenData
-from nano4m_audio.nano4m.model import Tokens, token_losses
+from nano4m_audio.nano4m.objective import token_losses
 
 #: How often every clip is masked anew; more rounds, less noise from the masks.
 ROUNDS = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: A Dirichlet concentration for all modalities, or one per modality name.
@@ -16,19 +16,23 @@ class Modality:
 
     ``max_tokens`` is the longest sequence. With ``span_stride`` s, inputs and targets are one
     contiguous span aligned to multiples of s (audio codebooks interleaved s at a time); without it
-    they are random positions.
+    they are random positions. ``pad_id`` is what fills up a short sequence when
+    ``MaskingConfig.padded_captions`` asks for it.
     """
 
     name: str
     vocab_size: int
     max_tokens: int
     span_stride: int | None = None
+    pad_id: int | None = None
 
     def __post_init__(self) -> None:
         if self.vocab_size < 1 or self.max_tokens < 1:
             raise ValueError(f"modality {self.name}: vocab_size and max_tokens must be at least 1")
         if self.span_stride is not None and not 1 <= self.span_stride <= self.max_tokens:
             raise ValueError(f"modality {self.name}: span_stride must be in 1..{self.max_tokens}")
+        if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
+            raise ValueError(f"modality {self.name}: pad_id must be in 0..{self.vocab_size - 1}")
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,48 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class Component:
+    """One ingredient of a mixture of alphas, drawn per sample with probability ~ ``weight``."""
+
+    weight: float = 1.0
+    input_alphas: Alphas = 1.0
+    target_alphas: Alphas = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"mixture: weight {self.weight} must be above 0")
+
+
+#: The values of MaskingConfig that a curriculum may change from step to step.
+CURRICULUM_KEYS = ("single_source_prob", "modality_dropout")
+
+
+@dataclass(frozen=True)
 class MaskingConfig:
     """How many tokens of each modality are shown and asked for.
 
     The ranges are inclusive counts over all modalities together. Alphas below 1 concentrate a
-    budget on few modalities, so that inputs from nearly one source are seen in training.
+    budget on few modalities. ``mixture`` replaces the two alphas by several pairs, one drawn per
+    sample.
+
+    ``single_source_prob`` is the share of samples whose input is one modality, complete, and whose
+    targets are the others; such an input may be longer than the range. ``modality_dropout`` is the
+    probability that a modality gets no input tokens (one always keeps its own). ``curriculum`` maps
+    either to points (step, value), joined by straight lines.
+
+    ``padded_captions`` reproduces the paper: a short caption is filled up with its ``pad_id``, and
+    that padding is shown, asked for and paid for like any token.
     """
 
     input_tokens_range: tuple[int, int] = (16, 256)
     target_tokens_range: tuple[int, int] = (16, 256)
     input_alphas: Alphas = 1.0
     target_alphas: Alphas = 1.0
+    mixture: tuple[Component, ...] = ()
+    single_source_prob: float = 0.0
+    modality_dropout: float = 0.0
+    curriculum: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    padded_captions: bool = False
 
     def __post_init__(self) -> None:
         for key in ("input_tokens_range", "target_tokens_range"):
@@ -87,17 +122,56 @@ class MaskingConfig:
             object.__setattr__(self, key, (int(low), int(high)))
             if not 1 <= low <= high:
                 raise ValueError(f"{key} [{low}, {high}] must be 1 <= low <= high")
+        parts = (c if isinstance(c, Component) else Component(**c) for c in self.mixture)
+        object.__setattr__(self, "mixture", tuple(parts))
+        for key, points in self.curriculum.items():
+            _check_curriculum(key, points)
+        for key in CURRICULUM_KEYS:
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} must be in 0..1, not {getattr(self, key)}")
 
-    def alphas(self, which: str, modalities: Sequence[Modality]) -> list[float]:
-        """Concentrations in the order of ``modalities``; ``which`` is ``input`` or ``target``."""
-        key = f"{which}_alphas"
-        value = getattr(self, key)
-        if not isinstance(value, Mapping):
-            return [float(value)] * len(modalities)
+    def at(self, step: int) -> MaskingConfig:
+        """The masking of one training step: the curriculum's values in place, no curriculum."""
+        if not self.curriculum:
+            return self
+        values = {key: _interpolate(points, step) for key, points in self.curriculum.items()}
+        return replace(self, curriculum={}, **values)
+
+    def components(self) -> tuple[Component, ...]:
+        """The mixture, or the one pair of alphas as a mixture of one."""
+        return self.mixture or (Component(1.0, self.input_alphas, self.target_alphas),)
+
+    def alphas(self, which: str, modalities: Sequence[Modality]) -> list[list[float]]:
+        """Concentrations per component and modality, in order; ``which``: input or target."""
         names = [m.name for m in modalities]
-        if sorted(value) != sorted(names):
-            raise ValueError(f"{key} must name exactly {names}, not {sorted(value)}")
-        return [float(value[name]) for name in names]
+        return [_alphas(getattr(c, f"{which}_alphas"), names, which) for c in self.components()]
+
+
+def _alphas(value: Alphas, names: Sequence[str], which: str) -> list[float]:
+    if not isinstance(value, Mapping):
+        return [float(value)] * len(names)
+    if sorted(value) != sorted(names):
+        raise ValueError(f"{which}_alphas must name exactly {list(names)}, not {sorted(value)}")
+    return [float(value[name]) for name in names]
+
+
+def _check_curriculum(key: str, points: Sequence[tuple[int, float]]) -> None:
+    if key not in CURRICULUM_KEYS:
+        raise ValueError(f"curriculum: {key!r} is not one of {list(CURRICULUM_KEYS)}")
+    steps = [step for step, _ in points]
+    if not steps or steps != sorted(set(steps)) or any(not 0 <= value <= 1 for _, value in points):
+        raise ValueError(f"curriculum.{key}: points (step, 0..1) with rising steps are needed")
+
+
+def _interpolate(points: Sequence[tuple[int, float]], step: int) -> float:
+    """Straight lines between the points; the first and the last value hold outside of them."""
+    import numpy as np
+
+    return float(np.interp(step, *zip(*points, strict=True)))
+
+
+#: ``muon``: torch.optim.Muon for the matrices of the blocks, AdamW for everything else.
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -114,6 +188,7 @@ class OptimConfig:
     seed: int = 0
     log_every: int = 10
     eval_every: int = 50
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "log_every", "eval_every"):
@@ -121,27 +196,61 @@ class OptimConfig:
                 raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
         if not 0 <= self.min_lr <= self.lr or not 0 <= self.warmup_steps <= self.steps:
             raise ValueError("0 <= min_lr <= lr and 0 <= warmup_steps <= steps must hold")
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
 
 
 #: ``unified``: each target is scored over all ids of the shared table (the paper).
 #: ``own_ids``: each target is scored over the ids of its own modality only.
 LOSS_MODES = ("own_ids", "unified")
+#: ``modality``: the mean over modalities of their mean (the paper). ``token``: one mean.
+AVERAGES = ("modality", "token")
+#: ``reference``: every sample padded to the full ranges, all logits at once. ``fast``: packed.
+#: Same batches, same numbers up to rounding.
+MODES = ("fast", "reference")
+#: ``auto``: bfloat16 on CUDA in fast mode, float32 otherwise.
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that decides the weights of a run, apart from the data and the thread count."""
+    """Everything that decides the weights of a run, apart from the data, the device and the
+    thread count.
+
+    ``keyframes``: how many keyframes of a clip are used, evenly spread; null for all.
+    """
 
     model: ModelConfig
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: str = "own_ids"
+    average: str = "modality"
+    mode: str = "fast"
+    precision: str = "auto"
+    keyframes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSS_MODES:
-            raise ValueError(f"loss: {self.loss!r} is not one of {list(LOSS_MODES)}")
+        _check_choice("loss", self.loss, LOSS_MODES)
+        _check_choice("average", self.average, AVERAGES)
+        _check_choice("mode", self.mode, MODES)
+        _check_choice("precision", self.precision, PRECISIONS)
         for which in ("input", "target"):
             self.masking.alphas(which, self.model.modalities)
+        used = self.masking.single_source_prob > 0 or "single_source_prob" in self.masking.curriculum
+        if used and len(self.model.modalities) < 2:
+            raise ValueError("single_source_prob needs two modalities or more")
+        if self.keyframes is not None and self.keyframes < 1:
+            raise ValueError(f"keyframes must be at least 1, not {self.keyframes}")
+
+    def dtype_name(self, device_type: str) -> str:
+        """The torch dtype of matrix products on a device: ``float32`` or ``bfloat16``."""
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if device_type == "cuda" and self.mode == "fast" else "float32"
+
+
+def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{key}: {value!r} is not one of {list(choices)}")
 
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
