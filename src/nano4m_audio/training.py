@@ -7,12 +7,10 @@ again at once, without importing torch; an unfinished one goes on at its last ch
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +23,12 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
+from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
 from nano4m_audio.token_sets import TokenSet, read_token_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
 if TYPE_CHECKING:
-    from nano4m_audio.nano4m.data import TokenData
     from nano4m_audio.nano4m.train import TrainResult
 
 WEIGHTS, METRICS, RUN, TIMING = (
@@ -55,9 +53,10 @@ METRICS_SCHEMA = pa.schema(
 def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
     """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
 
-    Absent keys take their defaults. Raises UserError naming a wrong key or value.
+    Absent keys take their defaults; ``train_clips`` is about the data and not looked at. Raises
+    UserError naming a wrong key or value.
     """
-    values = dict(settings)
+    values = {key: value for key, value in settings.items() if key != "train_clips"}
     try:
         return TrainSettings(
             model=model_config(values.pop("model")),
@@ -69,6 +68,24 @@ def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
         raise UserError(f"training settings: the key {error} is required") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"training settings: {error}") from None
+
+
+def read_sets(
+    settings: Mapping[str, Any],
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    store_dir: Path,
+) -> dict[str, TokenSet]:
+    """The clips that a run with these settings learns from and is measured on."""
+    parsed = parse_settings(settings)
+    return read_token_sets(
+        split,
+        token_files,
+        parsed.model.modalities,
+        store_dir,
+        train_clips=settings.get("train_clips"),
+        seed=parsed.optim.seed,
+    )
 
 
 def train_run(
@@ -86,11 +103,11 @@ def train_run(
     and timing.json. Raises UserError for unusable tokens or settings.
     """
     parsed = parse_settings(settings)
-    sets = read_token_sets(split, token_files)
-    digest = content_key(sets["train"].digest(), sets["val"].digest())
+    sets = read_sets(settings, split, token_files, store_dir)
+    digest = content_key(sets["train"].digest, sets["val"].digest)
     key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
-    with _locked(folder):
+    with locked(folder):
         if (folder / RUN).exists():
             print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
         else:
@@ -104,21 +121,6 @@ def train_run(
         _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
 
-def token_data(settings: TrainSettings, tokens: TokenSet) -> TokenData:
-    """The clips of one split as the engine takes them. Raises UserError naming a wrong clip."""
-    from nano4m_audio.nano4m.data import TokenData
-
-    try:
-        return TokenData(
-            settings.model.modalities, tokens.tokens, [c.tolist() for c in tokens.captions]
-        )
-    except ValueError as error:
-        raise UserError(
-            f"tokens do not fit the settings: {error} (rows count the clips of the split in the "
-            "order of their ids)"
-        ) from None
-
-
 def _train(
     settings: TrainSettings,
     sets: Mapping[str, TokenSet],
@@ -128,7 +130,7 @@ def _train(
 ) -> TrainResult:
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
-    data, val_data = (token_data(settings, sets[name]) for name in ("train", "val"))
+    data, val_data = sets["train"].data, sets["val"].data
     try:
         return train(settings, data, val_data, folder, threads=threads, progress=progress)
     except NonFiniteGradientError as error:
@@ -179,12 +181,3 @@ def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
             shutil.copyfile(folder / name, temp)
     run = json.loads((folder / RUN).read_text("utf-8"))
     write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer per run; the system drops the lock when its holder dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
