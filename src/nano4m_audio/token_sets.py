@@ -78,12 +78,15 @@ def read_token_sets(
 
 
 def subset(clips: pa.Table, count: int, seed: int) -> pa.Table:
-    """Keep ``count`` training clips (all, if there are fewer) and every other clip.
+    """Keep ``count`` training clips, and every clip of the other splits.
 
     Stratified: each class keeps its share. Nested: a smaller count keeps a subset of a larger one.
     A clip's place within its class depends on the seed and its id alone.
+    Raises UserError when there are fewer.
     """
     train = np.flatnonzero(_split_numbers(clips) == 0)
+    if count > len(train):
+        raise UserError(f"train_clips = {count:,}, but only {len(train):,} clips are complete")
     ids = [clips["clip_id"][i].as_py() for i in train.tolist()]
     draws = np.array([hashlib.blake2b(f"{seed}:{i}".encode()).digest()[:8] for i in ids], "S8")
     _, classes, sizes = np.unique(
