@@ -94,7 +94,7 @@ def test_a_clip_that_failed_in_one_modality_is_left_out(tmp_path):
 
 
 WRONG = [
-    ({"tokens": [[16_384] * 196] * 10}, "rgb", "'clip4' has id 16384, outside 0..16383"),
+    ({"tokens": [[4_096] * 196] * 10}, "rgb", "'clip4' has id 4096, outside 0..4095"),
     ({"tokens": None}, "rgb", "'clip4' has no tokens, yet its status is ok"),
     ({"tokens": []}, "caption", "'clip4' has 0 ids, not 1..64"),
     ({"tokens": [1] * 65}, "caption", "'clip4' has 65 ids, not 1..64"),

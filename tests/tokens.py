@@ -10,11 +10,12 @@ import numpy as np
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.tables import shard_names, write_rows
 
+#: The sizes of the mini tokenizers.
 MODALITIES = (
-    Modality("rgb", 16_384, 196),
+    Modality("rgb", 4_096, 196),
     Modality("audio", 2_048, 512, span_stride=2),
-    Modality("depth", 8_192, 196),
-    Modality("normals", 8_192, 196),
+    Modality("depth", 1_024, 196),
+    Modality("normals", 1_024, 196),
     Modality("caption", 50_304, 64),
 )
 CLASSES = ("cat", "dog", "pig")

@@ -23,19 +23,22 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
+from nano4m_audio.run_record import code_digest, write_start
 from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
 from nano4m_audio.token_sets import TokenSet, read_token_sets
 from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.watching import WatchOptions, watching
 
 if TYPE_CHECKING:
-    from nano4m_audio.nano4m.train import TrainResult
+    from nano4m_audio.nano4m.train import TrainResult, Watch
 
-WEIGHTS, METRICS, RUN, TIMING = (
+WEIGHTS, METRICS, RUN, TIMING, START = (
     "checkpoint.safetensors",
     "metrics.parquet",
     "run.json",
     "timing.json",
+    "run_start.json",
 )
 
 METRICS_SCHEMA = pa.schema(
@@ -96,12 +99,15 @@ def train_run(
     settings: Mapping[str, Any],
     threads: int = 1,
     progress: bool = True,
+    watch: Mapping[str, Any] | None = None,
 ) -> None:
     """Train, or find the finished run, and publish it in ``out_dir``.
 
     Writes checkpoint.safetensors, metrics.parquet, run.json, all the same bytes for the same input,
-    and timing.json. Raises UserError for unusable tokens or settings.
+    timing.json and, before the first step, run_start.json. ``watch`` says what else to record (see
+    watching.py) and is no part of the run's key. Raises UserError for unusable tokens or settings.
     """
+    options = WatchOptions.of(watch or {})
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)
@@ -115,8 +121,17 @@ def train_run(
                 raise UserError(
                     "no clip to train on: the train split has no clip with all five modalities"
                 )
-            result = _train(parsed, sets, folder, threads, progress)
-            facts = {"settings": settings, "data_digest": digest, "key": key}
+            facts = {
+                "settings": settings,
+                "data_digest": digest,
+                "key": key,
+                "code_digest": code_digest(),
+            }
+            if not write_start(folder / START, facts, threads):
+                print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
+            _copy(folder / START, out_dir / START)
+            with watching(options, out_dir, sets["val"], facts) as watcher:
+                result = _train(parsed, sets, folder, threads, progress, watcher)
             _keep(folder, parsed, result, facts, threads)
         _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
@@ -127,12 +142,15 @@ def _train(
     folder: Path,
     threads: int,
     progress: bool,
+    watch: Watch,
 ) -> TrainResult:
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
     data, val_data = sets["train"].data, sets["val"].data
     try:
-        return train(settings, data, val_data, folder, threads=threads, progress=progress)
+        return train(
+            settings, data, val_data, folder, threads=threads, progress=progress, watch=watch
+        )
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
 
@@ -176,8 +194,12 @@ def _keep(
 
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
-    for name in (WEIGHTS, METRICS, TIMING):
-        with atomic_path(out_dir / name) as temp:
-            shutil.copyfile(folder / name, temp)
+    for name in (WEIGHTS, METRICS, TIMING, START):
+        _copy(folder / name, out_dir / name)
     run = json.loads((folder / RUN).read_text("utf-8"))
     write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temp:
+        shutil.copyfile(source, temp)
