@@ -2,7 +2,7 @@
 
 import json
 
-from nano4m_audio.experiments import train_settings
+from nano4m_audio.experiments import train_settings, watch_options
 
 TOKENS = expand(
     "results/tokens/{modality}/{shard}.parquet",
@@ -32,7 +32,8 @@ rule train:
     params:
         shards=CONFIG.n_shards,
         settings=lambda wc: json.dumps(train_settings(CONFIG, wc.experiment)),
+        watch=lambda wc: json.dumps(watch_options(CONFIG, wc.experiment)),
         version=STAGE_VERSIONS["train"],
     shell:
         "nano4m-audio train --experiment {wildcards.experiment} --shards {params.shards}"
-        " --settings {params.settings:q} --threads {threads} 2> {log}"
+        " --settings {params.settings:q} --watch {params.watch:q} --threads {threads} 2> {log}"

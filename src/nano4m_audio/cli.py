@@ -223,17 +223,18 @@ def _token_files(results: Path, shards: int) -> dict[str, list[Path]]:
     }
 
 
-def _json(text: str) -> dict[str, Any]:
+def _json(text: str, where: str = "--settings") -> dict[str, Any]:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"--settings: not JSON ({error})") from None
+        raise UserError(f"{where}: not JSON ({error})") from None
 
 
 @app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
 def train(
     experiment: Experiment,
     settings: Settings,
+    watch: Annotated[str, typer.Option(help="JSON of what else to record: see watching.py")] = "{}",
     shards: Shards = 4,
     results: Results = RESULTS,
     threads: Threads = 1,
@@ -248,6 +249,7 @@ def train(
         results / "store",
         _json(settings),
         threads=threads,
+        watch=_json(watch, "--watch"),
     )
 
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nano4m_audio.backends import get_spec
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.grids import SIZES, expand
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
@@ -226,6 +235,35 @@ class Experiment(Section):
     validate_every: int = Field(100, ge=1, description="steps between validations")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
 
+    size: str | None = Field(
+        None, description=f"width and depths by name: {', '.join(SIZES)}; null: as written out"
+    )
+    train_clips: int | None = Field(
+        None, ge=1, description="learn from this many clips, a part of any larger number; null: all"
+    )
+    audio_tokens: int = Field(
+        512, ge=2, le=512, multiple_of=2, description="audio window [tokens], from its beginning"
+    )
+    tensorboard: bool = Field(True, description="write TensorBoard events beside the run")
+    wandb_project: str | None = Field(
+        None, min_length=1, description="Weights & Biases project to report to; null: none"
+    )
+    samples_every: int | None = Field(
+        None, ge=1, description="steps between pictures predicted for fixed validation clips"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_size(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (size := values.get("size")) is not None:
+            if size not in SIZES:
+                raise ValueError(f"size: one of {', '.join(SIZES)}, not {size!r}")
+            for key, value in SIZES[size].items():
+                if values.get(key, value) != value:
+                    raise ValueError(f"size {size} has {key} {value}, not {values[key]}")
+            return {**values, **SIZES[size]}
+        return values
+
     @model_validator(mode="after")
     def _ranges(self) -> Experiment:
         for name in ("input_tokens", "target_tokens"):
@@ -235,6 +273,13 @@ class Experiment(Section):
         if self.dim % self.head_dim:
             raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
         return self
+
+
+class Grid(Section):
+    """Every combination of some values, each an experiment; see grids.py for the names."""
+
+    base: str = Field("base", description="the experiment whose values are varied")
+    vary: dict[str, list[Any]] = Field(description="key of an experiment -> its values")
 
 
 class Evaluate(Section):
@@ -273,8 +318,24 @@ class Config(Section):
     label: Label = Label()
     tokenize: Tokenize = Tokenize()
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
+    grids: dict[str, Grid] = Field({}, description="studies by name: experiments of all values")
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_grids(cls, values: Any) -> Any:
+        """Add the experiments of the grids, unless they are malformed: fields say that better."""
+        if not isinstance(values, dict) or not values.get("grids"):
+            return values
+        experiments = values.get("experiments", {"base": {}})
+        try:
+            grids = TypeAdapter(dict[str, Grid]).validate_python(values["grids"])
+            TypeAdapter(dict[str, dict[str, Any]]).validate_python(experiments)
+        except ValidationError:
+            return values
+        plain = {name: grid.model_dump() for name, grid in grids.items()}
+        return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
 
     @field_validator("classes")
     @classmethod
@@ -285,14 +346,12 @@ class Config(Section):
             raise ValueError("one or more different class names")
         return value
 
-    @field_validator("experiments")
+    @field_validator("experiments", "grids")
     @classmethod
-    def _names(cls, value: dict[str, Experiment]) -> dict[str, Experiment]:
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
             if not name.replace("_", "").isalnum() or not name.isascii():
                 raise ValueError(f"{name!r}: names of letters, digits and _ only")
-        if not value:
-            raise ValueError("at least one experiment")
         return value
 
     @model_validator(mode="after")
@@ -311,6 +370,8 @@ class Config(Section):
                     f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
                     "set both or neither"
                 )
+        if not self.experiments:
+            raise ValueError("at least one experiment")
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"

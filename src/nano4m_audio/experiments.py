@@ -9,6 +9,7 @@ from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
 _CODEBOOKS = 2
+_PICTURES = ("rgb", "depth", "normals")
 
 
 def modality_table(config: Config) -> list[dict[str, Any]]:
@@ -33,9 +34,11 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
     """The training engine's settings of one experiment, as plain values."""
     experiment: Experiment = config.experiments[name]
     modalities = modality_table(config)
-    if not experiment.span_audio:
-        modalities = [{**row, "span_stride": None} for row in modalities]
-    return {
+    for row in modalities:
+        if row["name"] == "audio":
+            row["max_tokens"] = experiment.audio_tokens
+            row["span_stride"] = row["span_stride"] if experiment.span_audio else None
+    settings: dict[str, Any] = {
         "model": {
             "modalities": modalities,
             "dim": experiment.dim,
@@ -60,4 +63,18 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "eval_every": experiment.validate_every,
         },
         "loss": "own_ids" if experiment.own_ids else "unified",
+    }
+    if experiment.train_clips is not None:
+        settings["train_clips"] = experiment.train_clips
+    return settings
+
+
+def watch_options(config: Config, name: str) -> dict[str, Any]:
+    """What one experiment records while it trains, as plain values; see watching.py."""
+    experiment = config.experiments[name]
+    return {
+        "tensorboard": experiment.tensorboard,
+        "wandb_project": experiment.wandb_project,
+        "samples_every": experiment.samples_every,
+        "tokenizers": {m: config.backend(f"tokenize.{m}") for m in _PICTURES},
     }

@@ -7,12 +7,10 @@ again at once, without importing torch; an unfinished one goes on at its last ch
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +23,22 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
+from nano4m_audio.run_record import code_digest, write_start
+from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
 from nano4m_audio.token_sets import TokenSet, read_token_sets
 from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.watching import WatchOptions, watching
 
 if TYPE_CHECKING:
-    from nano4m_audio.nano4m.data import TokenData
-    from nano4m_audio.nano4m.train import TrainResult
+    from nano4m_audio.nano4m.train import TrainResult, Watch
 
-WEIGHTS, METRICS, RUN, TIMING = (
+WEIGHTS, METRICS, RUN, TIMING, START = (
     "checkpoint.safetensors",
     "metrics.parquet",
     "run.json",
     "timing.json",
+    "run_start.json",
 )
 
 METRICS_SCHEMA = pa.schema(
@@ -55,9 +56,10 @@ METRICS_SCHEMA = pa.schema(
 def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
     """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
 
-    Absent keys take their defaults. Raises UserError naming a wrong key or value.
+    Absent keys take their defaults; ``train_clips`` is about the data and not looked at. Raises
+    UserError naming a wrong key or value.
     """
-    values = dict(settings)
+    values = {key: value for key, value in settings.items() if key != "train_clips"}
     try:
         return TrainSettings(
             model=model_config(values.pop("model")),
@@ -71,6 +73,24 @@ def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
         raise UserError(f"training settings: {error}") from None
 
 
+def read_sets(
+    settings: Mapping[str, Any],
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    store_dir: Path,
+) -> dict[str, TokenSet]:
+    """The clips that a run with these settings learns from and is measured on."""
+    parsed = parse_settings(settings)
+    return read_token_sets(
+        split,
+        token_files,
+        parsed.model.modalities,
+        store_dir,
+        train_clips=settings.get("train_clips"),
+        seed=parsed.optim.seed,
+    )
+
+
 def train_run(
     split: Path,
     token_files: Mapping[str, Sequence[Path]],
@@ -79,18 +99,21 @@ def train_run(
     settings: Mapping[str, Any],
     threads: int = 1,
     progress: bool = True,
+    watch: Mapping[str, Any] | None = None,
 ) -> None:
     """Train, or find the finished run, and publish it in ``out_dir``.
 
     Writes checkpoint.safetensors, metrics.parquet, run.json, all the same bytes for the same input,
-    and timing.json. Raises UserError for unusable tokens or settings.
+    timing.json and, before the first step, run_start.json. ``watch`` says what else to record (see
+    watching.py) and is no part of the run's key. Raises UserError for unusable tokens or settings.
     """
+    options = WatchOptions.of(watch or {})
     parsed = parse_settings(settings)
-    sets = read_token_sets(split, token_files)
-    digest = content_key(sets["train"].digest(), sets["val"].digest())
+    sets = read_sets(settings, split, token_files, store_dir)
+    digest = content_key(sets["train"].digest, sets["val"].digest)
     key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
-    with _locked(folder):
+    with locked(folder):
         if (folder / RUN).exists():
             print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
         else:
@@ -98,25 +121,19 @@ def train_run(
                 raise UserError(
                     "no clip to train on: the train split has no clip with all five modalities"
                 )
-            result = _train(parsed, sets, folder, threads, progress)
-            facts = {"settings": settings, "data_digest": digest, "key": key}
+            facts = {
+                "settings": settings,
+                "data_digest": digest,
+                "key": key,
+                "code_digest": code_digest(),
+            }
+            if not write_start(folder / START, facts, threads):
+                print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
+            _copy(folder / START, out_dir / START)
+            with watching(options, out_dir, sets["val"], facts) as watcher:
+                result = _train(parsed, sets, folder, threads, progress, watcher)
             _keep(folder, parsed, result, facts, threads)
         _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
-
-
-def token_data(settings: TrainSettings, tokens: TokenSet) -> TokenData:
-    """The clips of one split as the engine takes them. Raises UserError naming a wrong clip."""
-    from nano4m_audio.nano4m.data import TokenData
-
-    try:
-        return TokenData(
-            settings.model.modalities, tokens.tokens, [c.tolist() for c in tokens.captions]
-        )
-    except ValueError as error:
-        raise UserError(
-            f"tokens do not fit the settings: {error} (rows count the clips of the split in the "
-            "order of their ids)"
-        ) from None
 
 
 def _train(
@@ -125,12 +142,15 @@ def _train(
     folder: Path,
     threads: int,
     progress: bool,
+    watch: Watch,
 ) -> TrainResult:
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
-    data, val_data = (token_data(settings, sets[name]) for name in ("train", "val"))
+    data, val_data = sets["train"].data, sets["val"].data
     try:
-        return train(settings, data, val_data, folder, threads=threads, progress=progress)
+        return train(
+            settings, data, val_data, folder, threads=threads, progress=progress, watch=watch
+        )
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
 
@@ -174,17 +194,12 @@ def _keep(
 
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
-    for name in (WEIGHTS, METRICS, TIMING):
-        with atomic_path(out_dir / name) as temp:
-            shutil.copyfile(folder / name, temp)
+    for name in (WEIGHTS, METRICS, TIMING, START):
+        _copy(folder / name, out_dir / name)
     run = json.loads((folder / RUN).read_text("utf-8"))
     write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer per run; the system drops the lock when its holder dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temp:
+        shutil.copyfile(source, temp)

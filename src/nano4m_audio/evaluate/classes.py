@@ -73,9 +73,11 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 def class_captions(inputs: ProbeInputs) -> Captions:
     """The most frequent caption of every class among the training and evaluated clips."""
     seen: dict[str, Counter[tuple[int, ...]]] = {}
-    for tokens in (inputs.train, inputs.chosen):
-        for name, caption in zip(tokens.classes, tokens.captions, strict=True):
-            seen.setdefault(name, Counter())[tuple(caption.tolist())] += 1
+    m = inputs.modality("caption")
+    for clips in (inputs.train, inputs.chosen):
+        rows, lengths = clips.data.arrays[m][:, 0].tolist(), clips.data.lengths[:, m].tolist()
+        for name, row, length in zip(clips.classes, rows, lengths, strict=True):
+            seen.setdefault(name, Counter())[tuple(row[:length])] += 1
     names = sorted(seen)
     best = [min((-count, caption) for caption, count in seen[name].items())[1] for name in names]
     return Captions(names, [list(caption) for caption in best])

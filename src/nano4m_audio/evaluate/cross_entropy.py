@@ -26,7 +26,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """
     masking, modalities = inputs.settings.masking, inputs.settings.model.modalities
     batches = inputs.data.fixed_batches(BATCH_SIZE, masking, inputs.seed, ROUNDS)
-    unigram = [unigram_losses(inputs.train_data, inputs.data, m) for m in range(len(modalities))]
+    unigram = [unigram_losses(inputs.train.data, inputs.data, m) for m in range(len(modalities))]
     shape = (len(modalities), len(inputs.data))
     sums, baseline, counts = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
     for batch in batches:

@@ -27,7 +27,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
         predicted = predict(inputs, m)
-        mode = position_modes(inputs.train_data.arrays[m])
+        mode = position_modes(inputs.train.data.arrays[m])
         counts = np.full(len(true), true[0].size)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
         guesses = [

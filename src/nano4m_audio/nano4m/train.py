@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,9 @@ from nano4m_audio.nano4m.settings import OptimConfig, TrainSettings
 
 #: Columns of a metrics row: loss is the mean over ``tokens`` targets, in nats.
 METRIC_COLUMNS = ("step", "split", "modality", "loss", "lr", "tokens")
+MetricRow = tuple[Any, ...]
+#: Called after every step: how many are done, the model, and the metrics rows that the step added.
+Watch = Callable[[int, FourM, Sequence[MetricRow]], None]
 STATE_FILE = "state.pt"
 LOG_EVERY_S = 10.0
 
@@ -116,6 +119,7 @@ def train(
     *,
     threads: int = 1,
     progress: bool = False,
+    watch: Watch | None = None,
     checkpoint_every_steps: int = 200,
     checkpoint_every_s: float = 30.0,
 ) -> TrainResult:
@@ -138,7 +142,10 @@ def train(
     with _progress(config.steps, run.step, progress) as show:
         while run.step < config.steps:
             _step(run, settings, data, state_dir)
+            known = len(run.metrics)
             _record(run, settings, fixed)
+            if watch:
+                watch(run.step, run.model, run.metrics[known:])
             now = time.monotonic()
             run.elapsed_s, clock = run.elapsed_s + now - clock, now
             due = run.step - saved_step >= checkpoint_every_steps
