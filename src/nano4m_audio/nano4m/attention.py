@@ -55,8 +55,12 @@ class Tokens:
     @classmethod
     def of(cls, packed: Packed) -> Tokens:
         """The packed sequences as they are."""
-        columns = (packed.tokens, packed.positions, packed.modalities)
-        return cls(*map(torch.from_numpy, columns), packed.lengths.tolist())
+        return cls(
+            torch.from_numpy(packed.tokens),
+            torch.from_numpy(packed.positions),
+            torch.from_numpy(packed.modalities),
+            packed.lengths.tolist(),
+        )
 
     @classmethod
     def padded(cls, packed: Packed, width: int, filling: int = 0) -> Tokens:
@@ -64,16 +68,19 @@ class Tokens:
         token ``filling`` (IGNORED for targets), position 0, modality 0."""
         width = max(width, int(packed.lengths.max()))
         valid = np.arange(width) < packed.lengths[:, None]
-        columns = []
-        for values, value in (
-            (packed.tokens, filling),
-            (packed.positions, 0),
-            (packed.modalities, 0),
-        ):
-            full = np.full(valid.shape, value, np.int64)
-            full[valid] = values
-            columns.append(torch.from_numpy(full.ravel()))
-        return cls(*columns, [width] * len(valid), torch.from_numpy(valid))
+
+        def full(values: np.ndarray, filling: int) -> Tensor:
+            out = np.full(valid.shape, filling, np.int64)
+            out[valid] = values
+            return torch.from_numpy(out.ravel())
+
+        return cls(
+            full(packed.tokens, filling),
+            full(packed.positions, 0),
+            full(packed.modalities, 0),
+            [width] * len(valid),
+            torch.from_numpy(valid),
+        )
 
     @property
     def longest(self) -> int:
@@ -109,8 +116,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Te
     if len(set(asking.lengths)) == 1 and len(set(asked.lengths)) == 1:
         mask = None if asked.valid is None else asked.valid[:, None, None, :]
         batch = len(asking.lengths)
-        parts = (x.unflatten(0, (batch, -1)).transpose(1, 2) for x in (q, k, v))
-        out = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+        q, k, v = (x.unflatten(0, (batch, -1)).transpose(1, 2) for x in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return out.transpose(1, 2).flatten(0, 1).flatten(1)
     return _attend_per_sample(q, k, v, asking.lengths, asked.lengths)
 
@@ -119,7 +126,9 @@ def _attend_per_sample(
     q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]
 ) -> Tensor:
     """Exact and without padding; on a CPU several times faster than attending over padding."""
-    samples = zip(*(x.split(n) for x, n in ((q, q_lengths), (k, k_lengths), (v, k_lengths))))
+    samples = zip(
+        q.split(list(q_lengths)), k.split(list(k_lengths)), v.split(list(k_lengths)), strict=True
+    )
     out = [
         F.scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in qkv))[0].transpose(0, 1)
         for qkv in samples

@@ -74,9 +74,7 @@ def draw_plan(
     )
 
 
-def log_dirichlet(
-    rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray
-) -> np.ndarray:
+def log_dirichlet(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Draw unnormalised log-Dirichlet weights along the last axis; -inf where not ``allowed``.
 
     ``alphas`` and ``allowed`` broadcast to the shape of the result (float64). In log space, because

@@ -113,9 +113,7 @@ def _groups(targets: Tokens, sizes: Sequence[int]) -> list[tuple[int, int, int]]
     return groups
 
 
-def _pieces(
-    groups: Sequence[tuple[int, int, int]], rows: int
-) -> Iterator[tuple[int, slice, int]]:
+def _pieces(groups: Sequence[tuple[int, int, int]], rows: int) -> Iterator[tuple[int, slice, int]]:
     for m, (start, stop, size) in enumerate(groups):
         for first in range(start, stop, rows):
             yield m, slice(first, min(first + rows, stop)), size
@@ -141,7 +139,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         x, rows_of = features.to(dtype or features.dtype), table.to(dtype or table.dtype)
         losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
         d_features = torch.empty_like(x)
-        d_table = torch.zeros_like(table)
+        d_table = torch.zeros_like(table) if ctx.needs_input_grad[0] else torch.empty(0)
         loss = losses.new_zeros(())
         with torch.autocast(device, enabled=False):
             for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
@@ -150,8 +148,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 places = ids[piece, None]
                 losses[piece] = -log_p.gather(1, places)[:, 0]
                 loss += losses[piece].sum() * weights[m]
-                slope = log_p.exp_().scatter_add_(1, places, -torch.ones_like(places, dtype=log_p.dtype))
-                slope = slope.mul_(weights[m]).to(x.dtype)
+                if not ctx.needs_input_grad[0]:
+                    continue
+                minus_one = log_p.new_full(places.shape, -1)
+                slope = log_p.exp_().scatter_add_(1, places, minus_one).mul_(weights[m])
+                slope = slope.to(x.dtype)
                 torch.mm(slope, own, out=d_features[piece])
                 if x.dtype == d_table.dtype:
                     d_table[:size].addmm_(slope.T, x[piece])

@@ -103,7 +103,8 @@ class MaskingConfig:
     either to points (step, value), joined by straight lines.
 
     ``padded_captions`` reproduces the paper: a short caption is filled up with its ``pad_id``, and
-    that padding is shown, asked for and paid for like any token.
+    that padding is shown, asked for and paid for like any token. ``keyframes``: how many keyframes
+    of a clip are used, evenly spread; None for all.
     """
 
     input_tokens_range: tuple[int, int] = (16, 256)
@@ -115,6 +116,7 @@ class MaskingConfig:
     modality_dropout: float = 0.0
     curriculum: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     padded_captions: bool = False
+    keyframes: int | None = None
 
     def __post_init__(self) -> None:
         for key in ("input_tokens_range", "target_tokens_range"):
@@ -126,6 +128,8 @@ class MaskingConfig:
         object.__setattr__(self, "mixture", tuple(parts))
         for key, points in self.curriculum.items():
             _check_curriculum(key, points)
+        if self.keyframes is not None and self.keyframes < 1:
+            raise ValueError(f"keyframes must be at least 1, not {self.keyframes}")
         for key in CURRICULUM_KEYS:
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} must be in 0..1, not {getattr(self, key)}")
@@ -134,7 +138,9 @@ class MaskingConfig:
         """The masking of one training step: the curriculum's values in place, no curriculum."""
         if not self.curriculum:
             return self
-        values = {key: _interpolate(points, step) for key, points in self.curriculum.items()}
+        values: dict[str, Any] = {
+            key: _interpolate(points, step) for key, points in self.curriculum.items()
+        }
         return replace(self, curriculum={}, **values)
 
     def components(self) -> tuple[Component, ...]:
@@ -167,7 +173,7 @@ def _interpolate(points: Sequence[tuple[int, float]], step: int) -> float:
     """Straight lines between the points; the first and the last value hold outside of them."""
     import numpy as np
 
-    return float(np.interp(step, *zip(*points, strict=True)))
+    return float(np.interp(step, [p[0] for p in points], [p[1] for p in points]))
 
 
 #: ``muon``: torch.optim.Muon for the matrices of the blocks, AdamW for everything else.
@@ -214,10 +220,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything that decides the weights of a run, apart from the data, the device and the
-    thread count.
-
-    ``keyframes``: how many keyframes of a clip are used, evenly spread; null for all.
-    """
+    thread count."""
 
     model: ModelConfig
     masking: MaskingConfig = field(default_factory=MaskingConfig)
@@ -226,7 +229,6 @@ class TrainSettings:
     average: str = "modality"
     mode: str = "fast"
     precision: str = "auto"
-    keyframes: int | None = None
 
     def __post_init__(self) -> None:
         _check_choice("loss", self.loss, LOSS_MODES)
@@ -235,17 +237,38 @@ class TrainSettings:
         _check_choice("precision", self.precision, PRECISIONS)
         for which in ("input", "target"):
             self.masking.alphas(which, self.model.modalities)
-        used = self.masking.single_source_prob > 0 or "single_source_prob" in self.masking.curriculum
-        if used and len(self.model.modalities) < 2:
+        masking = self.masking
+        single = masking.single_source_prob > 0 or "single_source_prob" in masking.curriculum
+        if single and len(self.model.modalities) < 2:
             raise ValueError("single_source_prob needs two modalities or more")
-        if self.keyframes is not None and self.keyframes < 1:
-            raise ValueError(f"keyframes must be at least 1, not {self.keyframes}")
 
     def dtype_name(self, device_type: str) -> str:
         """The torch dtype of matrix products on a device: ``float32`` or ``bfloat16``."""
         if self.precision != "auto":
             return self.precision
         return "bfloat16" if device_type == "cuda" and self.mode == "fast" else "float32"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run is computed; decides nothing but speed and rounding.
+
+    ``device`` is auto (CUDA if there is one), cpu or cuda. ``devices`` processes train together;
+    with ``sharded`` they also share the weights and the optimiser's state (FSDP2). ``compiled``
+    runs torch.compile on the blocks. ``deterministic`` makes a GPU repeat itself to the bit.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    threads: int = 1
+    sharded: bool = False
+    compiled: bool = False
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        _check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        if self.devices < 1 or self.threads < 1:
+            raise ValueError("devices and threads must be at least 1")
 
 
 def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
