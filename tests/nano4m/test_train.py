@@ -116,6 +116,10 @@ def test_muon_trains_the_blocks(tmp_path, uninterrupted):
     assert losses(result).tolist() != losses(uninterrupted).tolist()
 
 
+#: Save after every step.
+EVERY_STEP = Hardware(checkpoint_every_s=0.0)
+
+
 class Stop(Exception):
     pass
 
@@ -133,8 +137,8 @@ def test_a_run_stopped_at_any_step_continues_to_the_bit(tmp_path, optimizer):
                     raise Stop
 
             with pytest.raises(Stop):
-                run(folder, settings, watch=watch, checkpoint_every_s=0.0)
-        resumed = run(folder, settings, checkpoint_every_s=0.0)
+                run(folder, settings, watch=watch, hardware=EVERY_STEP)
+        resumed = run(folder, settings, hardware=EVERY_STEP)
         assert resumed.resumed_from_step == stops[-1]
         assert_same_run(whole, resumed)
 
@@ -142,8 +146,8 @@ def test_a_run_stopped_at_any_step_continues_to_the_bit(tmp_path, optimizer):
 CHILD = """
 import sys
 from pathlib import Path
-from tests.nano4m.test_train import run
-run(Path(sys.argv[1]), checkpoint_every_s=0.0)
+from tests.nano4m.test_train import EVERY_STEP, run
+run(Path(sys.argv[1]), hardware=EVERY_STEP)
 """
 
 
@@ -168,7 +172,7 @@ def test_a_killed_process_continues_to_the_bit(tmp_path, uninterrupted):
             continue
         break
     assert kills >= 1
-    assert_same_run(uninterrupted, run(tmp_path, checkpoint_every_s=0.0))
+    assert_same_run(uninterrupted, run(tmp_path, hardware=EVERY_STEP))
 
 
 def test_a_damaged_state_is_passed_over(tmp_path, uninterrupted, capsys):
@@ -177,7 +181,7 @@ def test_a_damaged_state_is_passed_over(tmp_path, uninterrupted, capsys):
             raise Stop
 
     with pytest.raises(Stop):
-        run(tmp_path, watch=watch, checkpoint_every_s=0.0)
+        run(tmp_path, watch=watch, hardware=EVERY_STEP)
     states = sorted((tmp_path / STATES).glob("*.pt"))
     assert [s.name for s in states] == ["step_000000011.pt", "step_000000012.pt"]
     content = bytearray(states[-1].read_bytes())
@@ -205,7 +209,7 @@ def test_an_infinite_gradient_stops_with_its_batch(tmp_path):
             model.dec_context_proj.weight.data[0, 0] = torch.inf
 
     with pytest.raises(NonFiniteGradientError, match="gradient at step 5 is not finite"):
-        run(tmp_path, watch=poison, checkpoint_every_s=0.0)
+        run(tmp_path, watch=poison, hardware=EVERY_STEP)
     with np.load(tmp_path / "nonfinite_step5.npz") as dumped:
         batch = some_data(20).batch(5, 6, SETTINGS.masking.at(5), 0)
         np.testing.assert_array_equal(dumped["targets_tokens"], batch.targets.tokens)

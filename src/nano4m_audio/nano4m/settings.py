@@ -114,7 +114,7 @@ class MaskingConfig:
     mixture: tuple[Component, ...] = ()
     single_source_prob: float = 0.0
     modality_dropout: float = 0.0
-    curriculum: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    curriculum: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     padded_captions: bool = False
     keyframes: int | None = None
 
@@ -161,15 +161,16 @@ def _alphas(value: Alphas, names: Sequence[str], which: str) -> list[float]:
     return [float(value[name]) for name in names]
 
 
-def _check_curriculum(key: str, points: Sequence[tuple[int, float]]) -> None:
+def _check_curriculum(key: str, points: Sequence[Sequence[float]]) -> None:
     if key not in CURRICULUM_KEYS:
         raise ValueError(f"curriculum: {key!r} is not one of {list(CURRICULUM_KEYS)}")
-    steps = [step for step, _ in points]
-    if not steps or steps != sorted(set(steps)) or any(not 0 <= value <= 1 for _, value in points):
+    steps = [point[0] for point in points]
+    pairs = steps and all(len(point) == 2 and 0 <= point[1] <= 1 for point in points)
+    if not pairs or steps != sorted(set(steps)):
         raise ValueError(f"curriculum.{key}: points (step, 0..1) with rising steps are needed")
 
 
-def _interpolate(points: Sequence[tuple[int, float]], step: int) -> float:
+def _interpolate(points: Sequence[Sequence[float]], step: int) -> float:
     """Straight lines between the points; the first and the last value hold outside of them."""
     import numpy as np
 
@@ -255,7 +256,8 @@ class Hardware:
 
     ``device`` is auto (CUDA if there is one), cpu or cuda. ``devices`` processes train together;
     with ``sharded`` they also share the weights and the optimiser's state (FSDP2). ``compiled``
-    runs torch.compile on the blocks. ``deterministic`` makes a GPU repeat itself to the bit.
+    runs torch.compile on the blocks. ``deterministic`` makes a GPU repeat itself to the bit. A kill
+    costs at most the work of ``checkpoint_every_s``.
     """
 
     device: str = "auto"
@@ -264,6 +266,7 @@ class Hardware:
     sharded: bool = False
     compiled: bool = False
     deterministic: bool = False
+    checkpoint_every_s: float = 30.0
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, ("auto", "cpu", "cuda"))

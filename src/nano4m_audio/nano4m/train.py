@@ -125,7 +125,6 @@ def train(
     *,
     progress: bool = False,
     watch: Watch | None = None,
-    checkpoint_every_s: float = 30.0,
 ) -> TrainResult:
     """Train to ``settings.optim.steps``, going on from ``state_dir`` when a state is there.
 
@@ -153,7 +152,8 @@ def train(
                 watch(run.step, run.model, run.metrics[known:])
             now = time.monotonic()
             run.elapsed_s, clock = run.elapsed_s + now - clock, now
-            if run.step == steps or _agreed(ranks, now - saved_at > checkpoint_every_s, run.step):
+            late = now - saved_at > hardware.checkpoint_every_s
+            if run.step == steps or _agreed(ranks, late, run.step):
                 _check_finite(run, data, state_dir)
                 _save(run, state_dir)
                 saved_at = time.monotonic()
