@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from nano4m_audio.nano4m.attention import IGNORED, Tokens
+from nano4m_audio.nano4m.data import whole
+from nano4m_audio.nano4m.generate import generate_roar
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.model import FourM, sincos_positions
 from nano4m_audio.nano4m.objective import Objective, loss_weights, token_losses
@@ -120,6 +122,23 @@ def check_training_step(golden, mode: str) -> None:
         ), name
 
 
+def check_greedy_roar(golden) -> None:
+    for name, case in golden.meta["generation"].items():
+        names = golden.meta["config"]["modalities"]
+        source, target = (names.index(case[key]) for key in ("source", "target"))
+        tokens = golden.io[f"{name}_input_tokens"]
+        given = whole(source, tokens, np.array([tokens.shape[1]]))
+        out = generate_roar(
+            golden.model,
+            given,
+            target,
+            case["num_steps"],
+            temperature=0.0,
+            order=golden.io[f"{name}_order"],
+        )
+        np.testing.assert_array_equal(out, golden.io[f"{name}_tokens"], err_msg=name)
+
+
 @pytest.fixture(scope="module")
 def small(shared: Path):
     return load_golden(shared / "golden" / "nano4m_small")
@@ -170,6 +189,7 @@ def test_paper_size_matches_reference(shared: Path) -> None:
     check_forward(golden)
     assert sum(p.numel() for p in golden.model.parameters()) == 95_838_720
     check_training_step(golden, "fast")
+    check_greedy_roar(golden)
     table = sincos_positions(512, 512)
     np.testing.assert_allclose(table, golden.model.pos_emb, atol=1e-4)
 
