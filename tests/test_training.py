@@ -24,14 +24,14 @@ SETTINGS = {
         "modalities": [asdict(m) for m in MODALITIES],
         "dim": 32, "enc_depth": 1, "dec_depth": 1, "head_dim": 32,
     },
-    "masking": {"input_tokens_range": [8, 64], "target_tokens_range": [8, 64]},
+    "masking": {"input_tokens_range": [8, 16], "target_tokens_range": [64, 256]},
     "optim": {
         "steps": STEPS, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "eval_every": 3,
     },
 }  # fmt: skip
 TOKENIZERS = {"rgb": "mini", "depth": "mini", "normals": "mini"}
 WATCH = {"tensorboard": True, "samples_every": 3, "tokenizers": TOKENIZERS}
-PUBLISHED = ("checkpoint.safetensors", "metrics.parquet", "run.json")
+PUBLISHED = ("checkpoint.safetensors", "best.safetensors", "metrics.parquet", "run.json")
 
 
 def run(folder: Path, files, name: str = "base", settings=SETTINGS, **more) -> Path:

@@ -229,6 +229,9 @@ def train(
     experiment: Experiment,
     settings: Settings,
     watch: Annotated[str, typer.Option(help="JSON of what else to record: see watching.py")] = "{}",
+    hardware: Annotated[
+        str, typer.Option(help='JSON of where to compute: {"device": "cuda", "devices": 4}')
+    ] = "{}",
     shards: Shards = 4,
     results: Results = RESULTS,
     threads: Threads = 1,
@@ -245,6 +248,8 @@ def train(
         _json(settings),
         threads=threads,
         watch=_json(watch, "--watch"),
+        hardware=_json(hardware, "--hardware"),
+        command=sys.argv[1:],
     )
 
 

@@ -9,8 +9,6 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -19,8 +17,10 @@ from pydantic import (
 )
 
 from nano4m_audio.backends import get_spec
+from nano4m_audio.config_experiment import Experiment, Grid
+from nano4m_audio.config_section import Section
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.grids import SIZES, expand
+from nano4m_audio.grids import expand
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
@@ -46,19 +46,6 @@ BACKEND_KEYS = {
 THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values are never coerced from strings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_to_tuples(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 class Barnyard(Section):
@@ -206,80 +193,6 @@ class Tokenize(Section):
         if names - {"caption", "class"}:
             raise ValueError("text with {caption} and {class} as its only fields")
         return value
-
-
-class Experiment(Section):
-    """One training run: model size, masking, optimiser, length."""
-
-    dim: int = Field(512, ge=32, le=4096, multiple_of=32, description="model width")
-    encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
-    decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
-    head_dim: int = Field(64, ge=16, le=256, description="width of an attention head")
-    input_tokens: tuple[int, int] = Field((16, 256), description="range of visible tokens")
-    target_tokens: tuple[int, int] = Field((16, 256), description="range of target tokens")
-    input_alpha: float = Field(
-        1.0, gt=0, le=100, description="Dirichlet alpha of the input budgets; small: one modality"
-    )
-    target_alpha: float = Field(1.0, gt=0, le=100, description="the same for the target budgets")
-    span_audio: bool = Field(True, description="audio is masked in contiguous spans of pairs")
-    steps: int = Field(18311, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=1, description="samples per step")
-    warmup_steps: int = Field(916, ge=0, description="steps of linear warm-up")
-    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate")
-    min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
-    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
-    own_ids: bool = Field(
-        True, description="score a target over the ids of its modality only, not all 50,304"
-    )
-    seed: int = Field(0, ge=0, description="seed of weights, batches and masks")
-    validate_every: int = Field(100, ge=1, description="steps between validations")
-    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
-
-    size: str | None = Field(
-        None, description=f"width and depths by name: {', '.join(SIZES)}; null: as written out"
-    )
-    train_clips: int | None = Field(
-        None, ge=1, description="learn from this many clips, a part of any larger number; null: all"
-    )
-    audio_tokens: int = Field(
-        512, ge=2, le=512, multiple_of=2, description="audio window [tokens], from its beginning"
-    )
-    tensorboard: bool = Field(True, description="write TensorBoard events beside the run")
-    wandb_project: str | None = Field(
-        None, min_length=1, description="Weights & Biases project to report to; null: none"
-    )
-    samples_every: int | None = Field(
-        None, ge=1, description="steps between pictures predicted for fixed validation clips"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_size(cls, values: Any) -> Any:
-        if isinstance(values, dict) and (size := values.get("size")) is not None:
-            if size not in SIZES:
-                raise ValueError(f"size: one of {', '.join(SIZES)}, not {size!r}")
-            for key, value in SIZES[size].items():
-                if values.get(key, value) != value:
-                    raise ValueError(f"size {size} has {key} {value}, not {values[key]}")
-            return {**values, **SIZES[size]}
-        return values
-
-    @model_validator(mode="after")
-    def _ranges(self) -> Experiment:
-        for name in ("input_tokens", "target_tokens"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
-        if self.dim % self.head_dim:
-            raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
-        return self
-
-
-class Grid(Section):
-    """Every combination of some values, each an experiment; see grids.py for the names."""
-
-    base: str = Field("base", description="the experiment whose values are varied")
-    vary: dict[str, list[Any]] = Field(description="key of an experiment -> its values")
 
 
 class Evaluate(Section):

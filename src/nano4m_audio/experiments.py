@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nano4m_audio.backends import get_spec
+from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
@@ -25,6 +26,7 @@ def modality_table(config: Config) -> list[dict[str, Any]]:
                 "vocab_size": spec.vocab_size,
                 "max_tokens": _MAX_TOKENS[name],
                 "span_stride": _CODEBOOKS if name == "audio" else None,
+                "pad_id": PAD if name == "caption" else None,
             }
         )
     return rows
@@ -51,8 +53,22 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "target_tokens_range": list(experiment.target_tokens),
             "input_alphas": experiment.input_alpha,
             "target_alphas": experiment.target_alpha,
+            "mixture": [
+                {
+                    "weight": part.weight,
+                    "input_alphas": part.input_alpha,
+                    "target_alphas": part.target_alpha,
+                }
+                for part in experiment.mixture
+            ],
+            "single_source_prob": experiment.single_source_prob,
+            "modality_dropout": experiment.modality_dropout,
+            "curriculum": experiment.curriculum,
+            "padded_captions": experiment.padded_captions,
+            "keyframes": experiment.keyframes,
         },
         "optim": {
+            "optimizer": experiment.optimizer,
             "steps": experiment.steps,
             "batch_size": experiment.batch_size,
             "lr": experiment.lr,
@@ -63,10 +79,26 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "eval_every": experiment.validate_every,
         },
         "loss": "own_ids" if experiment.own_ids else "unified",
+        "average": experiment.loss_average,
+        "mode": experiment.mode,
+        "precision": experiment.precision,
     }
     if experiment.train_clips is not None:
         settings["train_clips"] = experiment.train_clips
     return settings
+
+
+def hardware_options(config: Config, name: str) -> dict[str, Any]:
+    """Where one experiment is computed, as plain values; decides nothing but speed and rounding."""
+    experiment = config.experiments[name]
+    return {
+        "device": experiment.device,
+        "devices": experiment.devices,
+        "sharded": experiment.shard_weights,
+        "compiled": experiment.compile,
+        "deterministic": experiment.deterministic,
+        "checkpoint_every_s": experiment.checkpoint_every_s,
+    }
 
 
 def watch_options(config: Config, name: str) -> dict[str, Any]:

@@ -8,9 +8,12 @@ again at once, without importing torch; an unfinished one goes on at its last ch
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ import pyarrow as pa
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.nano4m.settings import (
+    Hardware,
     MaskingConfig,
     OptimConfig,
     TrainSettings,
@@ -33,8 +37,9 @@ from nano4m_audio.watching import WatchOptions, watching
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.train import TrainResult, Watch
 
-WEIGHTS, METRICS, RUN, TIMING, START = (
+WEIGHTS, BEST, METRICS, RUN, TIMING, START = (
     "checkpoint.safetensors",
+    "best.safetensors",
     "metrics.parquet",
     "run.json",
     "timing.json",
@@ -100,22 +105,33 @@ def train_run(
     threads: int = 1,
     progress: bool = True,
     watch: Mapping[str, Any] | None = None,
+    hardware: Mapping[str, Any] | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Train, or find the finished run, and publish it in ``out_dir``.
 
-    Writes checkpoint.safetensors, metrics.parquet, run.json, all the same bytes for the same input,
-    timing.json and, before the first step, run_start.json. ``watch`` says what else to record (see
-    watching.py) and is no part of the run's key. Raises UserError for unusable tokens or settings.
+    Writes checkpoint.safetensors, best.safetensors, metrics.parquet, run.json, all the same bytes
+    for the same input, timing.json and, before the first step, run_start.json. ``watch`` says what
+    else to record (see watching.py), ``hardware`` where to compute; neither is part of the run's
+    key. With more than one device, ``command`` (the arguments of this call on the command line) is
+    started once per device, unless torchrun already did. Raises UserError for unusable tokens,
+    settings or hardware.
     """
     options = WatchOptions.of(watch or {})
+    place = _parse_hardware(hardware or {}, threads)
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)
     key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
-    with locked(folder):
-        if (folder / RUN).exists():
-            print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
+    if place.devices > 1 and "WORLD_SIZE" not in os.environ and not (folder / RUN).exists():
+        _launch(place.devices, command)
+        return
+    leads = os.environ.get("RANK", "0") == "0"
+    with locked(folder) if leads else nullcontext():
+        if _is_finished(folder, place):
+            if leads:
+                print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
         else:
             if not len(sets["train"]):
                 raise UserError(
@@ -127,30 +143,59 @@ def train_run(
                 "key": key,
                 "code_digest": code_digest(),
             }
-            if not write_start(folder / START, facts, threads):
-                print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
-            _copy(folder / START, out_dir / START)
-            with watching(options, out_dir, sets["val"], facts) as watcher:
-                result = _train(parsed, sets, folder, threads, progress, watcher)
-            _keep(folder, parsed, result, facts, threads)
-        _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
+            if leads:
+                if not write_start(folder / START, facts, place.threads):
+                    print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
+                _copy(folder / START, out_dir / START)
+            watching_it = watching(options, out_dir, sets["val"], facts) if leads else nullcontext()
+            with watching_it as watcher:
+                result = _train(parsed, sets, folder, place, progress, watcher)
+            if leads:
+                _keep(folder, parsed, result, facts, place.threads)
+        if leads:
+            _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
+
+
+def _parse_hardware(values: Mapping[str, Any], threads: int) -> Hardware:
+    """``threads`` are those of the whole run; each device's process gets its share."""
+    try:
+        share = max(1, threads // int(values.get("devices", 1)))
+        return Hardware(**{**values, "threads": share})
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"--hardware: {error}") from None
+
+
+def _launch(devices: int, command: Sequence[str]) -> None:
+    """Start one process per device of this machine and wait for them."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    program = [sys.executable, "-m", *launcher, "-m", "nano4m_audio.cli", *command]
+    if subprocess.run(program).returncode:
+        raise UserError(f"training on {devices} devices failed: the reason is above")
+
+
+def _is_finished(folder: Path, hardware: Hardware) -> bool:
+    """Whether the run is in the store; all processes of a run get the first one's answer."""
+    finished = (folder / RUN).exists()
+    if "WORLD_SIZE" not in os.environ:
+        return finished
+    from nano4m_audio.nano4m.distributed import agree
+
+    return agree(finished, hardware)
 
 
 def _train(
     settings: TrainSettings,
     sets: Mapping[str, TokenSet],
     folder: Path,
-    threads: int,
+    hardware: Hardware,
     progress: bool,
-    watch: Watch,
+    watch: Watch | None,
 ) -> TrainResult:
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
     data, val_data = sets["train"].data, sets["val"].data
     try:
-        return train(
-            settings, data, val_data, folder, threads=threads, progress=progress, watch=watch
-        )
+        return train(settings, data, val_data, folder, hardware, progress=progress, watch=watch)
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
 
@@ -165,10 +210,11 @@ def _keep(
     """Write the finished run into the store; run.json comes last and marks it as finished."""
     import torch
 
-    from nano4m_audio.nano4m.checkpoint import save_model
-    from nano4m_audio.nano4m.train import METRIC_COLUMNS, STATE_FILE
+    from nano4m_audio.nano4m.checkpoint import remove_states, save_model
+    from nano4m_audio.nano4m.train import METRIC_COLUMNS, STATES
 
-    save_model(folder / WEIGHTS, result.model)
+    save_model(folder / WEIGHTS, result.model, result.weights)
+    save_model(folder / BEST, result.model, result.best_weights)
     rows = [dict(zip(METRIC_COLUMNS, row, strict=True)) for row in result.metrics]
     write_table(folder / METRICS, pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
     final = {
@@ -186,15 +232,16 @@ def _keep(
         **facts,
         "parameters": sum(p.numel() for p in result.model.parameters()),
         "steps": settings.optim.steps,
+        "best_step": result.best_step,
         "torch": torch.__version__,
         "final_losses": final,
     }
     write_json(folder / RUN, run)
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    remove_states(folder / STATES)
 
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
-    for name in (WEIGHTS, METRICS, TIMING, START):
+    for name in (WEIGHTS, BEST, METRICS, TIMING, START):
         _copy(folder / name, out_dir / name)
     run = json.loads((folder / RUN).read_text("utf-8"))
     write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})

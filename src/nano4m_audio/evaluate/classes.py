@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.masking import Packed
-from nano4m_audio.nano4m.model import Tokens, output_tables
+from nano4m_audio.nano4m.objective import own_table
 
 TOP_K = (1, 3, 5)
 PERMUTATIONS = 2000
@@ -122,7 +123,7 @@ def _caption_scores(
 ) -> np.ndarray:
     """Log probability of every caption for each sample, float64 [batch, C]; [SOS] is not scored."""
     model, m = inputs.model, inputs.modality("caption")
-    table = output_tables(model, "own_ids")[m]
+    table = own_table(model, m)
     encoded, batch = model.encode(seen), len(seen.lengths)
     scores = np.zeros((batch, len(captions)))
     for last in range(1, max(len(caption) for caption in captions)):

@@ -127,6 +127,13 @@ class TokenData:
         """Tokens of ``clips`` [batch] at ``keyframes`` [batch]: one [batch, width] per modality."""
         return [a[clips, keyframes if a.shape[1] > 1 else 0] for a in self.arrays]
 
+    def spread_keyframes(self, wanted: int | None) -> np.ndarray:
+        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip; of one, the
+        middle one."""
+        number = min(wanted or self.n_keyframes, self.n_keyframes)
+        middles = (np.arange(number) + 0.5) * self.n_keyframes / number
+        return middles.astype(np.int64)
+
     def batch(self, step: int, batch_size: int, masking: MaskingConfig, seed: int) -> Batch:
         """Training batch number ``step``: the next clips of a fresh permutation per epoch."""
         if not len(self):
@@ -148,7 +155,8 @@ class TokenData:
         ]
 
     def _masked(self, clips: np.ndarray, masking: MaskingConfig, rng: np.random.Generator) -> Batch:
-        keyframes = rng.integers(0, self.n_keyframes, len(clips))
+        usable = self.spread_keyframes(masking.keyframes)
+        keyframes = usable[rng.integers(0, len(usable), len(clips))]
         tokens, lengths = self.rows(clips, keyframes), self.lengths[clips]
         return Batch(*mask_batch(rng, self.modalities, masking, tokens, lengths), clips)
 
