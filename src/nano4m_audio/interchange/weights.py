@@ -24,11 +24,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
+from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.errors import UserError
 from nano4m_audio.interchange import PUBLISHED_NAMES
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM
-from nano4m_audio.nano4m.settings import Modality, ModelConfig, TrainSettings, model_config
+from nano4m_audio.nano4m.settings import (
+    MaskingConfig,
+    Modality,
+    ModelConfig,
+    TrainSettings,
+    model_config,
+)
 from nano4m_audio.tables import atomic_path, content_key, write_bytes, write_json
 from nano4m_audio.training import RUN, WEIGHTS
 
@@ -40,7 +47,7 @@ PAPER_MODALITIES = (
     Modality("audio", 2_048, 512, span_stride=2),
     Modality("depth", 8_192, 196),
     Modality("normals", 8_192, 196),
-    Modality("caption", 50_304, 64),
+    Modality("caption", 50_304, 64, pad_id=PAD),
 )
 _OUR_NAMES = {theirs: ours for ours, theirs in PUBLISHED_NAMES.items()}
 _READ_KEYS = (
@@ -86,7 +93,9 @@ def import_model(source: Path, run_dir: Path) -> None:
     Its settings are the model's own; the masking and the objective are the paper's.
     """
     model, steps = read_model(source)
-    settings = dataclasses.asdict(TrainSettings(model.config, loss="unified"))
+    padded = any(m.pad_id is not None for m in model.config.modalities)
+    masking = MaskingConfig(padded_captions=padded)
+    settings = dataclasses.asdict(TrainSettings(model.config, masking, loss="unified"))
     run_dir.mkdir(parents=True, exist_ok=True)
     save_model(run_dir / WEIGHTS, model)
     digest = hashlib.sha256((run_dir / WEIGHTS).read_bytes()).hexdigest()
@@ -240,12 +249,7 @@ def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
         columns = zip(
             values["modalities"], values["vocab_sizes"], values["max_seq_lens"], strict=True
         )
-        modalities = tuple(
-            Modality(
-                name := _OUR_NAMES.get(theirs, theirs), size, length, 2 if name == "audio" else None
-            )
-            for theirs, size, length in columns
-        )
+        modalities = tuple(_modality(*column) for column in columns)
         sizes = {
             k: values[k]
             for k in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio")
@@ -254,6 +258,14 @@ def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
         return ModelConfig(modalities, **sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
+
+
+def _modality(theirs: str, vocab_size: int, max_tokens: int) -> Modality:
+    """Sound is masked in pairs; captions are filled up, when the vocabulary has room for it."""
+    name = _OUR_NAMES.get(theirs, theirs)
+    stride = 2 if name == "audio" else None
+    pad_id = PAD if name == "caption" and vocab_size > PAD else None
+    return Modality(name, vocab_size, max_tokens, stride, pad_id)
 
 
 def _guessed_config(state: State, path: Path) -> ModelConfig:
