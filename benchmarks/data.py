@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from nano4m_audio.nano4m.settings import Modality, ModelConfig, OptimConfig, TrainSettings
-from nano4m_audio.tables import published_schema, read_rows, shard_names, write_table
+from nano4m_audio.tables import nested_lists, published_schema, read_rows, shard_names, write_table
 from nano4m_audio.token_sets import IN_MEMORY_BYTES, SPLITS, TokenSet, read_token_sets
 
 MODALITIES = (
@@ -42,23 +42,19 @@ def write_shard(folder: Path, shard: int, shards: int, clips: int) -> list[str]:
     for modality in MODALITIES:
         name = f"tokens/{modality.name}"
         schema = published_schema(name)
+        kind = schema.field("tokens").type
         if modality.name == "caption":
-            lengths = rng.integers(5, 9, n)
-            flat = rng.integers(0, modality.vocab_size, lengths.sum(), dtype=np.uint16)
-            tokens = pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), flat)
+            shapes = [(length,) for length in rng.integers(5, 9, n)]
         else:
-            kind = schema.field("tokens").type
-            rows, width = kind.list_size, kind.value_type.list_size
-            flat = rng.integers(0, modality.vocab_size, n * rows * width, dtype=np.uint16)
-            inner = pa.FixedSizeListArray.from_arrays(pa.array(flat), width)
-            tokens = pa.FixedSizeListArray.from_arrays(inner, rows)
+            shapes = [(kind.list_size, kind.value_type.list_size)] * n
+        tokens = [rng.integers(0, modality.vocab_size, s, dtype=np.uint16) for s in shapes]
         columns = {
             "clip_id": ids,
             "key": [f"{modality.name}{i}" for i in ids],
             "status": ["ok"] * n,
             "reason": [""] * n,
             "message": [""] * n,
-            "tokens": tokens.cast(schema.field("tokens").type),
+            "tokens": nested_lists(tokens, kind),
         }
         write_table(folder / name / f"{shard:04d}.parquet", pa.table(columns, schema=schema))
     return ids

@@ -123,6 +123,6 @@ def test_mistakes_are_one_line(values, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "count"), [("table2", 5), ("scaling", 16), ("grid_demo", 4)])
+@pytest.mark.parametrize(("name", "count"), [("table2", 7), ("scaling", 16), ("grid_demo", 4)])
 def test_our_own_studies_are_valid(name, count):
     assert len(load_config(ROOT / "configs" / f"{name}.yaml").experiments) == count + 1

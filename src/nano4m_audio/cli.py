@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from nano4m_audio.cli_interchange import export_app, import_app
 from nano4m_audio.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +26,9 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
+
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
 
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
@@ -213,16 +217,6 @@ def tokenize(
     tokenize_clips(modality, sources, out, backend)
 
 
-def _token_files(results: Path, shards: int) -> dict[str, list[Path]]:
-    from nano4m_audio.config import MODALITIES
-    from nano4m_audio.tables import shard_names
-
-    return {
-        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(shards)]
-        for name in MODALITIES
-    }
-
-
 def _json(text: str, where: str = "--settings") -> dict[str, Any]:
     try:
         return json.loads(text)
@@ -243,11 +237,12 @@ def train(
     threads: Threads = 1,
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
+    from nano4m_audio.tables import token_files
     from nano4m_audio.training import train_run
 
     train_run(
         results / "split.parquet",
-        _token_files(results, shards),
+        token_files(results, shards),
         results / "runs" / experiment,
         results / "store",
         _json(settings),
@@ -271,12 +266,13 @@ def evaluate(
     from nano4m_audio.config import Evaluate
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.evaluate import evaluate_probe
+    from nano4m_audio.tables import token_files
 
     evaluate_probe(
         probe,
         results / "runs" / experiment,
         results / "split.parquet",
-        _token_files(results, shards),
+        token_files(results, shards),
         results / "evaluation" / experiment / f"{probe}.json",
         results / "store",
         parse_json(Evaluate, settings).model_dump(),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -211,6 +212,15 @@ def shard_names(n_shards: int) -> list[str]:
     return [f"{i:04d}" for i in range(n_shards)]
 
 
+def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
+    """The shards of every modality's token table, in order."""
+    names = [name.removeprefix("tokens/") for name in SCHEMAS if name.startswith("tokens/")]
+    return {
+        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
+        for name in names
+    }
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temp path beside ``path``; on success fsync and rename it, on failure remove it.
@@ -261,6 +271,18 @@ def write_table(path: Path, table: pa.Table) -> None:
             row_group_size=ROWS_PER_GROUP,
             write_page_checksum=True,
         )
+
+
+def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
+    """A column of (nested, fixed-size) lists from one array per row, without Python numbers."""
+    if not len(rows):
+        return pa.array([], kind)
+    flat = pa.array(np.concatenate([row.ravel() for row in rows]))
+    if not pa.types.is_fixed_size_list(kind):
+        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(kind)
+    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size)
+    return pa.FixedSizeListArray.from_arrays(inner, kind.list_size).cast(kind)
 
 
 def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

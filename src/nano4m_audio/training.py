@@ -119,6 +119,8 @@ def train_run(
     """
     options = WatchOptions.of(watch or {})
     place = _parse_hardware(hardware or {}, threads)
+    if options.samples_every and place.sharded:
+        raise UserError("samples_every needs whole weights: not with shard_weights")
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)

@@ -122,22 +122,19 @@ def _samples(options: WatchOptions, folder: Path, val: TokenSet) -> Watch:
 
     count = min(SAMPLE_CLIPS, len(val))
     clips = np.unique(np.linspace(0, len(val) - 1, count).round().astype(np.int64))
-    names = [m.name for m in val.data.modalities]
-    rows = val.data.rows(clips, np.zeros(len(clips), np.int64))
 
     def watch(step: int, model: FourM, _: Sequence[MetricRow]) -> None:
         assert options.samples_every
         if step % options.samples_every:
             return
-        predicted = predict_pictures(model, val.data, clips)
-        true = {name: rows[names.index(name)].astype(np.int64) for name in predicted}
+        pictures = predict_pictures(model, val.data, clips)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"step_{step:06d}"
         tokens: dict[str, Any] = {"clip_ids": [val.clip_ids[i] for i in clips]}
-        tokens |= {f"{name}_true": ids for name, ids in true.items()}
-        tokens |= {f"{name}_predicted": ids for name, ids in predicted.items()}
+        for name, (true, predicted) in pictures.items():
+            tokens |= {f"{name}_true": true, f"{name}_predicted": predicted}
         np.savez(path.with_suffix(".npz"), **tokens)
-        columns = [(name, ids[name]) for name in predicted for ids in (true, predicted)]
+        columns = [(name, ids) for name, pair in pictures.items() for ids in pair]
         write_grid(path.with_suffix(".png"), columns, options.tokenizers)
 
     return watch

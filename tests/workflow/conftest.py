@@ -38,7 +38,7 @@ class Project:
     @classmethod
     def make(cls, folder: Path, config: dict) -> Project:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("rules", "profiles"):
+        for name in ("rules", "profiles", "envs"):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copy(ROOT / "Snakefile", folder)
         shutil.copy(ROOT / "config.yaml", folder)

@@ -12,14 +12,15 @@ from nano4m_audio.nano4m.model import FourM, Tokens
 
 @torch.inference_mode()
 def predict_pictures(
-    model: FourM, data: TokenData, clips: np.ndarray, keyframe: int = 0
-) -> dict[str, np.ndarray]:
-    """The most likely ids of every modality that has keyframes, given all the other modalities.
-
-    One parallel pass per modality; int64 [clips, positions] each. Draws no random number.
+    model: FourM, data: TokenData, clips: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For every modality with keyframes: the ids of the middle one, and the most likely ids given
+    all other modalities, in one parallel pass. int64 [clips, positions] each; no random number is
+    drawn.
     """
-    rows = data.rows(clips, np.full(len(clips), keyframe))
-    lengths = data.lengths[clips]
+    keyframes = np.full(len(clips), data.spread_keyframes(1)[0])
+    rows, lengths = data.rows(clips, keyframes), data.lengths[clips]
+    device = model.to_logits.weight.device
     out = {}
     for m, modality in enumerate(data.modalities):
         if data.arrays[m].shape[1] == 1:
@@ -27,9 +28,11 @@ def predict_pictures(
         width = rows[m].shape[1]
         asked = np.where(np.arange(len(rows)) == m, lengths, 0)
         seen = _whole(rows, lengths - asked)
-        features = model(Tokens.of(seen), Tokens.of(_whole(rows, asked)))
+        sides = (Tokens.of(side).to(device) for side in (seen, _whole(rows, asked)))
+        features = model(*sides)
         scores = features @ model.to_logits.weight[: modality.vocab_size].T
-        out[modality.name] = scores.argmax(dim=1).cpu().numpy().reshape(len(clips), width)
+        best = scores.argmax(dim=1).cpu().numpy().reshape(len(clips), width)
+        out[modality.name] = rows[m].astype(np.int64), best
     return out
 
 
