@@ -235,20 +235,28 @@ def train(
     shards: Shards = 4,
     results: Results = RESULTS,
     threads: Threads = 1,
+    self_test: Annotated[
+        int, typer.Option(help="train nothing: compare this many steps in bfloat16 and float32")
+    ] = 0,
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
+    from nano4m_audio import training
     from nano4m_audio.tables import token_files
-    from nano4m_audio.training import train_run
 
-    train_run(
-        results / "split.parquet",
-        token_files(results, shards),
+    files, place = token_files(results, shards), _json(hardware, "--hardware")
+    split, store, values = results / "split.parquet", results / "store", _json(settings)
+    if self_test:
+        training.self_test(split, files, store, values, self_test, threads, place)
+        return
+    training.train_run(
+        split,
+        files,
         results / "runs" / experiment,
-        results / "store",
-        _json(settings),
+        store,
+        values,
         threads=threads,
         watch=_json(watch, "--watch"),
-        hardware=_json(hardware, "--hardware"),
+        hardware=place,
         command=sys.argv[1:],
     )
 

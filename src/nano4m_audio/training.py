@@ -158,6 +158,39 @@ def train_run(
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
 
+def self_test(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    store_dir: Path,
+    settings: Mapping[str, Any],
+    steps: int,
+    threads: int = 1,
+    hardware: Mapping[str, Any] | None = None,
+) -> None:
+    """Train ``steps`` steps in bfloat16 and in float32 on the same batches, and print both losses.
+
+    Nothing is written. Raises UserError when they diverge.
+    """
+    place = _parse_hardware(hardware or {}, threads)
+    parsed = parse_settings(settings)
+    data = read_sets(settings, split, token_files, store_dir)["train"].data
+    from nano4m_audio.nano4m.self_test import TOLERANCE, compare_precisions
+
+    try:
+        found = compare_precisions(parsed, data, place, steps)
+    except ValueError as error:
+        raise UserError(f"self-test: {error}") from None
+    print("step  float32  bfloat16  difference")
+    for step, (full, half) in enumerate(found.losses):
+        print(f"{step:4d}  {full:7.4f}  {half:8.4f}  {(half - full) / full:+.2%}")
+    print(f"weights are apart by {found.weights:.1%} of what training changed")
+    if not found.accepted:
+        raise UserError(
+            f"self-test: losses in bfloat16 differ by {found.worst:.1%}, more than "
+            f"{TOLERANCE:.0%}: set precision: float32 for this experiment"
+        )
+
+
 def _parse_hardware(values: Mapping[str, Any], threads: int) -> Hardware:
     """``threads`` are those of the whole run; each device's process gets its share."""
     try:

@@ -76,7 +76,7 @@ class Share:
 
 
 @dataclass
-class _Run:
+class Run:
     """Everything that changes from step to step, and who computes it."""
 
     ranks: Ranks
@@ -133,17 +133,17 @@ def train(
     """
     hardware = hardware or Hardware()
     ranks = join(hardware)
-    run = _start(settings, hardware, ranks)
+    run = start_run(settings, hardware, ranks)
     if (state := load_state(state_dir / STATES)) is not None:
         run.restore(state)
     resumed, steps = run.step, settings.optim.steps
     validation = _validation(settings, val_data, ranks)
     meter = Meter(steps, run.step)
     clock = saved_at = time.monotonic()
-    shares = _prefetched(lambda step: _draw(step, settings, data, ranks), run.step, steps)
+    shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
     with showing(meter, progress and ranks.rank == 0) as show:
         for share in shares:
-            _step(run, share)
+            take_step(run, share)
             known = len(run.metrics)
             if _due(run, settings.optim.log_every) or ranks.device.type == "cpu":
                 _check_finite(run, data, state_dir)
@@ -166,7 +166,8 @@ def train(
     )
 
 
-def _start(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> _Run:
+def start_run(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> Run:
+    """A run before its first step."""
     torch.set_num_threads(hardware.threads)
     if hardware.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -180,7 +181,7 @@ def _start(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> _Run:
             block.compile(dynamic=True)
     objective = spread(Objective(model, settings), ranks, sharded)
     n_modalities = len(settings.model.modalities)
-    return _Run(
+    return Run(
         ranks,
         settings,
         sharded,
@@ -203,7 +204,8 @@ def _prefetched(draw: Callable[[int], Share], first: int, last: int) -> Iterator
             yield pending.pop(0).result()
 
 
-def _draw(step: int, settings: TrainSettings, data: TokenData, ranks: Ranks) -> Share:
+def draw_share(step: int, settings: TrainSettings, data: TokenData, ranks: Ranks) -> Share:
+    """This process's part of training batch ``step``."""
     masking, optim = settings.masking.at(step), settings.optim
     batch = data.batch(step, optim.batch_size, masking, optim.seed)
     return share_of(batch, settings, ranks)
@@ -237,8 +239,8 @@ def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != "float32")
 
 
-def _step(run: _Run, share: Share) -> None:
-    """One update. Nothing here waits for the device."""
+def take_step(run: Run, share: Share) -> Tensor:
+    """One update; returns the loss, without gradient. Nothing here waits for the device."""
     optim = run.settings.optim
     with autocast(run.settings, run.ranks.device):
         loss, sums = run.objective(share.inputs, share.targets, share.weights)
@@ -253,9 +255,10 @@ def _step(run: _Run, share: Share) -> None:
     run.loss_sums += sums
     run.counts += share.counts
     run.step += 1
+    return loss.detach()
 
 
-def _due(run: _Run, every: int) -> bool:
+def _due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.settings.optim.steps
 
 
@@ -269,7 +272,7 @@ def _agreed(ranks: Ranks, due: bool, step: int) -> bool:
     return bool(ranks.total(flag).item())
 
 
-def _save(run: _Run, state_dir: Path) -> None:
+def _save(run: Run, state_dir: Path) -> None:
     state = run.state()
     if run.ranks.rank == 0:
         save_state(state_dir / STATES, run.step, state)
@@ -294,7 +297,7 @@ def _validation(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[
 
 
 @torch.no_grad()
-def _validate(run: _Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
+def _validate(run: Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
     """Summed cross-entropy and number of targets per modality: float64 [M], int64 [M]."""
     sums = torch.zeros_like(run.loss_sums)
     counts = torch.zeros(len(run.counts), dtype=torch.int64, device=sums.device)
@@ -307,7 +310,7 @@ def _validate(run: _Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
     return run.ranks.total(sums).cpu().numpy(), run.ranks.total(counts).cpu().numpy()
 
 
-def _record(run: _Run, validation: list[Share]) -> None:
+def _record(run: Run, validation: list[Share]) -> None:
     optim = run.settings.optim
     if _due(run, optim.log_every):
         sums = run.ranks.total(run.loss_sums.clone()).cpu().numpy()
@@ -323,7 +326,7 @@ def _record(run: _Run, validation: list[Share]) -> None:
             run.best_weights = full_weights(run.model, run.sharded)
 
 
-def _add_rows(run: _Run, split: str, sums: np.ndarray, counts: np.ndarray) -> None:
+def _add_rows(run: Run, split: str, sums: np.ndarray, counts: np.ndarray) -> None:
     lr = learning_rate(run.step - 1, run.settings.optim)
     for modality, total, count in zip(run.settings.model.modalities, sums, counts, strict=True):
         if count:
@@ -331,12 +334,12 @@ def _add_rows(run: _Run, split: str, sums: np.ndarray, counts: np.ndarray) -> No
             run.metrics.append((run.step, split, modality.name, loss, lr, int(count)))
 
 
-def _last_losses(run: _Run) -> dict[str, float]:
+def _last_losses(run: Run) -> dict[str, float]:
     recent = run.metrics[-4 * len(run.counts) :]
     return {name: loss for _, split, name, loss, *_ in recent if split == "train"}
 
 
-def _check_finite(run: _Run, data: TokenData, state_dir: Path) -> None:
+def _check_finite(run: Run, data: TokenData, state_dir: Path) -> None:
     """Stop at a gradient that is not finite. Its batch is drawn again from its number, so that no
     step needs to wait for the answer of the device."""
     step = int(run.bad_step.item())
