@@ -16,6 +16,8 @@ import numpy as np
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 UNUSED, INPUT, TARGET = 0, 1, 2
+#: The bit of a sorting key that marks padding.
+_PADDING = np.uint32(1 << 31)
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,26 @@ def random_roles(
     width: int,
 ) -> np.ndarray:
     """Scatter ``inputs`` and ``targets`` [batch] over random positions below ``length``: int8
-    [batch, width]."""
-    order = rng.random((len(inputs), width))
-    order[np.arange(width) >= length[:, None]] = 2.0  # padding comes last and is never reached
-    rank = order.argsort(axis=1).argsort(axis=1)
-    roles = np.where(rank < inputs[:, None], INPUT, UNUSED)
-    asked = (rank >= inputs[:, None]) & (rank < (inputs + targets)[:, None])
-    return np.where(asked, TARGET, roles).astype(np.int8)
+    [batch, width].
+
+    Every position gets a random key that ends in its own number, so that no two are equal; those
+    with the smallest keys are inputs, the next ones targets. Only values are sorted, which is
+    several times faster than sorting indices.
+    """
+    bits = width.bit_length()
+    columns = np.arange(width, dtype=np.uint32)
+    keys = np.frombuffer(rng.bytes(4 * len(inputs) * width), np.uint32).reshape(-1, width) >> 1
+    keys = keys >> bits << bits | columns
+    keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
+    ranked = np.sort(keys, axis=1)
+    rows = np.arange(len(inputs))
+
+    def least(n: np.ndarray) -> np.ndarray:
+        """Whether a position is among the ``n`` [batch] of its row with the smallest keys."""
+        bound = np.where(n < width, ranked[rows, np.minimum(n, width - 1)], _PADDING)
+        return (keys < bound[:, None]).view(np.int8)
+
+    return TARGET * least(inputs + targets) - (TARGET - INPUT) * least(inputs)
 
 
 def span_roles(
@@ -201,10 +216,13 @@ def span_roles(
 ) -> np.ndarray:
     """Place one span at a random multiple of ``stride``, inputs first, targets right after them."""
     starts = rng.integers(0, (length - inputs - targets) // stride, endpoint=True) * stride
-    offset = np.arange(width) - starts[:, None]
-    roles = np.where((offset >= 0) & (offset < inputs[:, None]), INPUT, UNUSED)
-    asked = (offset >= inputs[:, None]) & (offset < (inputs + targets)[:, None])
-    return np.where(asked, TARGET, roles).astype(np.int8)
+    roles = np.zeros((len(starts), width), np.int8)
+    for start, n_input, n_target, row in zip(
+        starts.tolist(), inputs.tolist(), targets.tolist(), roles, strict=True
+    ):
+        row[start : start + n_input] = INPUT
+        row[start + n_input : start + n_input + n_target] = TARGET
+    return roles
 
 
 def draw_roles(
@@ -235,11 +253,9 @@ def draw_roles(
 
 def _cut(roles: np.ndarray, role: int, limits: np.ndarray) -> None:
     """Leave at most ``limits`` [batch] positions with ``role``, the first ones."""
-    rows = np.flatnonzero((roles == role).sum(axis=1) > limits)
-    chosen = roles[rows] == role
-    roles[rows] = np.where(
-        chosen & (chosen.cumsum(axis=1) > limits[rows, None]), UNUSED, roles[rows]
-    )
+    chosen = roles == role
+    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) > limits):
+        roles[row, np.flatnonzero(chosen[row])[limits[row] :]] = UNUSED
 
 
 def pack(roles: np.ndarray, role: int, tokens: Sequence[np.ndarray]) -> Packed:
@@ -249,12 +265,13 @@ def pack(roles: np.ndarray, role: int, tokens: Sequence[np.ndarray]) -> Packed:
     """
     chosen = roles == role
     widths = [t.shape[1] for t in tokens]
-    columns = np.nonzero(chosen)[1]
+    places = np.flatnonzero(chosen)
+    columns = places % sum(widths)
     return Packed(
-        tokens=np.concatenate(tokens, axis=1)[chosen].astype(np.int64),
+        tokens=np.concatenate(tokens, axis=1).ravel()[places].astype(np.int64),
         positions=np.concatenate([np.arange(w) for w in widths])[columns],
         modalities=np.repeat(np.arange(len(widths)), widths)[columns],
-        lengths=chosen.sum(axis=1),
+        lengths=np.count_nonzero(chosen, axis=1),
     )
 
 
