@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import whole
-from nano4m_audio.nano4m.model import Tokens, output_tables
+from nano4m_audio.nano4m.objective import own_table
 
 UNIT = "accuracy"
 
@@ -26,7 +27,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
         predicted = predict(inputs, m)
-        mode = position_modes(inputs.train_data.arrays[m])
+        mode = position_modes(inputs.train.data.arrays[m])
         counts = np.full(len(true), true[0].size)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
         guesses = [
@@ -56,7 +57,7 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
     frames = inputs.keyframe_numbers()
     pictures = inputs.data.arrays[rgb][:, frames].reshape(len(inputs.data) * len(frames), -1)
     width = inputs.data.arrays[m].shape[2]
-    table = output_tables(inputs.model, "own_ids")[m]
+    table = own_table(inputs.model, m)
     out = []
     for start in range(0, len(pictures), BATCH_SIZE):
         part = pictures[start : start + BATCH_SIZE]
