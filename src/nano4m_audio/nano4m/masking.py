@@ -16,6 +16,8 @@ import numpy as np
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 UNUSED, INPUT, TARGET = 0, 1, 2
+#: The bit of a sorting key that marks padding.
+_PADDING = np.uint32(1 << 31)
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,9 @@ def draw_budgets(
     # The left-over is below the number of modalities.
     fresh = np.repeat(alphas[:, None], n_modalities - 1, axis=1)
     winners = log_dirichlet(rng, fresh, allowed[:, None]).argmax(axis=2)
-    for extra in range(n_modalities - 1):
-        rows = np.flatnonzero(left > extra)
-        budgets[rows, winners[rows, extra]] += 1
-    return np.minimum(budgets, limits)
+    won = winners[:, :, None] == np.arange(n_modalities)
+    won &= (np.arange(n_modalities - 1) < left[:, None])[:, :, None]
+    return np.minimum(budgets + won.sum(axis=1), limits)
 
 
 def span_lengths(
@@ -166,12 +167,16 @@ def _fill_empty(
     """Give a sample without inputs some of the first modality, one without targets some of the
     first modality that has room: an empty side would be a wasted sample, or NaN."""
     units = np.array([m.span_stride or 1 for m in modalities])
-    inputs[inputs.sum(axis=1) == 0, 0] = units[0]
-    targets[:, 0] = np.minimum(targets[:, 0], lengths[:, 0] - inputs[:, 0])
-    room = lengths - inputs >= units
-    rows = np.flatnonzero((targets.sum(axis=1) == 0) & room.any(axis=1))
-    first = room[rows].argmax(axis=1)
-    targets[rows, first] = units[first]
+    blind = inputs.sum(axis=1) == 0
+    if blind.any():
+        inputs[blind, 0] = units[0]
+        targets[:, 0] = np.minimum(targets[:, 0], lengths[:, 0] - inputs[:, 0])
+    idle = targets.sum(axis=1) == 0
+    if idle.any():
+        room = lengths - inputs >= units
+        rows = np.flatnonzero(idle & room.any(axis=1))
+        first = room[rows].argmax(axis=1)
+        targets[rows, first] = units[first]
 
 
 def random_roles(
@@ -182,13 +187,31 @@ def random_roles(
     width: int,
 ) -> np.ndarray:
     """Scatter ``inputs`` and ``targets`` [batch] over random positions below ``length``: int8
-    [batch, width]."""
-    order = rng.random((len(inputs), width))
-    order[np.arange(width) >= length[:, None]] = 2.0  # padding comes last and is never reached
-    rank = order.argsort(axis=1).argsort(axis=1)
-    roles = np.where(rank < inputs[:, None], INPUT, UNUSED)
-    asked = (rank >= inputs[:, None]) & (rank < (inputs + targets)[:, None])
-    return np.where(asked, TARGET, roles).astype(np.int8)
+    [batch, width].
+
+    Every position gets a random key that ends in its own number, so that no two are equal; those
+    with the smallest keys are inputs, the next ones targets. Only values are sorted, which is
+    several times faster than sorting indices.
+    """
+    bits = width.bit_length()
+    columns = np.arange(width, dtype=np.uint32)
+    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width)
+    keys = keys >> (bits + 1) << bits | columns
+    keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
+    ranked = np.sort(keys, axis=1)
+    rows = np.arange(len(inputs))
+
+    def least(n: np.ndarray) -> np.ndarray:
+        """Whether a position is among the ``n`` [batch] of its row with the smallest keys."""
+        bound = np.where(n < width, ranked[rows, np.minimum(n, width - 1)], _PADDING)
+        return (keys < bound[:, None]).view(np.int8)
+
+    return TARGET * least(inputs + targets) - (TARGET - INPUT) * least(inputs)
+
+
+def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
+    """uint32 [n]; pairs are drawn as one number, which is the fastest way."""
+    return rng.integers(0, 2**64 - 1, (n + 1) // 2, np.uint64, endpoint=True).view(np.uint32)[:n]
 
 
 def span_roles(
@@ -201,10 +224,13 @@ def span_roles(
 ) -> np.ndarray:
     """Place one span at a random multiple of ``stride``, inputs first, targets right after them."""
     starts = rng.integers(0, (length - inputs - targets) // stride, endpoint=True) * stride
-    offset = np.arange(width) - starts[:, None]
-    roles = np.where((offset >= 0) & (offset < inputs[:, None]), INPUT, UNUSED)
-    asked = (offset >= inputs[:, None]) & (offset < (inputs + targets)[:, None])
-    return np.where(asked, TARGET, roles).astype(np.int8)
+    roles = np.zeros((len(starts), width), np.int8)
+    for start, n_input, n_target, row in zip(
+        starts.tolist(), inputs.tolist(), targets.tolist(), roles, strict=True
+    ):
+        row[start : start + n_input] = INPUT
+        row[start + n_input : start + n_input + n_target] = TARGET
+    return roles
 
 
 def draw_roles(
@@ -228,34 +254,37 @@ def draw_roles(
         parts.append(span_roles(*args, stride) if stride else random_roles(*args))
     roles = np.concatenate(parts, axis=1)
     shown = np.where(plan.source < 0, config.input_tokens_range[1], roles.shape[1])
-    _cut(roles, INPUT, shown)
-    _cut(roles, TARGET, np.full(len(roles), config.target_tokens_range[1]))
+    for role, counts, limits in (
+        (INPUT, inputs, shown),
+        (TARGET, targets, np.full(len(roles), config.target_tokens_range[1])),
+    ):
+        for row in np.flatnonzero(counts.sum(axis=1) > limits):
+            roles[row, np.flatnonzero(roles[row] == role)[limits[row] :]] = UNUSED
     return roles
 
 
-def _cut(roles: np.ndarray, role: int, limits: np.ndarray) -> None:
-    """Leave at most ``limits`` [batch] positions with ``role``, the first ones."""
-    rows = np.flatnonzero((roles == role).sum(axis=1) > limits)
-    chosen = roles[rows] == role
-    roles[rows] = np.where(
-        chosen & (chosen.cumsum(axis=1) > limits[rows, None]), UNUSED, roles[rows]
-    )
-
-
-def pack(roles: np.ndarray, role: int, tokens: Sequence[np.ndarray]) -> Packed:
-    """Lay out the positions that have ``role``: by sample, then modality, then position.
+def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packed]:
+    """Lay out inputs and targets: by sample, then modality, then position.
 
     ``tokens`` is one [batch, width] array per modality.
     """
-    chosen = roles == role
     widths = [t.shape[1] for t in tokens]
-    columns = np.nonzero(chosen)[1]
-    return Packed(
-        tokens=np.concatenate(tokens, axis=1)[chosen].astype(np.int64),
-        positions=np.concatenate([np.arange(w) for w in widths])[columns],
-        modalities=np.repeat(np.arange(len(widths)), widths)[columns],
-        lengths=chosen.sum(axis=1),
-    )
+    positions = np.concatenate([np.arange(w) for w in widths])
+    modalities = np.repeat(np.arange(len(widths)), widths)
+    flat = np.concatenate(tokens, axis=1).ravel()
+
+    def side(role: int) -> Packed:
+        places = np.flatnonzero(roles == role)
+        samples = places // roles.shape[1]
+        columns = places - samples * roles.shape[1]
+        return Packed(
+            tokens=flat[places].astype(np.int64),
+            positions=positions[columns],
+            modalities=modalities[columns],
+            lengths=np.bincount(samples, minlength=len(roles)),
+        )
+
+    return side(INPUT), side(TARGET)
 
 
 def fill_up(
@@ -287,4 +316,4 @@ def mask_batch(
     if config.padded_captions:
         tokens, lengths = fill_up(modalities, tokens, lengths)
     roles = draw_roles(rng, modalities, config, lengths, [t.shape[1] for t in tokens])
-    return pack(roles, INPUT, tokens), pack(roles, TARGET, tokens)
+    return pack(roles, tokens)
