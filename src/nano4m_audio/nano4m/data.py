@@ -140,8 +140,10 @@ class TokenData:
             raise ValueError("there is no clip to draw from")
         numbers = np.arange(step * batch_size, (step + 1) * batch_size)
         epochs, places = np.divmod(numbers, len(self))
-        orders = {e: epoch_order(seed, int(e), len(self)) for e in np.unique(epochs)}
-        clips = np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)])
+        clips = np.empty(batch_size, np.int64)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            clips[here] = epoch_order(seed, epoch, len(self))[places[here]]
         return self._masked(clips, masking, stream(seed, BATCH_STREAM, step))
 
     def fixed_batches(

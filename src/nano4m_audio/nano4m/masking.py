@@ -109,10 +109,9 @@ def draw_budgets(
     # The left-over is below the number of modalities.
     fresh = np.repeat(alphas[:, None], n_modalities - 1, axis=1)
     winners = log_dirichlet(rng, fresh, allowed[:, None]).argmax(axis=2)
-    for extra in range(n_modalities - 1):
-        rows = np.flatnonzero(left > extra)
-        budgets[rows, winners[rows, extra]] += 1
-    return np.minimum(budgets, limits)
+    won = winners[:, :, None] == np.arange(n_modalities)
+    won &= (np.arange(n_modalities - 1) < left[:, None])[:, :, None]
+    return np.minimum(budgets + won.sum(axis=1), limits)
 
 
 def span_lengths(
@@ -168,12 +167,16 @@ def _fill_empty(
     """Give a sample without inputs some of the first modality, one without targets some of the
     first modality that has room: an empty side would be a wasted sample, or NaN."""
     units = np.array([m.span_stride or 1 for m in modalities])
-    inputs[inputs.sum(axis=1) == 0, 0] = units[0]
-    targets[:, 0] = np.minimum(targets[:, 0], lengths[:, 0] - inputs[:, 0])
-    room = lengths - inputs >= units
-    rows = np.flatnonzero((targets.sum(axis=1) == 0) & room.any(axis=1))
-    first = room[rows].argmax(axis=1)
-    targets[rows, first] = units[first]
+    blind = inputs.sum(axis=1) == 0
+    if blind.any():
+        inputs[blind, 0] = units[0]
+        targets[:, 0] = np.minimum(targets[:, 0], lengths[:, 0] - inputs[:, 0])
+    idle = targets.sum(axis=1) == 0
+    if idle.any():
+        room = lengths - inputs >= units
+        rows = np.flatnonzero(idle & room.any(axis=1))
+        first = room[rows].argmax(axis=1)
+        targets[rows, first] = units[first]
 
 
 def random_roles(
@@ -192,8 +195,8 @@ def random_roles(
     """
     bits = width.bit_length()
     columns = np.arange(width, dtype=np.uint32)
-    keys = np.frombuffer(rng.bytes(4 * len(inputs) * width), np.uint32).reshape(-1, width) >> 1
-    keys = keys >> bits << bits | columns
+    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width)
+    keys = keys >> (bits + 1) << bits | columns
     keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
     ranked = np.sort(keys, axis=1)
     rows = np.arange(len(inputs))
@@ -204,6 +207,11 @@ def random_roles(
         return (keys < bound[:, None]).view(np.int8)
 
     return TARGET * least(inputs + targets) - (TARGET - INPUT) * least(inputs)
+
+
+def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
+    """uint32 [n]; pairs are drawn as one number, which is the fastest way."""
+    return rng.integers(0, 2**64 - 1, (n + 1) // 2, np.uint64, endpoint=True).view(np.uint32)[:n]
 
 
 def span_roles(
@@ -246,33 +254,37 @@ def draw_roles(
         parts.append(span_roles(*args, stride) if stride else random_roles(*args))
     roles = np.concatenate(parts, axis=1)
     shown = np.where(plan.source < 0, config.input_tokens_range[1], roles.shape[1])
-    _cut(roles, INPUT, shown)
-    _cut(roles, TARGET, np.full(len(roles), config.target_tokens_range[1]))
+    for role, counts, limits in (
+        (INPUT, inputs, shown),
+        (TARGET, targets, np.full(len(roles), config.target_tokens_range[1])),
+    ):
+        for row in np.flatnonzero(counts.sum(axis=1) > limits):
+            roles[row, np.flatnonzero(roles[row] == role)[limits[row] :]] = UNUSED
     return roles
 
 
-def _cut(roles: np.ndarray, role: int, limits: np.ndarray) -> None:
-    """Leave at most ``limits`` [batch] positions with ``role``, the first ones."""
-    chosen = roles == role
-    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) > limits):
-        roles[row, np.flatnonzero(chosen[row])[limits[row] :]] = UNUSED
-
-
-def pack(roles: np.ndarray, role: int, tokens: Sequence[np.ndarray]) -> Packed:
-    """Lay out the positions that have ``role``: by sample, then modality, then position.
+def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packed]:
+    """Lay out inputs and targets: by sample, then modality, then position.
 
     ``tokens`` is one [batch, width] array per modality.
     """
-    chosen = roles == role
     widths = [t.shape[1] for t in tokens]
-    places = np.flatnonzero(chosen)
-    columns = places % sum(widths)
-    return Packed(
-        tokens=np.concatenate(tokens, axis=1).ravel()[places].astype(np.int64),
-        positions=np.concatenate([np.arange(w) for w in widths])[columns],
-        modalities=np.repeat(np.arange(len(widths)), widths)[columns],
-        lengths=np.count_nonzero(chosen, axis=1),
-    )
+    positions = np.concatenate([np.arange(w) for w in widths])
+    modalities = np.repeat(np.arange(len(widths)), widths)
+    flat = np.concatenate(tokens, axis=1).ravel()
+
+    def side(role: int) -> Packed:
+        places = np.flatnonzero(roles == role)
+        samples = places // roles.shape[1]
+        columns = places - samples * roles.shape[1]
+        return Packed(
+            tokens=flat[places].astype(np.int64),
+            positions=positions[columns],
+            modalities=modalities[columns],
+            lengths=np.bincount(samples, minlength=len(roles)),
+        )
+
+    return side(INPUT), side(TARGET)
 
 
 def fill_up(
@@ -304,4 +316,4 @@ def mask_batch(
     if config.padded_captions:
         tokens, lengths = fill_up(modalities, tokens, lengths)
     roles = draw_roles(rng, modalities, config, lengths, [t.shape[1] for t in tokens])
-    return pack(roles, INPUT, tokens), pack(roles, TARGET, tokens)
+    return pack(roles, tokens)
