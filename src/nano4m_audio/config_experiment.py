@@ -31,6 +31,9 @@ class Experiment(Section):
     encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
     decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
     head_dim: int = Field(64, ge=16, le=256, description="width of an attention head")
+    init: Literal["paper", "scaled"] = Field(
+        "paper", description="weights at the start: all of std 0.02, or scaled to the width"
+    )
 
     train_clips: int | None = Field(
         None, ge=1, description="learn from this many clips, a part of any larger number; null: all"

@@ -44,6 +44,7 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "enc_depth": experiment.encoder_depth,
             "dec_depth": experiment.decoder_depth,
             "head_dim": experiment.head_dim,
+            "init": experiment.init,
         },
         "masking": {
             "input_tokens_range": list(experiment.input_tokens),

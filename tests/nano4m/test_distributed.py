@@ -22,7 +22,7 @@ from tests.nano4m.test_train import MODALITIES, SETTINGS, assert_same_run, run, 
 #: Batches of 7 samples: the processes have 3 and 4, with different numbers of targets.
 UNEVEN = dataclasses.replace(
     SETTINGS,
-    model=ModelConfig(MODALITIES, dim=32, enc_depth=2, dec_depth=2, head_dim=16, embedding_std=0.3),
+    model=ModelConfig(MODALITIES, dim=32, enc_depth=2, dec_depth=2, head_dim=16, init="scaled"),
     optim=dataclasses.replace(SETTINGS.optim, batch_size=7),
 )
 #: A clock of 0 s saves every ten steps, the moments at which several processes agree on it.

@@ -33,7 +33,7 @@ MODALITIES = (
     Modality("caption", 100, 8, pad_id=99),
 )
 SETTINGS = TrainSettings(
-    ModelConfig(MODALITIES, dim=32, enc_depth=1, dec_depth=1, head_dim=16, embedding_std=0.3),
+    ModelConfig(MODALITIES, dim=32, enc_depth=1, dec_depth=1, head_dim=16, init="scaled"),
     MaskingConfig((4, 24), (4, 24), curriculum={"single_source_prob": [(0, 0.0), (30, 0.5)]}),
     OptimConfig(steps=32, batch_size=6, lr=1e-2, warmup_steps=4, log_every=4, eval_every=8),
 )

@@ -126,9 +126,11 @@ class FourM(nn.Module):
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
+        scaled = self.config.init == "scaled"
+        linear_std, embedding_std = (self.config.dim**-0.5, 1.0) if scaled else (0.02, 0.02)
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
-                std = self.config.embedding_std if "_emb." in name else 0.02
+                std = embedding_std if "_emb." in name else linear_std
                 parameter.normal_(0.0, std, generator=generator)
         self.dec_context_proj.bias.zero_()
         self.to_logits.weight.zero_()
