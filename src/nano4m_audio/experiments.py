@@ -71,6 +71,7 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "batch_size": experiment.batch_size,
             "lr": experiment.lr,
             "min_lr": experiment.min_lr,
+            "head_lr_scale": experiment.head_lr_scale,
             "warmup_steps": experiment.warmup_steps,
             "weight_decay": experiment.weight_decay,
             "seed": experiment.seed,

@@ -25,6 +25,6 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokenizers": 1,
     "quality": 1,
     "train": 2,
-    "evaluate": 1,
+    "evaluate": 2,
     "report": 1,
 }

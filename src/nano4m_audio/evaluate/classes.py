@@ -1,10 +1,9 @@
 """The class of a clip from its sound, its pictures, or everything but the caption.
 
 Every class is scored by its whole caption, log P(all pieces and [EOS] | source), with the source
-complete as the only input. The decoder never sees target tokens, so there is no teacher forcing:
-pieces are predicted in parallel, each from its position alone. Asking for a position also tells the
-model that the caption is at least that long, which would favour the longest captions; so piece t is
-scored in a pass that asks for positions 0..t only, and its length is never known in advance.
+complete as input. By the chain rule: each piece is asked for by itself, given the source and the
+pieces before it, which the encoder sees as it does in training. Nothing else is asked for, because
+positions give the length away: a model trained on whole captions knows "dog barking" by its four.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import torch
 
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
 from nano4m_audio.nano4m.attention import Tokens
-from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.objective import own_table
 
@@ -96,45 +94,54 @@ def score_source(
     for frame in frames:
         for start in range(0, len(inputs.data), BATCH_SIZE):
             clips = np.arange(start, min(start + BATCH_SIZE, len(inputs.data)))
-            seen = Tokens.of(_complete(inputs, modalities, clips, int(frame)))
-            total[clips] += _caption_scores(inputs, seen, captions)
+            total[clips] += _caption_scores(inputs, modalities, clips, int(frame), captions)
     return total / len(frames)
-
-
-def _complete(
-    inputs: ProbeInputs, modalities: Sequence[str], clips: np.ndarray, frame: int
-) -> Packed:
-    """All tokens of ``modalities`` of the clips, in config order, at one keyframe."""
-    rows = inputs.data.rows(clips, np.full(len(clips), frame))
-    chosen = [m for m, row in enumerate(inputs.settings.model.modalities) if row.name in modalities]
-    widths = [rows[m].shape[1] for m in chosen]
-    n, total = len(clips), sum(widths)
-    return Packed(
-        tokens=np.concatenate([rows[m] for m in chosen], axis=1).astype(np.int64).ravel(),
-        positions=np.tile(np.concatenate([np.arange(w) for w in widths]), n),
-        modalities=np.tile(np.repeat(chosen, widths), n),
-        lengths=np.full(n, total),
-    )
 
 
 @torch.inference_mode()
 def _caption_scores(
-    inputs: ProbeInputs, seen: Tokens, captions: Sequence[Sequence[int]]
+    inputs: ProbeInputs,
+    modalities: Sequence[str],
+    clips: np.ndarray,
+    frame: int,
+    captions: Sequence[Sequence[int]],
 ) -> np.ndarray:
-    """Log probability of every caption for each sample, float64 [batch, C]; [SOS] is not scored."""
+    """Log probability of every caption for each clip, float64 [clips, C]; [SOS] is not scored.
+
+    Captions that begin alike share the passes of their common beginning.
+    """
     model, m = inputs.model, inputs.modality("caption")
-    table = own_table(model, m)
-    encoded, batch = model.encode(seen), len(seen.lengths)
-    scores = np.zeros((batch, len(captions)))
-    for last in range(1, max(len(caption) for caption in captions)):
-        blank = np.zeros((batch, last + 1), np.int64)
-        asked = Tokens.of(whole(m, blank, np.full(batch, last + 1)))
-        features = model.decode(encoded, seen, asked).view(batch, last + 1, -1)[:, last]
-        log_p = (features @ table.T).log_softmax(dim=1).double().numpy()
+    scores, one = np.zeros((len(clips), len(captions))), np.ones(len(clips), np.int64)
+    for prefix in dict.fromkeys(tuple(c[:end]) for c in captions for end in range(1, len(c))):
+        seen = Tokens.of(_complete(inputs, modalities, clips, frame, prefix))
+        asked = Tokens.of(Packed(0 * one, len(prefix) * one, m * one, one))
+        log_p = (model(seen, asked) @ own_table(model, m).T).log_softmax(dim=1).double().numpy()
         for c, caption in enumerate(captions):
-            if last < len(caption):
-                scores[:, c] += log_p[:, caption[last]]
+            if tuple(caption[: len(prefix)]) == prefix and len(caption) > len(prefix):
+                scores[:, c] += log_p[:, caption[len(prefix)]]
     return scores
+
+
+def _complete(
+    inputs: ProbeInputs,
+    modalities: Sequence[str],
+    clips: np.ndarray,
+    frame: int,
+    caption: Sequence[int],
+) -> Packed:
+    """All tokens of ``modalities`` of the clips at one keyframe, in config order, and then the
+    first ids of a caption."""
+    rows = inputs.data.rows(clips, np.full(len(clips), frame))
+    chosen = [m for m, row in enumerate(inputs.settings.model.modalities) if row.name in modalities]
+    begun = np.tile(np.asarray(caption, np.int64), (len(clips), 1))
+    parts = [*(rows[m] for m in chosen), begun]
+    widths = [part.shape[1] for part in parts]
+    return Packed(
+        tokens=np.concatenate(parts, axis=1).astype(np.int64).ravel(),
+        positions=np.tile(np.concatenate([np.arange(w) for w in widths]), len(clips)),
+        modalities=np.tile(np.repeat([*chosen, inputs.modality("caption")], widths), len(clips)),
+        lengths=np.full(len(clips), sum(widths)),
+    )
 
 
 def rank_of(scores: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -25,13 +25,16 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
 
     Weight decay is on every matrix, embeddings included, and not on norm weights and biases
     (nanofm/utils/optim_factory.py). Muon's updates are scaled to AdamW's size, so that one learning
-    rate serves both. Fast mode uses the fused AdamW, which computes the same.
+    rate serves both; the table of logits has one of its own (``lr_scale``). Fast mode uses the
+    fused AdamW, which computes the same.
     """
     config, fused = settings.optim, settings.mode == "fast"
-    hidden, matrices, vectors = [], [], []
+    hidden, matrices, vectors, head = [], [], [], []
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             vectors.append(parameter)
+        elif name.endswith("to_logits.weight"):
+            head.append(parameter)
         elif config.optimizer == "muon" and ".blocks." in name:
             hidden.append(parameter)
         else:
@@ -39,6 +42,7 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
+        {"params": head, "weight_decay": config.weight_decay, "lr_scale": config.head_lr_scale},
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=fused)
@@ -56,7 +60,7 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
 
 
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
-    """Give all parameter groups one learning rate."""
+    """Give all parameter groups a learning rate, times their own scale."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)

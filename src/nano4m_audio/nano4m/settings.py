@@ -189,7 +189,11 @@ OPTIMIZERS = ("adamw", "muon")
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW(0.9, 0.95) with linear warm-up and cosine decay from ``lr`` to ``min_lr``."""
+    """AdamW(0.9, 0.95) with linear warm-up and cosine decay from ``lr`` to ``min_lr``.
+
+    ``head_lr_scale`` times that for the table of logits: it starts at zero, and a short training
+    spends most of its steps on learning which of the 50,304 ids occur at all.
+    """
 
     steps: int = 1000
     batch_size: int = 32
@@ -197,6 +201,7 @@ class OptimConfig:
     min_lr: float = 1e-6
     warmup_steps: int = 50
     weight_decay: float = 0.05
+    head_lr_scale: float = 1.0
     clip_norm: float = 1.0
     seed: int = 0
     log_every: int = 10
@@ -207,6 +212,8 @@ class OptimConfig:
         for key in ("steps", "batch_size", "log_every", "eval_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
+        if not self.head_lr_scale > 0:
+            raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
         if not 0 <= self.min_lr <= self.lr or not 0 <= self.warmup_steps <= self.steps:
             raise ValueError("0 <= min_lr <= lr and 0 <= warmup_steps <= steps must hold")
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
