@@ -24,7 +24,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokens/caption": 1,
     "tokenizers": 1,
     "quality": 1,
-    "train": 2,
+    "train": 3,
     "evaluate": 2,
     "report": 1,
 }

@@ -163,6 +163,22 @@ def test_caption_padding_is_neither_shown_nor_asked_for() -> None:
     assert all(side.positions[side.modalities == 4].max() < 5 for side in sides)
 
 
+def test_the_number_of_targets_hides_the_length_of_a_caption() -> None:
+    """Among samples that could ask for all of it, every number from 1 on is equally frequent."""
+    config = MaskingConfig(
+        (64, 64),
+        (64, 64),
+        target_alphas=100.0,
+        input_alphas=dict(
+            zip(("rgb", "audio", "depth", "normals", "caption"), (1, 1, 1, 1, 1e-3), strict=True)
+        ),
+    )
+    (inputs, targets), _ = masked(config, short_captions(6000), 7)
+    counts = np.bincount(targets[inputs[:, 4] == 0, 4], minlength=6)
+    assert counts[0] == 0 and len(counts) == 6
+    np.testing.assert_allclose(counts[1:] / counts.sum(), 0.2, atol=0.03)
+
+
 def test_padded_captions_reproduce_the_paper(recorded) -> None:
     config = MaskingConfig(padded_captions=True)
     (inputs, targets), (_, target_side) = masked(config, short_captions(4000), 0)

@@ -1,9 +1,10 @@
 """The class of a clip from its sound, its pictures, or everything but the caption.
 
-Every class is scored by its whole caption, log P(all pieces and [EOS] | source), with the source
-complete as input. By the chain rule: each piece is asked for by itself, given the source and the
-pieces before it, which the encoder sees as it does in training. Nothing else is asked for, because
-positions give the length away: a model trained on whole captions knows "dog barking" by its four.
+Every class is scored by its whole caption: log P(caption | source) of a decoder that may only write
+one of the classes' captions, with the source complete as input. By the chain rule: where captions
+part, the next piece is asked for by itself, given the source and the pieces before it, which the
+encoder sees as it does in training, and only the pieces that lead to a caption compete. Nothing
+else is asked for, as positions give the length away, and with it the class.
 """
 
 from __future__ import annotations
@@ -106,20 +107,27 @@ def _caption_scores(
     frame: int,
     captions: Sequence[Sequence[int]],
 ) -> np.ndarray:
-    """Log probability of every caption for each clip, float64 [clips, C]; [SOS] is not scored.
-
-    Captions that begin alike share the passes of their common beginning.
-    """
+    """Log probability of every caption for each clip, float64 [clips, C]."""
     model, m = inputs.model, inputs.modality("caption")
     scores, one = np.zeros((len(clips), len(captions))), np.ones(len(clips), np.int64)
-    for prefix in dict.fromkeys(tuple(c[:end]) for c in captions for end in range(1, len(c))):
+    for prefix, pieces in branches(captions):
         seen = Tokens.of(_complete(inputs, modalities, clips, frame, prefix))
         asked = Tokens.of(Packed(0 * one, len(prefix) * one, m * one, one))
-        log_p = (model(seen, asked) @ own_table(model, m).T).log_softmax(dim=1).double().numpy()
+        logits = model(seen, asked) @ own_table(model, m)[pieces].T
+        log_p = logits.log_softmax(dim=1).double().numpy()
         for c, caption in enumerate(captions):
-            if tuple(caption[: len(prefix)]) == prefix and len(caption) > len(prefix):
-                scores[:, c] += log_p[:, caption[len(prefix)]]
+            if tuple(caption[: len(prefix)]) == prefix:
+                scores[:, c] += log_p[:, pieces.index(caption[len(prefix)])]
     return scores
+
+
+def branches(captions: Sequence[Sequence[int]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Where captions part: every common beginning with two or more next ids, and those ids."""
+    following: dict[tuple[int, ...], set[int]] = {}
+    for caption in captions:
+        for end in range(1, len(caption)):
+            following.setdefault(tuple(caption[:end]), set()).add(caption[end])
+    return [(prefix, sorted(ids)) for prefix, ids in following.items() if len(ids) > 1]
 
 
 def _complete(

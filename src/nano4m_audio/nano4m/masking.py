@@ -131,6 +131,19 @@ def span_lengths(
     return a, total - a
 
 
+def hide_length(
+    rng: np.random.Generator, lengths: np.ndarray, room: np.ndarray, longest: np.ndarray
+) -> np.ndarray:
+    """The most targets that a sequence may have, int64 [batch, M]: ``room`` for one of the full
+    length, and for a shorter one a number drawn uniformly from 1..room.
+
+    Targets see each other's positions. If a caption were always asked for to its end, its length
+    would name its class, and the model would learn that in place of what is heard and seen.
+    """
+    part = 1 + np.floor(rng.random(lengths.shape) * room).astype(np.int64)
+    return np.where(lengths < longest, np.minimum(part, room), room)
+
+
 def draw_counts(
     rng: np.random.Generator,
     modalities: Sequence[Modality],
@@ -151,6 +164,8 @@ def draw_counts(
     inputs = draw_budgets(rng, n_input, plan.input_alphas, lengths, plan.allowed)
     inputs = np.where(single, lengths * is_source, inputs)
     targets = draw_budgets(rng, n_target, plan.target_alphas, lengths - inputs, ~is_source)
+    longest = np.array([m.max_tokens for m in modalities])
+    targets = np.minimum(targets, hide_length(rng, lengths, lengths - inputs, longest))
     may_show = plan.allowed & ~single  # modalities whose span may begin with input tokens
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
