@@ -53,7 +53,8 @@ class ResNet50:
             return self._net(normalise(as_pixels(batch), IMAGENET_MEAN, IMAGENET_STD)).softmax(1)
 
         crops = np.stack([_resize_and_crop(picture) for picture in rgb])
-        return run_batched(probabilities, crops, per_device(self._compute, 8, 256), self._compute)
+        batch_size = per_device(self._compute, cpu=8, accelerator=128)
+        return run_batched(probabilities, crops, batch_size, self._compute)
 
 
 def _resize_and_crop(rgb: np.ndarray) -> np.ndarray:
