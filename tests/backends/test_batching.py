@@ -54,6 +54,7 @@ def test_a_network_runs_frozen_in_its_dtype_and_gives_float32(dtype):
 def test_integers_stay_integers_and_inputs_of_any_layout_are_read_right():
     pictures = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4).transpose(2, 1, 0)
     assert np.array_equal(run_batched(lambda x: x, pictures, 3, CPU), pictures)
+    assert np.array_equal(run_batched(lambda x: x, pictures[:, ::-1], 3, CPU), pictures[:, ::-1])
 
 
 def test_results_carry_no_gradient_and_threads_are_those_asked_for():

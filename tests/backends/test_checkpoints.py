@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from nano4m_audio.backends.checkpoints import fill, read_safetensors
+from nano4m_audio.backends.batching import fill, place
+from nano4m_audio.backends.checkpoints import read_safetensors
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.errors import UserError
 
 
@@ -44,7 +46,7 @@ def test_the_right_tensors_are_taken_over_and_frozen(tmp_path: Path):
     }
     path = tmp_path / "model.safetensors"
     save_file(state, path)
-    net = fill(_net(), read_safetensors(path), path)
+    net = place(fill(_net(), read_safetensors(path), path), Compute())
     assert not net.training and not any(p.requires_grad for p in net.parameters())
     assert net[0].weight.dtype == torch.float32
     assert torch.equal(net[0].weight, state["0.weight"].float())
@@ -54,18 +56,18 @@ def test_the_right_tensors_are_taken_over_and_frozen(tmp_path: Path):
 def test_a_missing_key(refused):
     state = _state()
     del state["1.running_mean"]
-    assert "misses 1.running_mean" in refused(state)
+    assert 'Missing key(s) in state_dict: "1.running_mean"' in refused(state)
 
 
 def test_an_unknown_key(refused):
-    assert "has the unknown 2.weight" in refused({**_state(), "2.weight": torch.ones(1)})
+    assert 'Unexpected key(s) in state_dict: "2.weight"' in refused(
+        {**_state(), "2.weight": torch.ones(1)}
+    )
 
 
 def test_many_unknown_keys_stay_short(refused):
-    more = {f"x{i}": torch.ones(1) for i in range(9)}
-    assert "has the unknown x0, x1, x2 and 6 more" in refused({**_state(), **more})
+    assert len(refused({**_state(), **{f"layer.{i}": torch.ones(1) for i in range(99)}})) < 500
 
 
 def test_another_shape(refused):
-    message = refused({**_state(), "0.bias": torch.ones(4)})
-    assert "0.bias has the shape (4,) and must have (3,)" in message
+    assert "size mismatch for 0.bias" in refused({**_state(), "0.bias": torch.ones(4)})

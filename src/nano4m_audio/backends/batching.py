@@ -42,10 +42,10 @@ def torch_device(compute: Compute) -> torch.device:
 
 
 def fill(net: Net, tensors: Mapping[str, torch.Tensor], path: Path) -> Net:
-    """Copy the tensors of the checkpoint ``path`` into ``net``. Raises UserError if one is missing,
-    left over or of another shape."""
+    """Give the tensors of the checkpoint ``path`` to ``net``, which may be on the meta device.
+    Raises UserError if one is missing, left over or of another shape."""
     try:
-        net.load_state_dict(tensors)
+        net.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} holds the weights of another network: {reason}") from None
@@ -107,7 +107,7 @@ def _on_device(rows: np.ndarray, batch_size: int, device: torch.device) -> torch
     # A fresh tensor: results of BLAS can depend on alignment, which numpy views do not guarantee.
     batch = torch.zeros(
         (batch_size, *rows.shape[1:]),
-        dtype=torch.from_numpy(rows[:0]).dtype,
+        dtype=torch.from_numpy(np.empty(0, rows.dtype)).dtype,
         pin_memory=device.type == "cuda",
     )
     batch[: len(rows)] = torch.from_numpy(np.ascontiguousarray(rows))

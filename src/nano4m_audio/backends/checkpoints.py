@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-Net = TypeVar("Net", bound="torch.nn.Module")
 
 _AGAIN = "fetch it again with `nano4m-audio weights fetch`"
 
@@ -50,28 +48,3 @@ def read_torch(path: Path) -> Any:
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a whole torch checkpoint ({reason}); {_AGAIN}") from None
-
-
-def fill(net: Net, state: dict[str, torch.Tensor], path: Path) -> Net:
-    """Freeze a network, which may be on the meta device, with the tensors read from ``path``.
-
-    Raises UserError, naming the first differences, unless keys and shapes are the network's own.
-    """
-    wanted = net.state_dict()
-    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    if missing or unknown:
-        parts = [_some("misses", missing), _some("has the unknown", unknown)]
-        raise UserError(f"{path} {' and '.join(filter(None, parts))}: weights of another model")
-    for key, tensor in wanted.items():
-        if state[key].shape != tensor.shape:
-            raise UserError(
-                f"{path}: {key} has the shape {tuple(state[key].shape)} and must have "
-                f"{tuple(tensor.shape)}: weights of another model, or another config beside them"
-            )
-    net.load_state_dict({k: state[k].to(v.dtype) for k, v in wanted.items()}, assign=True)
-    return net.eval().requires_grad_(False)
-
-
-def _some(verb: str, keys: list[str]) -> str:
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return f"{verb} {', '.join(keys[:3])}{more}" if keys else ""

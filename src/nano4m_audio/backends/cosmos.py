@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ import numpy as np
 import torch
 
 from nano4m_audio.backends import weights
-from nano4m_audio.backends.batching import run_batched, torch_device
+from nano4m_audio.backends.batching import per_device, run_batched, torch_device
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.errors import UserError
 
 LEVELS = (8, 8, 8, 5, 5, 5)
 WEIGHTS_ID = "cosmos_di16x16"
 GRID, IMAGE_PX = 14, 224
-_BATCH = 8
+#: TorchScript rewrites a program after it has seen it run, and then rounds otherwise.
+_UNOPTIMISED = partial(torch.jit.optimized_execution, False)
 
 
 class CosmosTokenizer:
@@ -64,11 +66,14 @@ class CosmosTokenizer:
         """
 
         def encode(batch: torch.Tensor) -> torch.Tensor:
-            return self.encoder(batch.to(self._dtype))[0].long().flatten(1)
+            with _UNOPTIMISED():
+                return self.encoder(batch.to(self._dtype))[0].long().flatten(1)
 
         if images.shape[1:] != (self.channels, IMAGE_PX, IMAGE_PX):
             raise UserError(f"{WEIGHTS_ID} needs [B, 3, 224, 224], not {list(images.shape)}")
-        tokens = run_batched(encode, images, _BATCH, self.compute).astype(np.int32)
+        tokens = run_batched(encode, images, per_device(self.compute, 8, 32), self.compute).astype(
+            np.int32
+        )
         if tokens.shape[1] != self.n_tokens:
             raise UserError(
                 f"{WEIGHTS_ID}: the archive makes {tokens.shape[1]} tokens of a picture, and the "
@@ -85,9 +90,10 @@ class CosmosTokenizer:
         self._check_ids(tokens)
 
         def paint(batch: torch.Tensor) -> torch.Tensor:
-            return self.decoder(batch.view(-1, GRID, GRID)).clamp(-1, 1)
+            with _UNOPTIMISED():
+                return self.decoder(batch.view(-1, GRID, GRID)).clamp(-1, 1)
 
-        return run_batched(paint, tokens, _BATCH, self.compute)
+        return run_batched(paint, tokens, per_device(self.compute, 8, 32), self.compute)
 
     def _check_ids(self, tokens: np.ndarray) -> None:
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:

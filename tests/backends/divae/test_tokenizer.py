@@ -41,17 +41,17 @@ def test_rows_are_bit_identical_however_they_are_batched(rgb):
     assert np.array_equal(rgb.tokenize(images[order]), whole[order])
     pieces = np.split(images, [1, 4, 9])
     assert np.array_equal(np.concatenate([rgb.tokenize(p) for p in pieces]), whole)
-    pictures = rgb.decode(whole[:6], steps=2)
-    pieces = [rgb.decode(whole[i : i + 1], steps=2) for i in range(6)]
+    pictures = rgb.decode(whole[:5], steps=1)
+    pieces = [rgb.decode(piece, steps=1) for piece in np.split(whole[:5], [2])]
     assert np.array_equal(np.concatenate(pieces), pictures)
 
 
 def test_steps_and_seed_decide_the_picture(rgb):
     tokens = rgb.tokenize(_images(1))
-    first = rgb.decode(tokens, steps=3, seed=5)
-    assert np.array_equal(rgb.decode(tokens, steps=3, seed=5), first)
-    assert not np.array_equal(rgb.decode(tokens, steps=3, seed=6), first)
-    assert not np.array_equal(rgb.decode(tokens, steps=4, seed=5), first)
+    first = rgb.decode(tokens, steps=1, seed=5)
+    assert np.array_equal(rgb.decode(tokens, steps=1, seed=5), first)
+    assert not np.array_equal(rgb.decode(tokens, steps=1, seed=6), first)
+    assert not np.array_equal(rgb.decode(tokens, steps=2, seed=5), first)
 
 
 def test_normals_are_turned_round_on_the_way_in_and_out(tiny, rgb):

@@ -11,6 +11,7 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.dsine import model
 from nano4m_audio.backends.dsine.estimator import DsineNormals
 from nano4m_audio.backends.dsine.model import CHECKPOINT
+from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, normalise
 from nano4m_audio.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ def dsine(seeded, tmp_path_factory) -> DsineNormals:
 
 
 def _pictures(uint8: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(uint8).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(uint8).permute(2, 0, 1)[None]
 
 
 def _cameras(matrix: np.ndarray) -> torch.Tensor:
@@ -45,7 +46,7 @@ def test_encoder_and_decoder_give_the_recorded_maps(dsine, golden):
     _, io = golden("dsine")
     net, cameras = dsine.net, _cameras(io["intrinsics"])
     pictures = _pictures(io["image_uint8"])
-    features = net.encoder(model.normalised(pictures))
+    features = net.encoder(normalise(pictures, IMAGENET_MEAN, IMAGENET_STD))
     assert np.allclose(features[0][0, ::4, ::4, ::4], io["encoder_slice_6"], atol=ATOL)
     assert np.allclose(features[1][0, ::8, ::2, ::2], io["encoder_slice_8"], atol=ATOL)
     assert np.allclose(features[2][0, ::64], io["encoder_slice_11"], atol=ATOL)

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nano4m_audio.backends.checkpoints import fill, read_safetensors
+from nano4m_audio.backends.batching import fill
+from nano4m_audio.backends.checkpoints import read_safetensors
 from nano4m_audio.backends.divae.encoder import Encoder
 from nano4m_audio.backends.divae.quantizer import Quantizer
 from nano4m_audio.backends.divae.scheduler import denoise

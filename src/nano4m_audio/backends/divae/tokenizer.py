@@ -12,14 +12,13 @@ from typing import Self
 import numpy as np
 import torch
 
-from nano4m_audio.backends.batching import place, run_batched
+from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.divae.model import Divae, load_divae
 from nano4m_audio.errors import UserError
 
 GRID, IMAGE_PX = 14, 224
-_TOKENIZE_BATCH, _DECODE_BATCH = 8, 4
-DECODE_STEPS = 25  # what ml-4m's own examples use; more steps add little
+DECODE_STEPS = 25
 
 
 class DivaeTokenizer:
@@ -61,7 +60,7 @@ class DivaeTokenizer:
         def encode(batch: torch.Tensor) -> torch.Tensor:
             return self.net.tokens(self.sign * batch).flatten(1)
 
-        rows = run_batched(encode, images, _TOKENIZE_BATCH, self.compute)
+        rows = run_batched(encode, images, per_device(self.compute, 8, 32), self.compute)
         return rows.astype(np.int32)
 
     def decode(self, tokens: np.ndarray, steps: int = DECODE_STEPS, seed: int = 0) -> np.ndarray:
@@ -83,7 +82,7 @@ class DivaeTokenizer:
             images = self.net.paint(grid, noise, steps, generator)
             return self.sign * images.clamp(-1, 1)
 
-        return run_batched(paint, tokens, _DECODE_BATCH, self.compute)
+        return run_batched(paint, tokens, per_device(self.compute, 4, 16), self.compute)
 
 
 class FourmRgbTokenizer(DivaeTokenizer):

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nano4m_audio.backends.batching import place, run_batched
+from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.dsine.geometry import intrinsics_from_fov
 from nano4m_audio.backends.dsine.model import CHECKPOINT, Dsine, load_dsine
+from nano4m_audio.backends.pictures import as_pixels
 from nano4m_audio.errors import UserError
-
-_BATCH = 8
 
 
 class DsineNormals:
@@ -39,10 +38,9 @@ class DsineNormals:
             raise UserError(
                 f"dsine needs uint8 pictures [B, H, W, 3], not {rgb.dtype} {list(rgb.shape)}"
             )
+        return run_batched(self.normals, rgb, per_device(self.compute, 8, 32), self.compute)
 
-        def normals(batch: torch.Tensor) -> torch.Tensor:
-            pictures = batch.permute(0, 3, 1, 2).float() / 255
-            cameras = intrinsics_from_fov(*batch.shape[:3]).to(batch.device)
-            return -self.net(pictures, cameras)[-1].permute(0, 2, 3, 1)
-
-        return run_batched(normals, rgb, _BATCH, self.compute)
+    def normals(self, batch: torch.Tensor) -> torch.Tensor:
+        """One batch, uint8 [B, H, W, 3] -> float32 [B, H, W, 3]."""
+        cameras = intrinsics_from_fov(*batch.shape[:3]).to(batch.device)
+        return -self.net(as_pixels(batch), cameras)[-1].permute(0, 2, 3, 1)

@@ -10,19 +10,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nano4m_audio.backends.checkpoints import fill, read_torch
+from nano4m_audio.backends.batching import fill
+from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.dsine import geometry
 from nano4m_audio.backends.dsine.layers import ConvGru, Decoder, Encoder, head
+from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, normalise
 from nano4m_audio.errors import UserError
 
 CHECKPOINT = "dsine.pt"
 WINDOW, ITERATIONS, STRIDE = 5, 5, 8
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Dsine(nn.Module):
-    """Pictures float32 [B, 3, H, W] in 0..1 and cameras [B, 4] -> a list of six unit normal maps
-    [B, 3, H, W], the first guess and five refinements; the last is the result.
+    """Pixels uint8 [B, 3, H, W] and cameras [B, 4] -> six maps of unit normals [B, 3, H, W]: the
+    first guess and five refinements, of which the last is the result.
 
     x right, y down, z forward, and every normal points *into* its surface: (0, 0, 1) for a wall
     that faces the camera. ``cameras`` are fx, fy, cx, cy of each picture before padding.
@@ -39,13 +40,14 @@ class Dsine(nn.Module):
         self.angle_head = head(64 + 2, 64, near)
         self.up_prob_head = head(64 + 2, 64, 9 * STRIDE**2)
 
-    def forward(self, pictures: torch.Tensor, cameras: torch.Tensor) -> list[torch.Tensor]:
-        height, width = pictures.shape[-2:]
+    def forward(self, pixels: torch.Tensor, cameras: torch.Tensor) -> list[torch.Tensor]:
+        height, width = pixels.shape[-2:]
         left, right, top, bottom = geometry.padding(height, width)
-        pictures = F.pad(pictures, (left, right, top, bottom))
+        pixels = F.pad(pixels, (left, right, top, bottom))
         cameras = geometry.shifted(cameras, left, top)
-        uv = tuple(uv_at(pictures, cameras, stride) for stride in (8, 16, 32))
-        raw, features, hidden = self.decoder(self.encoder(normalised(pictures)), uv)
+        uv = tuple(uv_at(pixels, cameras, stride) for stride in (8, 16, 32))
+        features = self.encoder(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD))
+        raw, features, hidden = self.decoder(features, uv)
         ray = geometry.rays(uv[0])
         normals = geometry.ray_relu(F.normalize(raw, dim=1), ray)
         predictions = [self._upsampled(normals, hidden, uv[0])]
@@ -86,17 +88,11 @@ class Dsine(nn.Module):
         return F.normalize(fine.reshape(batch, 3, STRIDE * height, STRIDE * width), dim=1)
 
 
-def uv_at(pictures: torch.Tensor, cameras: torch.Tensor, stride: int) -> torch.Tensor:
+def uv_at(pixels: torch.Tensor, cameras: torch.Tensor, stride: int) -> torch.Tensor:
     """x / z and y / z of the pixels of a map ``stride`` times smaller: [B, 2, H / s, W / s]."""
-    height, width = (n // stride for n in pictures.shape[-2:])
-    points = geometry.pixel_centres(height, width, pictures.device)
+    height, width = (n // stride for n in pixels.shape[-2:])
+    points = geometry.pixel_centres(height, width, pixels.device)
     return geometry.directions(points, geometry.at_stride(cameras, stride))
-
-
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
-    """0..1 -> the statistics of ImageNet."""
-    mean, std = (pictures.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _STD))
-    return (pictures - mean) / std
 
 
 def load_dsine(path: Path) -> Dsine:
