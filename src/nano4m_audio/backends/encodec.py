@@ -26,7 +26,7 @@ class CausalConv(nn.Module):
     """A causal convolution of the package, without its weight norm and its padding.
 
     The mirrored start is put together from slices: the same numbers as reflection_pad1d, which
-    takes a sixth of the package's encoder on a CPU. There must be more steps than are mirrored.
+    takes a seventh of the package's encoder on a CPU. There must be more steps than are mirrored.
     """
 
     def __init__(self, conv: Any) -> None:
