@@ -71,7 +71,8 @@ def backend(key, name=None):
     name = name or CONFIG.backend(key)
     if name and name.startswith(TRAINED):
         return backend_name(name, RESULTS), name
-    return name, name and identity(schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
+    kind = schema.BACKEND_KEYS[key]
+    return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
 
 
 def trained_weights(name):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +60,22 @@ def seeded(shared: Path, recipe):
     return state
 
 
-@pytest.fixture(scope="session")
-def random_checkpoint(tmp_path_factory) -> Callable[[str], tuple[Path, Any]]:
+@pytest.fixture(scope="module")
+def random_checkpoint() -> Iterator[Callable[[str], tuple[Path, Any]]]:
     """Returns a function: writer in benchmarks/random_weights.py -> (folder with its checkpoint,
-    the upstream network with the same weights). Each is written once per session."""
+    the upstream network with the same weights). Hundreds of MB each: made once per module, and gone
+    with it."""
     made: dict[str, tuple[Path, Any]] = {}
+    with tempfile.TemporaryDirectory() as root:
 
-    def make(name: str) -> tuple[Path, Any]:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            made[name] = folder, getattr(random_weights, name)(folder)
-        return made[name]
+        def make(name: str) -> tuple[Path, Any]:
+            if name not in made:
+                folder = Path(root) / name
+                folder.mkdir()
+                made[name] = folder, getattr(random_weights, name)(folder)
+            return made[name]
 
-    return make
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -84,4 +84,5 @@ class ClapAudio:
             rows = self._net(self._log_mel(heard).unsqueeze(1)).audio_embeds
             return torch.nn.functional.normalize(rows, dim=1)
 
-        return run_batched(embed, waveforms, per_device(self._compute, 2, 64), self._compute)
+        batch_size = per_device(self._compute, cpu=2, accelerator=64)
+        return run_batched(embed, waveforms, batch_size, self._compute)

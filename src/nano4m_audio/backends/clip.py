@@ -53,7 +53,8 @@ class ClipVitB32:
             pixels = normalise(as_pixels(batch), _MEAN, _STD).to(dtype)
             return unit(self._net.encode_image(pixels))
 
-        return run_batched(embed, rgb, per_device(self._compute, 8, 256), self._compute)
+        batch_size = per_device(self._compute, cpu=8, accelerator=80)
+        return run_batched(embed, rgb, batch_size, self._compute)
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         """T texts -> float32 [T, 512] unit rows; a text is cut to 75 word pieces."""

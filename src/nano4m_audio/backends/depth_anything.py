@@ -76,4 +76,5 @@ class DepthAnythingV2Small:
             maps = self._net(pixels).predicted_depth.float().unsqueeze(1)
             return interpolate(maps, size=batch.shape[1:3], mode="bicubic").squeeze(1)
 
-        return run_batched(depth, rgb, per_device(self._compute, 1, 32), self._compute)
+        batch_size = per_device(self._compute, cpu=1, accelerator=20)
+        return run_batched(depth, rgb, batch_size, self._compute)

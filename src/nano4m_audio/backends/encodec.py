@@ -26,7 +26,7 @@ class CausalConv(nn.Module):
     """A causal convolution of the package, without its weight norm and its padding.
 
     The mirrored start is put together from slices: the same numbers as reflection_pad1d, which
-    takes a sixth of the package's encoder on a CPU. There must be more steps than are mirrored.
+    takes a seventh of the package's encoder on a CPU. There must be more steps than are mirrored.
     """
 
     def __init__(self, conv: Any) -> None:
@@ -88,7 +88,7 @@ class Encodec24kHz:
             raise ValueError(f"{waveforms.shape[1]} samples are not 7 or more whole frames of 320")
         # On a CPU the convolutions fill the caches with one row, but the LSTM, step by step, is
         # waiting for its weights: it takes several rows in the time of one.
-        rows = per_device(self._compute, 1, 64)
+        rows = per_device(self._compute, cpu=1, accelerator=64)
 
         def codes(batch: torch.Tensor) -> torch.Tensor:
             parts = batch.unsqueeze(1).split(rows)
@@ -97,13 +97,14 @@ class Encodec24kHz:
             found = quantizer.encode(latents, self._net.frame_rate, self._net.bandwidth)
             return found.transpose(0, 1).int()
 
-        return run_batched(codes, waveforms, per_device(self._compute, 8, 64), self._compute)
+        batch_size = per_device(self._compute, cpu=8, accelerator=64)
+        return run_batched(codes, waveforms, batch_size, self._compute)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """int [B, 2, T] -> float32 [B, 320 T] in about -1..1."""
         return run_batched(
             lambda batch: self._net.decode([(batch, None)]).squeeze(1),
             np.asarray(codes, np.int64),
-            per_device(self._compute, 1, 64),
+            per_device(self._compute, cpu=1, accelerator=64),
             self._compute,
         )

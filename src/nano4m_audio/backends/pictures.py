@@ -10,8 +10,8 @@ Triple = tuple[float, float, float]
 
 
 def as_pixels(rgb: torch.Tensor) -> torch.Tensor:
-    """uint8 [B, H, W, 3] -> uint8 [B, 3, H, W]."""
-    return rgb.permute(0, 3, 1, 2).contiguous()
+    """uint8 [B, H, W, 3] -> uint8 [B, 3, H, W], the same memory (channels last)."""
+    return rgb.permute(0, 3, 1, 2)
 
 
 def normalise(pixels: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:

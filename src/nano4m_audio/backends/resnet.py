@@ -5,6 +5,7 @@ torchvision's network and IMAGENET1K_V2 weights, with the transform that these w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nano4m_audio.backends.batching import fill, per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
+from nano4m_audio.taxonomy import get_class
 
 CHECKPOINT = "resnet50-11ad3fa6.pth"
 _RESIZE_PX, _CROP_PX = 232, 224
@@ -41,17 +43,18 @@ class ResNet50:
         path = folder / CHECKPOINT
         compute = replace(compute, dtype="float32")
         net = place(fill(resnet50(), read_torch(path), path), compute)
+        # Pictures come with their channels last: kept so, convolutions need no reordering.
         return cls(net.to(memory_format=torch.channels_last), compute)  # type: ignore[call-overload]
 
     def classify(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, 1000] probabilities."""
 
         def probabilities(batch: torch.Tensor) -> torch.Tensor:
-            pixels = normalise(as_pixels(batch), IMAGENET_MEAN, IMAGENET_STD)
-            return self._net(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)
+            return self._net(normalise(as_pixels(batch), IMAGENET_MEAN, IMAGENET_STD)).softmax(1)
 
         crops = np.stack([_resize_and_crop(picture) for picture in rgb])
-        return run_batched(probabilities, crops, per_device(self._compute, 4, 256), self._compute)
+        batch_size = per_device(self._compute, cpu=8, accelerator=128)
+        return run_batched(probabilities, crops, batch_size, self._compute)
 
 
 def _resize_and_crop(rgb: np.ndarray) -> np.ndarray:
@@ -62,3 +65,18 @@ def _resize_and_crop(rgb: np.ndarray) -> np.ndarray:
     margin = (_RESIZE_PX - _CROP_PX) // 2
     resized = Image.fromarray(rgb).resize((_RESIZE_PX, _RESIZE_PX), Image.Resampling.BILINEAR)
     return np.asarray(resized)[margin:-margin, margin:-margin]
+
+
+def hits(probabilities: np.ndarray, names: Sequence[str], k: int = 5) -> np.ndarray:
+    """Whether one of the ``k`` likeliest ImageNet classes is the animal: float64 [B], 1 or 0.
+
+    ``names`` [B] are classes of the taxonomy. NaN where ImageNet has no class for it (pigeon).
+    """
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    wanted = [get_class(name).imagenet_core for name in names]
+    return np.array(
+        [
+            float(np.isin(top, ids).any()) if ids else np.nan
+            for top, ids in zip(likeliest, wanted, strict=True)
+        ]
+    )
