@@ -112,13 +112,15 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips(shared, tmp_path_factory) -> Path:
-    """Six real clips and their list: three good ones, a copy, speech, and one without sound."""
+    """Six real clips and their list: two good ones, a copy of one, and three to be rejected."""
     folder = tmp_path_factory.mktemp("clips")
     with open(shared / "media/clips.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    good = [row for row in rows if row["kind"] == "good" and row["class"] == "duck"][:3]
-    kinds = ("exact_duplicate", "speech", "no_audio")
-    bad = [next(row for row in rows if row["kind"] == kind) for kind in kinds]
+    good = [row for row in rows if row["kind"] == "good" and row["class"] == "duck"][:2]
+    bad = [row for row in rows if row["duplicate_of"] == good[1]["file"]]
+    kinds = ("speech", "no_audio", "too_short")
+    bad += [next(row for row in rows if row["kind"] == kind) for kind in kinds]
+    assert len(bad) == 4
     with open(folder / "clips.csv", "w", newline="") as handle:
         writer = csv.DictWriter(handle, rows[0])
         writer.writeheader()
@@ -142,7 +144,7 @@ def overlay(clips: Path) -> dict:
         "folder": {"root": str(clips), "truth_csv": "clips.csv"},
         "n_shards": 1,
         "verdict": {**values["verdict"], "audio_min": 0.0, "visual_min": -1.0},
-        "split": {**values["split"], "fractions": [0.34, 0.33, 0.33]},
+        "split": {**values["split"], "fractions": [0.5, 0.0, 0.5]},
         "experiments": {"base": {**values["experiments"]["base"], **small}},
         "evaluate": {"bootstrap": 100, "keyframes": 1},
         "report": {"examples": 0},
@@ -162,13 +164,13 @@ def test_the_real_networks_run_from_clips_to_report(clips, cache, tmp_path):
         return read_rows(project.results / name / "0000.parquet", name)
 
     reasons = sorted(row["reasons"] for row in rows("verdicts"))
-    assert reasons == [[], [], [], [], ["no_audio"], ["speech"]]
+    assert reasons == [[], [], [], ["no_audio"], ["speech"], ["too_short"]]
     for score in ("audio", "visual"):
         column = {"audio": "scores", "visual": "cosines"}[score]
         for row in rows(f"scores/{score}"):
             assert np.std(row[column]) > 0 and len(row["labels"]) == 11
     selected = {row["clip_id"] for row in rows("selected")}
-    assert len(selected) == 3
+    assert len(selected) == 2
     ids = {}
     for modality in ("rgb", "depth", "normals", "audio", "caption"):
         tokens = rows(f"tokens/{modality}")
@@ -176,9 +178,9 @@ def test_the_real_networks_run_from_clips_to_report(clips, cache, tmp_path):
         assert {row["status"] for row in tokens} == {"ok"}
         ids[modality] = np.array([row["tokens"] for row in tokens])
     for modality, codes in (("rgb", 16_384), ("depth", 8_192), ("normals", 8_192)):
-        assert ids[modality].shape == (3, 10, 196) and ids[modality].max() < codes
+        assert ids[modality].shape == (2, 10, 196) and ids[modality].max() < codes
         assert len(np.unique(ids[modality])) > 10
-    assert ids["audio"].shape == (3, 1, 512)
+    assert ids["audio"].shape == (2, 1, 512)
     assert ids["audio"][..., 0::2].max() < 1024 <= ids["audio"][..., 1::2].min()
     assert ids["caption"][0].tolist()[0] == 50_258 and ids["caption"][0].tolist()[-1] == 50_259
     page = (project.results / "report.html").read_text()
