@@ -52,7 +52,8 @@ wildcard_constraints:
 def backend(key):
     """The backend that a config key selects, and what identifies its output."""
     name = CONFIG.backend(key)
-    return name, name and identity(schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
+    kind = schema.BACKEND_KEYS[key]
+    return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
 
 
 def spec(key):

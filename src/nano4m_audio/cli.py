@@ -39,8 +39,12 @@ Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
 Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
 Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
-Device = Annotated[str, typer.Option(help="where models run: auto, cpu, cuda or mps")]
-DType = Annotated[str, typer.Option(help="type of models: float32, bfloat16 or float16")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
+]
+DType = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="type in which models run")
+]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
 Backend = Annotated[str, typer.Option(help="name of the backend")]

@@ -37,7 +37,7 @@ def check_parity(codec, network, waveforms):
     with torch.no_grad():
         frames = [network.encode(torch.from_numpy(w[None, None])) for w in waveforms]
     wanted = torch.cat([codes for ((codes, _),) in frames]).numpy()
-    assert len(np.unique(wanted)) > 50  # many entries are in use
+    assert len(np.unique(wanted)) > 30  # many entries are in use
     codes = codec.encode(waveforms)
     assert codes.shape == (len(waveforms), 2, 256) and codes.dtype == np.int32
     assert np.array_equal(codes, wanted)
@@ -75,6 +75,12 @@ def test_the_first_half_of_the_ids_is_the_code_of_half_the_window(codec, wavefor
     whole = interleave(codec.encode(waveforms), codec.codebook_size)
     half = interleave(codec.encode(waveforms[:, : SAMPLES // 2]), codec.codebook_size)
     assert np.array_equal(whole[:, :256], half)
+
+
+@pytest.mark.parametrize("samples", [0, 1920, 81_919])
+def test_no_whole_number_of_frames_is_an_error(codec, samples):
+    with pytest.raises(ValueError, match=f"{samples} samples are not 7 or more whole frames"):
+        codec.encode(np.zeros((1, samples), np.float32))
 
 
 def test_it_stays_in_float32_whatever_is_asked_for(random_checkpoint, codec, waveforms):

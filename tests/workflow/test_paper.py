@@ -1,7 +1,7 @@
 """The paper's config: the whole run is planned, and its real architectures run end to end.
 
 The published weights cannot be had everywhere, so the networks are the real ones at full size with
-seeded weights, in the files and formats of the weights list.
+random weights, in the files and formats of the weights list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import seeded
+from benchmarks import random_weights
 from nano4m_audio.backends import BackendSpec, get_spec
 from nano4m_audio.config import BACKEND_KEYS
 from nano4m_audio.config_reading import load_config
@@ -85,10 +85,10 @@ def dsine(folder: Path) -> None:
 
 
 WRITERS = {
-    "panns_cnn14": seeded.panns_cnn14,
-    "clip_vit_b32_openai": seeded.clip_vit_b32,
-    "depth_anything_v2_small": seeded.depth_anything_v2_small,
-    "encodec_24khz": seeded.encodec_24khz,
+    "panns_cnn14": random_weights.panns_cnn14,
+    "clip_vit_b32_openai": random_weights.clip_vit_b32,
+    "depth_anything_v2_small": random_weights.depth_anything_v2_small,
+    "encodec_24khz": random_weights.encodec_24khz,
     "dsine": dsine,
     "fourm_rgb_16k": divae(3, 16_384),
     "fourm_depth_8k": divae(1, 8_192),
@@ -98,7 +98,7 @@ WRITERS = {
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    """A cache with seeded weights of all networks of the paper, and a list that names its files."""
+    """A cache with random weights of all networks of the paper, and a list that names its files."""
     folder = tmp_path_factory.mktemp("cache")
     entries = {}
     for weights_id in sorted({spec.weights for spec in specs().values()} - {""}):

@@ -190,6 +190,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             weights="clip_vit_b32_openai",
             note="CLIP ViT-B/32, OpenAI's weights",
             gpu=True,
+            dtypes=("float32", "bfloat16"),
         ),
     },
     "speech_detector": {
@@ -206,6 +207,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             weights="depth_anything_v2_small",
             note="Depth-Anything-V2-Small",
             gpu=True,
+            dtypes=("float32", "bfloat16"),
         ),
     },
     "normal_estimator": {
