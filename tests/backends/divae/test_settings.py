@@ -65,7 +65,7 @@ def test_every_scheduler_but_ddpm_is_ddim(tmp_path: Path):
         ({"thresholding": "yes"}, "thresholding is 'yes'"),
         ({"beta_schedule": "sigmoid"}, "unknown beta_schedule 'sigmoid'"),
         ({"beta_schedule": "shifted_cosine:fast"}, "noise schedule cannot be built"),
-        ({"beta_schedule": 3}, "unknown beta_schedule '3'"),
+        ({"beta_schedule": ["linear"]}, "unknown beta_schedule"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'"),
     ],
 )

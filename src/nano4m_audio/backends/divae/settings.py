@@ -101,6 +101,8 @@ def _diffusion(path: Path, values: dict[str, Any]) -> Diffusion:
     known = {f.name: values[f.name] for f in fields(Diffusion) if f.name in values}
     if "num_train_timesteps" in known:
         known["num_train_timesteps"] = _whole(path, values, "num_train_timesteps")
+    if "beta_schedule" in known:
+        known["beta_schedule"] = str(known["beta_schedule"])
     if known.get("scheduler", "ddpm") != "ddpm":
         known["scheduler"] = "ddim"  # whatever else it is called, as in ml-4m
     diffusion = Diffusion(**known)
