@@ -15,6 +15,7 @@ include: "rules/acquire.smk"
 include: "rules/curate.smk"
 include: "rules/label.smk"
 include: "rules/tokenize.smk"
+include: "rules/tokenizers.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
@@ -23,6 +24,8 @@ include: "rules/mini.smk"
 
 localrules:
     all,
+    mini,
+    tokenizers,
 
 
 rule all:

@@ -1,13 +1,26 @@
 """What all wings share: the validated config, the shards, and the params of the stages."""
 
 import sys
+from pathlib import Path
 
 from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
-from nano4m_audio.backends import BackendSpec, get_spec, identity
+from nano4m_audio.backends import (
+    BackendSpec,
+    TRAINED,
+    TRAINED_WEIGHTS,
+    get_spec,
+    identity,
+)
 from nano4m_audio import config as schema
 from nano4m_audio.config_reading import parse as read_config
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
+from nano4m_audio.tokenize.names import (
+    backend_name,
+    file_name,
+    from_file_name,
+    trained_folder,
+)
 from nano4m_audio.versions import STAGE_VERSIONS
 
 
@@ -28,6 +41,7 @@ onstart:  # not reached by a dry run
     or_exit(check_runnable, CONFIG)
 
 
+RESULTS = Path("results")
 SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
@@ -49,22 +63,35 @@ wildcard_constraints:
     probe="cross_entropy|classes|structure",
 
 
-def backend(key):
-    """The backend that a config key selects, and what identifies its output."""
-    name = CONFIG.backend(key)
-    kind = schema.BACKEND_KEYS[key]
-    return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
+def backend(key, name=None):
+    """The backend that a config key selects (or ``name``), and what identifies its output.
+
+    Weights that are trained here do not exist yet: they are an input file of the job instead.
+    """
+    name = name or CONFIG.backend(key)
+    if name and name.startswith(TRAINED):
+        return backend_name(name, RESULTS), name
+    return name, name and or_exit(
+        identity, schema.BACKEND_KEYS[key], name, CONFIG.dtype(key)
+    )
 
 
-def spec(key):
+def trained_weights(name):
+    """The weights of a tokenizer that is trained here; nothing for other backends."""
+    if not name.startswith(TRAINED):
+        return []
+    return str(trained_folder(name.removeprefix(TRAINED), RESULTS) / TRAINED_WEIGHTS)
+
+
+def spec(key, name=None):
     """What the registry knows of the backend that a config key selects; a filter may have none."""
-    name = CONFIG.backend(key)
+    name = name or CONFIG.backend(key)
     return get_spec(schema.BACKEND_KEYS[key], name) if name else BackendSpec("")
 
 
-def dtype(key):
+def dtype(key, name=None):
     """The floating-point type in which the backend of a config key runs."""
-    return spec(key).dtype(CONFIG.dtype(key))
+    return spec(key, name).dtype(CONFIG.dtype(key))
 
 
 def gpus(*keys):
@@ -77,3 +104,23 @@ def token_source(wildcards):
     if wildcards.modality in ("depth", "normals"):
         return f"results/labels/{wildcards.modality}/{wildcards.shard}.parquet"
     return f"results/clips/{wildcards.shard}.parquet"
+
+
+def picture_tables(modality):
+    """The tables of all shards that say which pictures of a modality there are."""
+    tables = ["results/selected/{shard}.parquet"]
+    tables += (
+        [] if modality == "rgb" else [f"results/labels/{modality}/{{shard}}.parquet"]
+    )
+    return expand(tables, shard=SHARDS)
+
+
+def quality_files(modality, names):
+    """The measurements of these tokenizers."""
+    folder = f"results/quality/{modality}"
+    return [f"{folder}/{file_name(name)}.json" for name in names]
+
+
+def measured_backend(wildcards):
+    """The backend that a measurement is about, and its identity."""
+    return backend(f"tokenize.{wildcards.picture}", from_file_name(wildcards.measured))

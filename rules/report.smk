@@ -11,6 +11,7 @@ rule report:
             experiment=CONFIG.experiments,
             probe=PROBES,
         ),
+        quality=QUALITY,
     output:
         report="results/report.html",
     log:

@@ -5,6 +5,7 @@ rule tokenize:
     input:
         selected="results/selected/{shard}.parquet",
         source=token_source,
+        weights=lambda wc: trained_weights(CONFIG.backend(f"tokenize.{wc.modality}")),
     output:
         tokens="results/tokens/{modality}/{shard}.parquet",
     log:

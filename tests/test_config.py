@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config import Config, Verdict
+from nano4m_audio.config import Config
+from nano4m_audio.config_curate import Verdict
 from nano4m_audio.config_reading import describe, load_config, parse, parse_json
 from nano4m_audio.errors import UserError
+from nano4m_audio.experiments import modality_table
 from tests.conftest import ROOT
 
 BAD = [
@@ -119,3 +121,37 @@ def test_one_dtype_is_meant_for_all_stages():
     config = parse(Config, {"compute": {"dtype": {"label": "float16"}}}, "config")
     assert config.dtype("label.depth") == "float16" and config.dtype("score.audio") == "float32"
     assert parse(Config, config.model_dump(mode="json"), "config") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"tokenize": {"rgb": "trained:rbg"}},
+            "tokenize.rgb = 'trained:rbg': 'rbg' is not in tokenizers, did you mean 'rgb'?",
+        ),
+        (
+            {"tokenize": {"rgb": "trained:depth"}},
+            "tokenize.rgb = 'trained:depth': tokenizers.depth is for depth",
+        ),
+        ({"quality": {"depth": ["mni"]}}, "quality.depth: unknown backend 'mni'"),
+        ({"tokenize": {"audio": "trained:rgb"}}, "tokenize.audio: unknown backend 'trained:rgb'"),
+        ({"tokenizers": {"a": {"modality": "rgb", "levels": [300]}}}, "tokenizers.a.levels"),
+        ({"tokenizers": {"a": {"modality": "rgb", "levels": [256] * 3}}}, "<= 65536"),
+        ({"tokenizers": {"a-b": {"modality": "rgb"}}}, "letters, digits and _ only"),
+        ({"tokenizers": {"a": {}}}, "tokenizers.a.modality: this key is required"),
+    ],
+)
+def test_tokenizers_are_checked(values, message):
+    with pytest.raises(UserError) as caught:
+        parse(Config, values, "config")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_vocabulary_of_the_model_is_that_of_the_trained_tokenizer():
+    own = {"modality": "rgb", "levels": [4, 4, 4]}
+    config = parse(Config, {"tokenizers": {"own": own}, "tokenize": {"rgb": "trained:own"}}, "c")
+    sizes = {row["name"]: row["vocab_size"] for row in modality_table(config)}
+    assert (sizes["rgb"], sizes["depth"], sizes["caption"]) == (64, 1024, 50304)
+    assert config.measured_tokenizers("rgb") == ["trained:own"]

@@ -5,13 +5,30 @@ config_reading.py reads values into these models and turns what is wrong into on
 
 from __future__ import annotations
 
-from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from nano4m_audio.backends import get_spec
+from nano4m_audio.backends import TRAINED, get_spec
+from nano4m_audio.config_base import Section
+from nano4m_audio.config_curate import Score, Split, Verdict
+from nano4m_audio.config_experiment import Experiment, Grid
+from nano4m_audio.config_tokenizers import (
+    PICTURES,
+    TOKENIZERS,
+    Mini,
+    Quality,
+    Tokenize,
+    Tokenizer,
+)
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.grids import expand
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
@@ -35,21 +52,6 @@ BACKEND_KEYS = {
 
 #: Score -> the threshold in the verdict section that reads it.
 THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values are never coerced from strings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_to_tuples(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 class Barnyard(Section):
@@ -122,145 +124,11 @@ class Decode(Section):
     max_clip_s: float = Field(30.0, ge=4, le=600, description="decode at most this much [s]")
 
 
-class AudioScore(Section):
-    """Class scores of a sliding window of 3.4133 s."""
-
-    backend: str | None = Field("mini", description="audio tagger; null switches scoring off")
-    hop_s: float = Field(0.5, ge=0.1, le=3.4, description="hop of the window [s]")
-
-
-class VisualScore(Section):
-    """Cosine of frames with the prompt of each class."""
-
-    backend: str | None = Field("mini", description="image-text scorer; null switches scoring off")
-    frames: int = Field(10, ge=1, le=100, description="frames per clip, evenly spread")
-
-
-class SpeechScore(Section):
-    """Human speech segments."""
-
-    backend: str | None = Field("silero", description="speech detector; null switches it off")
-
-
-class Score(Section):
-    """Models that write numbers; no threshold here."""
-
-    audio: AudioScore = AudioScore()
-    visual: VisualScore = VisualScore()
-    speech: SpeechScore = SpeechScore()
-
-
-class Verdict(Section):
-    """Thresholds; null switches a filter off. Cheap to change: only what really changed reruns."""
-
-    audio_min: Fraction | None = Field(0.30, description="least class score of the best window")
-    visual_min: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        0.25, description="least cosine of the best frame with the class prompt"
-    )
-    voiced_max: Fraction | None = Field(0.0, description="largest share of the clip with speech")
-    level_min_dbfs: Annotated[float, Field(ge=-120, le=0)] | None = Field(
-        -60.0, description="least level of the loudest second [dBFS]"
-    )
-    keyframes_span: Literal["window", "clip"] = Field(
-        "window", description="ten keyframes inside the audio window, or spread over the clip"
-    )
-
-
-class Duplicates(Section):
-    """What counts as a copy. Picture and sound must both agree."""
-
-    picture_min: Fraction = Field(0.90, description="least cosine of two picture fingerprints")
-    sound_min: Fraction = Field(0.88, description="least correlation of two sound fingerprints")
-    keep: Literal["one", "all"] = Field("one", description="keep the best copy, or all of them")
-
-
-class Split(Section):
-    """Stratified by class and source; a group never crosses splits."""
-
-    fractions: tuple[float, float, float] = Field(
-        (0.8, 0.1, 0.1), description="shares of train, val, test; they sum to 1"
-    )
-    seed: int = Field(0, ge=0, description="seed of the assignment")
-    unit: Literal["group", "clip"] = Field(
-        "group", description="group: same video or duplicates stay together; clip: as the paper did"
-    )
-    duplicates: Duplicates = Duplicates()
-
-    @field_validator("fractions")
-    @classmethod
-    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if abs(sum(value) - 1) > 1e-6 or min(value) < 0:
-            raise ValueError("three shares of at least 0 that sum to 1")
-        return value
-
-
 class Label(Section):
     """Pseudo-labels of the keyframes."""
 
     depth: str = Field("mini", description="depth estimator")
     normals: str = Field("mini", description="normal estimator")
-
-
-class Tokenize(Section):
-    """Tokenizer per modality."""
-
-    rgb: str = Field("mini", description="image tokenizer of the keyframes")
-    depth: str = Field("mini", description="image tokenizer of the depth maps")
-    normals: str = Field("mini", description="image tokenizer of the normal maps")
-    audio: str = Field("mini", description="audio codec")
-    caption: str = Field("gpt2", description="text tokenizer")
-    caption_template: str = Field(
-        "{caption}", description="caption of a clip; {caption} and {class} are replaced"
-    )
-
-    @field_validator("caption_template")
-    @classmethod
-    def _known_fields(cls, value: str) -> str:
-        try:
-            names = {field for _, field, _, _ in Formatter().parse(value) if field is not None}
-        except ValueError:
-            names = {""}
-        if names - {"caption", "class"}:
-            raise ValueError("text with {caption} and {class} as its only fields")
-        return value
-
-
-class Experiment(Section):
-    """One training run: model size, masking, optimiser, length."""
-
-    dim: int = Field(512, ge=32, le=4096, multiple_of=32, description="model width")
-    encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
-    decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
-    head_dim: int = Field(64, ge=16, le=256, description="width of an attention head")
-    input_tokens: tuple[int, int] = Field((16, 256), description="range of visible tokens")
-    target_tokens: tuple[int, int] = Field((16, 256), description="range of target tokens")
-    input_alpha: float = Field(
-        1.0, gt=0, le=100, description="Dirichlet alpha of the input budgets; small: one modality"
-    )
-    target_alpha: float = Field(1.0, gt=0, le=100, description="the same for the target budgets")
-    span_audio: bool = Field(True, description="audio is masked in contiguous spans of pairs")
-    steps: int = Field(18311, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=1, description="samples per step")
-    warmup_steps: int = Field(916, ge=0, description="steps of linear warm-up")
-    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate")
-    min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
-    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
-    own_ids: bool = Field(
-        True, description="score a target over the ids of its modality only, not all 50,304"
-    )
-    seed: int = Field(0, ge=0, description="seed of weights, batches and masks")
-    validate_every: int = Field(100, ge=1, description="steps between validations")
-    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
-
-    @model_validator(mode="after")
-    def _ranges(self) -> Experiment:
-        for name in ("input_tokens", "target_tokens"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
-        if self.dim % self.head_dim:
-            raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
-        return self
 
 
 class Evaluate(Section):
@@ -281,17 +149,6 @@ class Report(Section):
     examples: int = Field(12, ge=0, le=100, description="clips shown with pictures and sound")
 
 
-class Mini(Section):
-    """The recipe of the mini family, for `snakemake mini`; no other rule reads it."""
-
-    seed: int = Field(1000, ge=0, description="first barnyard seed of the training data")
-    views: int = Field(7040, ge=1, description="pictures to train on")
-    sounds: int = Field(6050, ge=1, description="sounds to train on")
-    steps: int | None = Field(None, ge=1, description="steps of every member; null: its recipe's")
-    card_views: int = Field(440, ge=11, description="unseen pictures to measure on")
-    card_sounds: int = Field(440, ge=11, description="unseen sounds to measure on")
-
-
 class Config(Section):
     """The whole file."""
 
@@ -310,10 +167,30 @@ class Config(Section):
     split: Split = Split()
     label: Label = Label()
     tokenize: Tokenize = Tokenize()
+    tokenizers: dict[str, Tokenizer] = Field(
+        TOKENIZERS, description="tokenizers to train, by name; used as trained:NAME"
+    )
+    quality: Quality = Quality()
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
+    grids: dict[str, Grid] = Field({}, description="studies by name: experiments of all values")
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     mini: Mini = Mini()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_grids(cls, values: Any) -> Any:
+        """Add the experiments of the grids, unless they are malformed: fields say that better."""
+        if not isinstance(values, dict) or not values.get("grids"):
+            return values
+        experiments = values.get("experiments", {"base": {}})
+        try:
+            grids = TypeAdapter(dict[str, Grid]).validate_python(values["grids"])
+            TypeAdapter(dict[str, dict[str, Any]]).validate_python(experiments)
+        except ValidationError:
+            return values
+        plain = {name: grid.model_dump() for name, grid in grids.items()}
+        return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
 
     @field_validator("classes")
     @classmethod
@@ -324,14 +201,12 @@ class Config(Section):
             raise ValueError("one or more different class names")
         return value
 
-    @field_validator("experiments")
+    @field_validator("experiments", "grids", "tokenizers")
     @classmethod
-    def _names(cls, value: dict[str, Experiment]) -> dict[str, Experiment]:
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
             if not name.replace("_", "").isalnum() or not name.isascii():
                 raise ValueError(f"{name!r}: names of letters, digits and _ only")
-        if not value:
-            raise ValueError("at least one experiment")
         return value
 
     @model_validator(mode="after")
@@ -339,7 +214,11 @@ class Config(Section):
         for key, kind in BACKEND_KEYS.items():
             name = self.backend(key)
             if name is not None:
-                _as_value_error(get_spec, kind, name, key)
+                self._check_backend(kind, name, key)
+        for picture in PICTURES:
+            key = f"tokenize.{picture}"
+            for name in getattr(self.quality, picture):
+                self._check_backend(BACKEND_KEYS[key], name, f"quality.{picture}")
         for key in ("audio", "visual", "speech"):
             threshold = THRESHOLDS[key]
             if (
@@ -350,12 +229,40 @@ class Config(Section):
                     f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
                     "set both or neither"
                 )
+        if not self.experiments:
+            raise ValueError("at least one experiment")
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"
                 f"{did_you_mean(self.report.experiment, self.experiments)}"
             )
         return self
+
+    def _check_backend(self, kind: str, name: str, key: str) -> None:
+        """Raise ValueError for a name that ``key`` cannot select."""
+        _as_value_error(get_spec, kind, name, key)
+        if not name.startswith(TRAINED):
+            return
+        wanted, modality = name.removeprefix(TRAINED), key.partition(".")[2]
+        if wanted not in self.tokenizers:
+            hint = did_you_mean(wanted, self.tokenizers)
+            raise ValueError(f"{key} = {name!r}: {wanted!r} is not in tokenizers{hint}")
+        found = self.tokenizers[wanted].modality
+        if found != modality:
+            raise ValueError(f"{key} = {name!r}: tokenizers.{wanted} is for {found}")
+
+    def vocab_size(self, modality: str) -> int:
+        """Size of the vocabulary of the tokenizer that ``modality`` selects."""
+        key = f"tokenize.{modality}"
+        name = self.backend(key) or ""
+        if name.startswith(TRAINED):
+            return self.tokenizers[name.removeprefix(TRAINED)].vocab_size
+        return get_spec(BACKEND_KEYS[key], name).vocab_size
+
+    def measured_tokenizers(self, picture: str) -> list[str]:
+        """The tokenizers of a picture modality whose fidelity is measured: first the one in use."""
+        selected = self.backend(f"tokenize.{picture}") or ""
+        return list(dict.fromkeys([selected, *getattr(self.quality, picture)]))
 
     def backend(self, key: str) -> str | None:
         """The name that ``key`` ("score.audio", "tokenize.rgb", ...) selects."""

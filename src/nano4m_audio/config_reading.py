@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nano4m_audio.config import Config, Section
+from nano4m_audio.config import Config
+from nano4m_audio.config_base import Section
 from nano4m_audio.errors import UserError, did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -92,10 +93,9 @@ def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[st
     for name, info in model.model_fields.items():
         dotted = f"{prefix}{name}"
         sections = [m for m in _members(info.annotation) if _is_section(m)]
+        inner = f"{dotted}.NAME." if name in ("experiments", "tokenizers") else f"{dotted}."
         for section in sections:
-            out.extend(
-                describe(section, f"{dotted}.NAME." if name == "experiments" else f"{dotted}.")
-            )
+            out.extend(describe(section, inner))
         if not sections:
             default = "required" if info.is_required() else json.dumps(info.default)
             out.append((dotted, default, info.description or ""))

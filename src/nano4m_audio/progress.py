@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 _T = TypeVar("_T")
 _LOG_EVERY_S = 10.0
 
 
-def track(items: Iterable[_T], total: int, label: str) -> Iterator[_T]:
-    """Yield ``items`` while showing how many of ``total`` are done on stderr."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track as rich_track
+def track(
+    items: Iterable[_T], total: int, label: str, status: Callable[[], str] = lambda: ""
+) -> Iterator[_T]:
+    """Yield ``items`` while showing on stderr how many of ``total`` are done, and ``status()``."""
+    shown = _bar if sys.stderr.isatty() else _lines
+    yield from shown(items, total, label, status)
 
-        yield from rich_track(items, label, total, console=Console(stderr=True), transient=True)
-        return
+
+def _bar(items: Iterable[_T], total: int, label: str, status: Callable[[], str]) -> Iterator[_T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(
+        *columns, "{task.fields[status]}", console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(label, total=total, status="")
+        for item in items:
+            yield item
+            bar.update(task, advance=1, status=status())
+
+
+def _lines(items: Iterable[_T], total: int, label: str, status: Callable[[], str]) -> Iterator[_T]:
     started = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last > _LOG_EVERY_S:
             rate = done / (now - started)
-            left_s = (total - done) / rate
-            print(f"{label}: {done}/{total}, {rate:.1f}/s, {left_s:.0f} s left", file=sys.stderr)
+            parts = [f"{done}/{total}", f"{rate:.1f}/s", f"{(total - done) / rate:.0f} s left"]
+            print(f"{label}: {', '.join(filter(None, [*parts, status()]))}", file=sys.stderr)
             last = now
 
 

@@ -44,6 +44,18 @@ class Item:
 Compute = Callable[[Sequence[Item]], Iterable[Mapping[str, Any]]]
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the writer lock of a folder; a second writer waits, then finds the work already done.
+
+    The operating system drops the lock when its holder dies, however it dies.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 class RowStore:
     """The finished rows of one artifact and one shard.
 
@@ -55,17 +67,6 @@ class RowStore:
         self.folder = root / name / shard
         self.name = name
         self.schema = pa.schema([f for f in SCHEMAS[name] if f.name != "clip_id"])
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the shard's writer lock; a second writer waits, then finds the rows already done.
-
-        The operating system drops the lock when its holder dies, however it dies.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
     def parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
@@ -116,7 +117,7 @@ def fill(store: RowStore, items: Sequence[Item], compute: Compute) -> int:
     ``compute`` is only called when something is missing, so that a job with nothing to do never
     loads a model. It must give exactly one row per item.
     """
-    with store.lock():
+    with locked(store.folder):
         known = store.known()
         missing = {i.key: i for i in items if i.key not in known}
         if not missing:

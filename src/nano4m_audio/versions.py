@@ -22,7 +22,9 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokens/normals": 1,
     "tokens/audio": 1,
     "tokens/caption": 1,
-    "train": 1,
+    "tokenizers": 1,
+    "quality": 1,
+    "train": 2,
     "evaluate": 1,
     "report": 1,
 }

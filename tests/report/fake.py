@@ -118,6 +118,8 @@ def _write_shard(results: Path, shard: str, mine: list, ids: dict[int, str]) -> 
                     "clip_key": f"key{i}",
                     "class_name": fate.class_name,
                     "split": fate.split,
+                    "window_start_s": 0.5,
+                    "keyframes": list(range(10)),
                 }
             )
             for what in ("depth", "normals"):
@@ -219,6 +221,7 @@ def _write_run(folder: Path) -> None:
     facts = {
         "experiment": folder.name,
         "data_digest": "d" * 32,
+        "code_digest": "c" * 32,
         "key": "a" * 32,
         "parameters": 13_200_000,
         "steps": 400,
@@ -278,6 +281,30 @@ def _write_evaluation(folder: Path) -> None:
                 {"class": "pig", "n": 3, "audio_top1": 1, "rgb_top1": 2, "all_top1": 3}
             ]
         (folder / f"{probe}.json").write_text(json.dumps(content))
+
+
+def write_quality(results: Path, modality: str, backend: str, psnr_db: float) -> None:
+    """The measurement of one tokenizer, with a sheet of two examples."""
+    from PIL import Image
+
+    folder = results / "quality" / modality
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = backend.replace(":", "-")
+    Image.new("RGB", (2 * 24, 2 * 24), (90, 120, 60)).save(folder / f"{stem}.png")
+    facts = {
+        "modality": modality,
+        "backend": backend,
+        "split": "test",
+        "clips": 5,
+        "n": 10,
+        "tokens": 1960,
+        "vocab_size": 4096,
+        "used": 0.25,
+        "perplexity": 321.4,
+        "psnr_db": {"value": psnr_db, "low": psnr_db - 0.4, "high": psnr_db + 0.4},
+        "ssim": {"value": 0.8125, "low": 0.8, "high": 0.825},
+    }
+    (folder / f"{stem}.json").write_text(json.dumps(facts))
 
 
 def write_truth(path: Path, rows: list[tuple[str, str, str, str]]) -> Path:

@@ -315,9 +315,20 @@ REFUSED = {
 }
 
 
+#: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
+TRAINED = "trained:"
+TRAINED_WEIGHTS = "tokenizer.safetensors"
+_TRAINED_SPEC = BackendSpec(
+    f"{_MINI}.image_tokenizer:TrainedImageTokenizer", note="trained on this run's own frames"
+)
+_TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
+
+
 def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
     """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or
     cannot be used."""
+    if name.startswith(TRAINED) and kind in _TRAINABLE:
+        return _TRAINED_SPEC
     known = REGISTRY[kind]
     if name in REFUSED:
         raise UserError(f"{key or kind}: {name} {REFUSED[name]}")
@@ -336,6 +347,14 @@ def weights_sha256(file_stem: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _trained_sha256(name: str) -> str:
+    path = Path(name.removeprefix(TRAINED)) / TRAINED_WEIGHTS
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`") from None
+
+
 def mini_card() -> Path:
     """The model card of the mini family (JSON): recipe and measured quality."""
     return Path(str(resources.files(_MINI).joinpath("weights", "card.json")))
@@ -347,6 +366,8 @@ def identity(kind: str, name: str, dtype: str = "float32") -> str:
     spec = get_spec(kind, name)
     if not spec.target:
         return f"{name}:not-available"
+    if name.startswith(TRAINED):  # the file's content, not its name, decides
+        return TRAINED + _trained_sha256(name)[:16]
     parts = [name]
     if spec.member:
         parts.append(weights_sha256(spec.member)[:16])
@@ -372,4 +393,6 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     device = resolve_device(compute.device) if spec.gpu else "cpu"
     compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
     files = (weights.folder(spec.weights),) if spec.weights else ()
+    if name.startswith(TRAINED):
+        files = (Path(name.removeprefix(TRAINED)),)
     return getattr(importlib.import_module(module), attribute).load(compute, *files)

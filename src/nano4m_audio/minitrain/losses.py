@@ -4,6 +4,7 @@ truth."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, normalize
@@ -106,17 +107,51 @@ class DenseLoss:
         return (weight * (3 * depth_error + facing + straight)).mean()
 
 
+class Images(Protocol):
+    """Pictures to draw from; an index int64 [B] gives float32 [B, C, 224, 224] in -1..1."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor: ...
+
+
 @dataclass(frozen=True)
-class ImageTokenizerLoss:
-    """Squared plus absolute error on random crops of one modality: "rgb", "depth" or "normal"."""
+class ViewImages:
+    """One modality of a view set, "rgb", "depth" or "normal", as `Images`."""
 
     views: ViewSet
     modality: str
+
+    def __len__(self) -> int:
+        return len(self.views.label)
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        return modality_images(self.views, self.modality, index)
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """A float16 tensor [N, C, 224, 224] in -1..1 as `Images`."""
+
+    images: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        return self.images[index].float()
+
+
+@dataclass(frozen=True)
+class ImageTokenizerLoss:
+    """Squared plus absolute error on random crops."""
+
+    images: Images
     batch: int
 
     def __call__(self, net: ImageTokenizerNet, generator: torch.Generator) -> torch.Tensor:
-        index = torch.randint(len(self.views.label), (self.batch,), generator=generator)
-        images = modality_images(self.views, self.modality, index)
+        index = torch.randint(len(self.images), (self.batch,), generator=generator)
+        images = self.images[index]
         top, left = torch.randint(0, 224 - _CROP + 1, (2,), generator=generator).tolist()
         images = images[:, :, top : top + _CROP, left : left + _CROP]
         if torch.rand((), generator=generator) < 0.3:

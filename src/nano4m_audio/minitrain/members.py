@@ -83,4 +83,5 @@ def _prepare(name: str, data: Path, batch: int) -> tuple[nn.Module, StepLoss, di
     modality = name.removesuffix("_tokenizer")
     shape = _IMAGE_TOKENIZERS[modality]
     net = ImageTokenizerNet(shape["channels"], tuple(shape["levels"]), shape["width"])
-    return net, losses.ImageTokenizerLoss(load_views(data), modality, batch), dict(shape)
+    images = losses.ViewImages(load_views(data), modality)
+    return net, losses.ImageTokenizerLoss(images, batch), dict(shape)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import read_rows
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
@@ -95,7 +97,7 @@ def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1)
     chosen = pick(clips, int(inputs.config["report"]["examples"]))
     rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
     used, accepted = sum(len(r.picture) for r in rejected), []
-    load = _loader(inputs.config, threads)
+    load = _loader(inputs.config, inputs.results, threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
         if used + example.size_bytes > BUDGET_BYTES:
@@ -105,7 +107,7 @@ def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1)
     return Examples(accepted, rejected, len(chosen) - len(accepted))
 
 
-def _loader(config: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
+def _loader(config: Mapping[str, Any], results: Path, threads: int) -> Callable[[str], Any]:
     """A function from modality to its tokenizer; each is loaded once."""
     loaded: dict[str, Any] = {}
     where = config["compute"]
@@ -113,7 +115,7 @@ def _loader(config: Mapping[str, Any], threads: int) -> Callable[[str], Any]:
 
     def load(modality: str) -> Any:
         if modality not in loaded:
-            name = config["tokenize"][modality]
+            name = backend_name(config["tokenize"][modality], results)
             loaded[modality] = backends.load(KINDS[modality], name, compute)
         return loaded[modality]
 

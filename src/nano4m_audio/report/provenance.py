@@ -16,6 +16,7 @@ import yaml
 from nano4m_audio import backends
 from nano4m_audio.config import BACKEND_KEYS
 from nano4m_audio.report.runs import Run
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import STAGE_VERSIONS
 
 _PACKAGES = (
@@ -75,7 +76,7 @@ def git_state(repository: Path | None) -> tuple[str, bool] | None:
         return None
 
 
-def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
+def backend_rows(config: Mapping[str, Any], results: Path) -> list[dict[str, str]]:
     """One row per backend in use: config key, name, what it is, identity, weights hashes."""
     rows = []
     for key, kind in BACKEND_KEYS.items():
@@ -91,12 +92,18 @@ def backend_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
                 "key": key,
                 "name": name,
                 "note": spec.note,
-                "identity": _identity(kind, name, config["compute"]["dtype"][section]),
-                "weights": spec.weights
-                or (f"{spec.member}.safetensors" if spec.member else spec.package),
+                "identity": _identity(
+                    kind, backend_name(name, results), config["compute"]["dtype"][section]
+                ),
+                "weights": _weights(spec),
             }
         )
     return rows
+
+
+def _weights(spec: backends.BackendSpec) -> str:
+    member = f"{spec.member}.safetensors" if spec.member else ""
+    return spec.weights or member or spec.package
 
 
 def _identity(kind: str, name: str, dtype: str) -> str:
@@ -107,11 +114,12 @@ def _identity(kind: str, name: str, dtype: str) -> str:
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Experiment, data digest, key, seed and torch version of each run."""
+    """Experiment, digests of data and training code, key, seed and torch version of each run."""
     return [
         {
             "name": run.name,
             "data_digest": run.facts.get("data_digest", ""),
+            "code_digest": run.facts.get("code_digest", ""),
             "key": run.facts.get("key", ""),
             "seed": find(run.facts, "seed"),
             "torch": run.facts.get("torch", ""),
@@ -145,7 +153,7 @@ def seeds(config: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def collect(
-    config: Mapping[str, Any], runs: Sequence[Run], repository: Path | None
+    config: Mapping[str, Any], runs: Sequence[Run], results: Path, repository: Path | None
 ) -> dict[str, Any]:
     """Everything the section shows."""
     return {
@@ -153,7 +161,7 @@ def collect(
         "git": git_state(repository),
         "versions": versions(),
         "machine": machine(),
-        "backends": backend_rows(config),
+        "backends": backend_rows(config, results),
         "runs": run_rows(runs),
         "seeds": seeds(config),
         "stages": sorted(STAGE_VERSIONS.items()),

@@ -120,7 +120,7 @@ def paper_numbers() -> dict[str, Any]:
 
 def metric_rows(
     evaluation: Mapping[str, Mapping[str, Any]],
-    card: Mapping[str, Any] | None,
+    rgb_fidelity: Mapping[str, Any] | None,
     paper: Mapping[str, Any],
 ) -> list[MetricRow]:
     """Our metrics and the paper's, joined by probe and name; first those that both have."""
@@ -129,7 +129,8 @@ def metric_rows(
         for probe, content in evaluation.items()
         for metric in content["metrics"]
     }
-    ours.update(_tokenizer_metrics(card))
+    if rgb_fidelity:
+        ours["tokenizer", rgb_fidelity["name"]] = rgb_fidelity
     theirs = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
     baselines = {(probe, baseline_name(probe, name)) for probe, name in ours}
     order = [*theirs, *(key for key in ours if key not in theirs and key not in baselines)]
@@ -150,24 +151,6 @@ def baseline_name(probe: str, name: str) -> str:
     if probe == "classes":
         return f"frequency_{name.rpartition('_')[2]}"
     return f"{name}_{'unigram' if probe == 'cross_entropy' else 'position_mode'}"
-
-
-def _tokenizer_metrics(card: Mapping[str, Any] | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """The mini tokenizer's fidelity from its card, in the form of an evaluation metric."""
-    value = ((card or {}).get("measured", {}).get("rgb_tokenizer") or {}).get("psnr_db")
-    if value is None:
-        return {}
-    n = card["data"].get("evaluation_views") if card else None
-    note = "mini RGB tokenizer on unseen synthetic views"
-    return {
-        ("tokenizer", "rgb_psnr"): {
-            "name": "rgb_psnr",
-            "value": value,
-            "n": n,
-            "unit": "dB",
-            "note": note,
-        }
-    }
 
 
 def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import backends, label, windows
+from nano4m_audio import backends, windows
 from nano4m_audio.acquire.decode import read_audio
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.label.stage import keyframe_crops
@@ -18,6 +18,7 @@ from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import get_class
+from nano4m_audio.tokenize.pictures import map_images, rgb_image
 from nano4m_audio.versions import STAGE_VERSIONS
 
 _CHUNK = 8
@@ -120,23 +121,16 @@ def deinterleave(ids: np.ndarray, n_codebooks: int, codebook_size: int) -> np.nd
     return codes
 
 
-def rgb_image(crops: np.ndarray) -> np.ndarray:
-    """uint8 [B, 224, 224, 3] -> float32 [B, 3, 224, 224] in -1..1."""
-    return crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-
-
 def _rgb(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
     crops = keyframe_crops(RowStore(sources.store, "clips", sources.shard), rows)
     return _image_tokens(tokenizer, [rgb_image(c) for c in crops])
 
 
-def _maps(
-    modality: str, to_images: Callable[[Any], np.ndarray]
-) -> Callable[[Any, Sources, Rows], list[np.ndarray]]:
+def _maps(modality: str) -> Callable[[Any, Sources, Rows], list[np.ndarray]]:
     def make(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
         stored = RowStore(sources.store, f"labels/{modality}", sources.shard)
         found = stored.read([row["label_key"] for row in rows])
-        return _image_tokens(tokenizer, [to_images(row) for row in found.to_pylist()])
+        return _image_tokens(tokenizer, [map_images(modality, row) for row in found.to_pylist()])
 
     return make
 
@@ -170,8 +164,8 @@ def _captions(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
 
 _MAKERS: dict[str, Callable[[Any, Sources, Rows], list[np.ndarray]]] = {
     "rgb": _rgb,
-    "depth": _maps("depth", lambda row: label.depth_image(label.decode_depth(row))),
-    "normals": _maps("normals", lambda row: label.decode_normals(row).transpose(0, 3, 1, 2)),
+    "depth": _maps("depth"),
+    "normals": _maps("normals"),
     "audio": _audio,
     "caption": _captions,
 }

@@ -118,3 +118,10 @@ class MiniNormalTokenizer(MiniImageTokenizer):
 
     backend_id = "mini-normal-tokenizer"
     member = "normal_tokenizer"
+
+
+class TrainedImageTokenizer(MiniImageTokenizer):
+    """Trained on the frames of a run; the folder that it is loaded from says which."""
+
+    backend_id = "trained-image-tokenizer"
+    member = "tokenizer"

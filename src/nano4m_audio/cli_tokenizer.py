@@ -1,0 +1,66 @@
+"""`nano4m-audio tokenizer ...`: train image tokenizers on the run's own frames, and measure any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train image tokenizers on this run's training clips, and measure any tokenizer.",
+)
+
+Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Threads = Annotated[int, typer.Option(help="CPU threads to use")]
+RESULTS = Path("results")
+
+
+@app.command(
+    epilog="Example: nano4m-audio tokenizer train rgb --shards 2 "
+    '--settings \'{"modality": "rgb", "steps": 500}\''
+)
+def train(
+    name: Annotated[str, typer.Argument(help="name of the tokenizer")],
+    settings: Annotated[str, typer.Option(help="JSON of its entry in the section tokenizers")],
+    shards: Shards = 4,
+    results: Results = RESULTS,
+    threads: Threads = 1,
+) -> None:
+    """Train one tokenizer; a killed run continues at its last checkpoint."""
+    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config_tokenizers import Tokenizer
+    from nano4m_audio.tokenize.training import train_tokenizer
+
+    train_tokenizer(name, parse_json(Tokenizer, settings), results, shards, threads)
+
+
+@app.command(
+    epilog="Example: nano4m-audio tokenizer quality rgb --backend mini --shards 2 "
+    "--out results/quality/rgb/mini.json"
+)
+def quality(
+    modality: Annotated[Literal["rgb", "depth", "normals"], typer.Argument()],
+    backend: Annotated[str, typer.Option(help="name of the backend, or trained:FOLDER")],
+    out: Annotated[Path, typer.Option(help="JSON to write; a PNG appears beside it")],
+    shards: Shards = 4,
+    results: Results = RESULTS,
+    frames: Annotated[int, typer.Option(help="keyframes to measure")] = 64,
+    examples: Annotated[int, typer.Option(help="keyframes to show")] = 4,
+    bootstrap: Annotated[int, typer.Option(help="bootstrap resamples")] = 1000,
+    confidence: Annotated[float, typer.Option(help="width of the interval")] = 0.95,
+    seed: Annotated[int, typer.Option(help="seed of the resampling")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    threads: Threads = 1,
+) -> None:
+    """Measure PSNR, SSIM and the use of the vocabulary on held-out keyframes."""
+    from nano4m_audio.backends.compute import Compute
+    from nano4m_audio.tokenize.quality import Options, measure_quality
+
+    options = Options(frames, examples, bootstrap, confidence, seed)
+    compute = Compute(device, dtype, threads)
+    measure_quality(modality, backend, results, shards, out, options, compute)

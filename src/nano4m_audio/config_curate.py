@@ -1,0 +1,83 @@
+"""The sections of config.yaml about choosing clips: scores, thresholds, copies, split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from nano4m_audio.config_base import Section
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class AudioScore(Section):
+    """Class scores of a sliding window of 3.4133 s."""
+
+    backend: str | None = Field("mini", description="audio tagger; null switches scoring off")
+    hop_s: float = Field(0.5, ge=0.1, le=3.4, description="hop of the window [s]")
+
+
+class VisualScore(Section):
+    """Cosine of frames with the prompt of each class."""
+
+    backend: str | None = Field("mini", description="image-text scorer; null switches scoring off")
+    frames: int = Field(10, ge=1, le=100, description="frames per clip, evenly spread")
+
+
+class SpeechScore(Section):
+    """Human speech segments."""
+
+    backend: str | None = Field("silero", description="speech detector; null switches it off")
+
+
+class Score(Section):
+    """Models that write numbers; no threshold here."""
+
+    audio: AudioScore = AudioScore()
+    visual: VisualScore = VisualScore()
+    speech: SpeechScore = SpeechScore()
+
+
+class Verdict(Section):
+    """Thresholds; null switches a filter off. Cheap to change: only what really changed reruns."""
+
+    audio_min: Fraction | None = Field(0.30, description="least class score of the best window")
+    visual_min: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        0.25, description="least cosine of the best frame with the class prompt"
+    )
+    voiced_max: Fraction | None = Field(0.0, description="largest share of the clip with speech")
+    level_min_dbfs: Annotated[float, Field(ge=-120, le=0)] | None = Field(
+        -60.0, description="least level of the loudest second [dBFS]"
+    )
+    keyframes_span: Literal["window", "clip"] = Field(
+        "window", description="ten keyframes inside the audio window, or spread over the clip"
+    )
+
+
+class Duplicates(Section):
+    """What counts as a copy. Picture and sound must both agree."""
+
+    picture_min: Fraction = Field(0.90, description="least cosine of two picture fingerprints")
+    sound_min: Fraction = Field(0.88, description="least correlation of two sound fingerprints")
+    keep: Literal["one", "all"] = Field("one", description="keep the best copy, or all of them")
+
+
+class Split(Section):
+    """Stratified by class and source; a group never crosses splits."""
+
+    fractions: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="shares of train, val, test; they sum to 1"
+    )
+    seed: int = Field(0, ge=0, description="seed of the assignment")
+    unit: Literal["group", "clip"] = Field(
+        "group", description="group: same video or duplicates stay together; clip: as the paper did"
+    )
+    duplicates: Duplicates = Duplicates()
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-6 or min(value) < 0:
+            raise ValueError("three shares of at least 0 that sum to 1")
+        return value
