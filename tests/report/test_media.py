@@ -27,6 +27,7 @@ def test_normals_become_colours():
     normal = np.array([0.0, 0.0, -1.0], np.float32)[:, None, None]
     assert media.colour_normals(normal).tolist() == [[[128, 128, 255]]]  # faces the viewer
     assert media.colour_normals(normal[[0, 2, 1]]).tolist() == [[[128, 255, 128]]]  # faces up
+    assert media.colour_normals(normal[[2, 0, 1]]).tolist() == [[[255, 128, 128]]]  # faces left
     assert media.picture_of(normal).tolist() == [[[128, 128, 0]]]
 
 

@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 
+from nano4m_audio.label import normal_colours
+
 #: Control colours of the depth scale, far to near: dark to light, legible in grey as well.
 _DEPTH_COLOURS = np.array(
     [(13, 8, 50), (74, 20, 110), (142, 41, 108), (208, 72, 76), (246, 135, 58), (252, 232, 150)],
@@ -40,12 +42,9 @@ def picture_of(image: np.ndarray) -> np.ndarray:
 
 
 def colour_normals(normals: np.ndarray) -> np.ndarray:
-    """Normals in camera coordinates (y down, z forward), float [3, H, W] -> uint8 [H, W, 3].
-
-    Shown as (n + 1) / 2 with y up and z towards the viewer, so that a surface that faces the camera
-    has the light blue of ordinary normal maps.
-    """
-    return picture_of(normals * np.array([1, -1, -1], np.float32)[:, None, None])
+    """Normals in camera coordinates, float [3, H, W] -> uint8 [H, W, 3], in the colours of the
+    stored maps."""
+    return normal_colours(normals.transpose(1, 2, 0))
 
 
 def colour_depth(depth: np.ndarray) -> np.ndarray:

@@ -47,6 +47,11 @@ def test_what_a_config_omits_has_the_default_of_the_reference(tmp_path: Path):
     assert read_settings(path).diffusion == Diffusion("ddpm", "squaredcos_cap_v2", "v_prediction")
 
 
+def test_every_scheduler_but_ddpm_is_ddim(tmp_path: Path):
+    for name, expected in {"ddpm": "ddpm", "ddim": "ddim", "DDIMScheduler": "ddim"}.items():
+        assert read_settings(_write(tmp_path, scheduler=name)).diffusion.scheduler == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -57,10 +62,10 @@ def test_what_a_config_omits_has_the_default_of_the_reference(tmp_path: Path):
         ({"enc_type": "vit_l_enc"}, "enc_type is 'vit_l_enc'"),
         ({"dec_type": "uvit_b_p4_f16"}, "dec_type is 'uvit_b_p4_f16'"),
         ({"n_labels": 133}, "n_labels is 133"),
-        ({"scheduler": "pndm"}, "scheduler is 'pndm'"),
+        ({"thresholding": "yes"}, "thresholding is 'yes'"),
         ({"beta_schedule": "sigmoid"}, "unknown beta_schedule 'sigmoid'"),
         ({"beta_schedule": "shifted_cosine:fast"}, "noise schedule cannot be built"),
-        ({"beta_schedule": 3}, "unknown beta_schedule '3'"),
+        ({"beta_schedule": ["linear"]}, "unknown beta_schedule"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps is 'many'"),
     ],
 )

@@ -42,7 +42,7 @@ def signal_levels(diffusion: Diffusion) -> torch.Tensor:
 
     Raises ValueError for an unknown ``beta_schedule``.
     """
-    n, name = diffusion.num_train_timesteps, str(diffusion.beta_schedule)
+    n, name = diffusion.num_train_timesteps, diffusion.beta_schedule
     if name.startswith("shifted_cosine:"):
         return _shifted_cosine(n, float(name.partition(":")[2]))
     if name == "linear":

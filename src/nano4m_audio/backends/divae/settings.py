@@ -101,9 +101,12 @@ def _diffusion(path: Path, values: dict[str, Any]) -> Diffusion:
     known = {f.name: values[f.name] for f in fields(Diffusion) if f.name in values}
     if "num_train_timesteps" in known:
         known["num_train_timesteps"] = _whole(path, values, "num_train_timesteps")
+    if "beta_schedule" in known:
+        known["beta_schedule"] = str(known["beta_schedule"])
+    if known.get("scheduler", "ddpm") != "ddpm":
+        known["scheduler"] = "ddim"  # whatever else it is called, as in ml-4m
     diffusion = Diffusion(**known)
     allowed = {
-        "scheduler": ("ddpm", "ddim"),
         "prediction_type": ("sample", "epsilon", "v_prediction"),
         "zero_terminal_snr": (True, False),
         "thresholding": (True, False),

@@ -76,9 +76,7 @@ def tangent(
     uv = directions(points + step, cameras)
     moved = uv - directions(points, cameras)
     facing = (uv * normals[:, :2]).sum(1, keepdim=True) + normals[:, 2:]
-    facing = torch.where(
-        facing.abs() < 1e-8, torch.copysign(facing.new_tensor(1e-8), facing), facing
-    )
+    facing = torch.copysign(facing.abs().clamp(min=1e-8), facing)  # 0 seen exactly from the side
     deeper = -(moved * normals[:, :2]).sum(1, keepdim=True) / facing
     axis = F.normalize(torch.cat([moved + deeper * uv, deeper], 1), dim=1)
     return torch.where(axis.isfinite(), axis, 0)

@@ -46,8 +46,8 @@ class Dsine(nn.Module):
         pixels = F.pad(pixels, (left, right, top, bottom))
         cameras = geometry.shifted(cameras, left, top)
         uv = tuple(uv_at(pixels, cameras, stride) for stride in (8, 16, 32))
-        features = self.encoder(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD))
-        raw, features, hidden = self.decoder(features, uv)
+        maps = self.encoder(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD))
+        raw, features, hidden = self.decoder(maps, uv)
         ray = geometry.rays(uv[0])
         normals = geometry.ray_relu(F.normalize(raw, dim=1), ray)
         predictions = [self._upsampled(normals, hidden, uv[0])]
