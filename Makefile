@@ -33,13 +33,13 @@ format: .venv/.ready  ## format Python and rules
 setup: .venv/.ready  ## create .venv from requirements.lock
 
 # The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
+# Without uv it is put into a small environment of its own, as a system Python may refuse installs.
 .venv/.ready: requirements.lock pyproject.toml
-	$(PYTHON) -m uv --version >/dev/null 2>&1 || command -v uv >/dev/null || $(PYTHON) -m pip install --quiet uv
-	UV=$$(command -v uv || echo "$(PYTHON) -m uv"); \
+	{ UV=$$(command -v uv) || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv && UV=.uv/bin/uv; }; } && \
 	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
 	$$UV pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock && \
 	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 
 clean:  ## remove results and the environment
-	rm -rf results .venv .snakemake
+	rm -rf results .venv .uv .snakemake

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from nano4m_audio.acquire.listing import check_source, folder_digest
+from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
 from nano4m_audio.backends import (
     BackendSpec,
     TRAINED,
@@ -23,22 +23,33 @@ from nano4m_audio.tokenize.names import (
 )
 from nano4m_audio.versions import STAGE_VERSIONS
 
-try:
-    CONFIG = read_config(schema.Config, config, "config")
-    check_source(CONFIG)
-except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+
+def or_exit(check, *arguments):
+    """What ``check`` returns; its UserError becomes one line instead of a traceback."""
+    try:
+        return check(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+CONFIG = or_exit(read_config, schema.Config, config, "config")
+or_exit(check_source, CONFIG)
+
+
+onstart:  # not reached by a dry run
+    or_exit(check_runnable, CONFIG)
+
 
 RESULTS = Path("results")
 SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
-FOLDER = (
-    schema.Folder(root="results/barnyard", truth_csv="truth.csv")
-    if FROM_BARNYARD
-    else CONFIG.folder
-)
+FOLDER = {
+    "barnyard": schema.Folder(root="results/barnyard", truth_csv="truth.csv"),
+    "folder": CONFIG.folder,
+    "web": schema.Folder(root="results/web", clips_csv=None),
+}[CONFIG.source]
 #: The file whose change means other candidates.
 LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""

@@ -16,7 +16,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "verdicts": 1,
     "split": 1,
     "labels/depth": 1,
-    "labels/normals": 1,
+    "labels/normals": 2,
     "tokens/rgb": 1,
     "tokens/depth": 1,
     "tokens/normals": 1,

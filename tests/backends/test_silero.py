@@ -9,6 +9,7 @@ import pytest
 
 from nano4m_audio import windows
 from nano4m_audio.acquire.decode import decode_clip, read_audio
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.silero import SileroVad
 
 
@@ -24,6 +25,15 @@ def waveform(path, rate_hz):
 def test_silence_and_noise_are_not_speech(detector):
     noise = np.random.default_rng(0).normal(0, 0.05, 48_000).astype(np.float32)
     assert detector.segments([np.zeros(48_000, np.float32), noise, noise[:100]]) == [[], [], []]
+
+
+def test_threads_change_nothing(detector):
+    rng = np.random.default_rng(1)
+    waveforms = [rng.normal(0, 0.1, 9_000 * i).astype(np.float32) for i in range(1, 6)]
+    voiced = np.sin(np.arange(48_000) * 0.06) * (1 + np.sin(np.arange(48_000) * 0.002))
+    waveforms.append((0.3 * voiced).astype(np.float32))
+    parallel = SileroVad.load(Compute(threads=3))
+    assert parallel.segments(waveforms) == detector.segments(waveforms)
 
 
 def test_it_hears_every_speech_clip_and_agrees_with_the_package(detector, shared):

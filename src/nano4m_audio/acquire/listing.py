@@ -11,17 +11,21 @@ from nano4m_audio.errors import UserError
 
 
 def check_source(config: Config) -> None:
-    """Raise UserError, in one line, for a source that cannot be read."""
-    if config.source == "web":
-        raise UserError(
-            "source = 'web': fetching is not part of this version yet; "
-            "use 'barnyard' or 'folder' (your own clips)"
-        )
+    """Raise UserError, in one line, for a source that is not there."""
     root = config.folder.root
     if config.source == "folder" and not Path(root).is_dir():
         raise UserError(
             f"folder.root: {root!r} is not a folder: put your clips there, "
             "or name yours with --config 'folder={root: PATH}'"
+        )
+
+
+def check_runnable(config: Config) -> None:
+    """Raise UserError, in one line, for a source that can be planned but not yet read."""
+    if config.source == "web":
+        raise UserError(
+            "source = 'web': fetching is not part of this version yet; "
+            "use 'barnyard' or 'folder' (your own clips)"
         )
 
 

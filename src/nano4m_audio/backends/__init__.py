@@ -60,7 +60,19 @@ class DepthEstimator(Protocol):
 
 
 class NormalEstimator(Protocol):
-    """Predicts surface normals in camera coordinates (x right, y down, z forward)."""
+    """Predicts surface normals: unit vectors that point out of the surface, in camera coordinates
+    (x right, y down, z forward).
+
+    So every visible surface has a normal against its ray: a wall that faces the camera (0, 0, -1),
+    the ground y < 0, a plane that faces left x < 0. The barnyard renders in this frame and the mini
+    family predicts and tokenizes in it. DSINE, the 4M normal tokenizer as the paper feeds it, and
+    the colours of stored maps use the same vectors with all signs turned: DsineNormals,
+    FourmNormalTokenizer and label.normal_colours do that, nothing else needs to.
+
+    Known doubt: 4M trained its normal tokenizer on Omnidata's normals, whose authors describe them
+    as x right, y down, z to the camera, where DSINE's are x left, y up, z to the camera. The paper
+    did not convert one into the other, so neither does this code.
+    """
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3], unit length."""
@@ -92,6 +104,24 @@ class AudioTokenizer(Protocol):
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """int [B, n_codebooks, 256] -> float32 [B, 81920]."""
+
+
+class ImageClassifier(Protocol):
+    """Names what a picture shows, by ImageNet-1k classes; the taxonomy says which are ours."""
+
+    n_classes: int
+
+    def classify(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, n_classes] probabilities."""
+
+
+class AudioEmbedder(Protocol):
+    """Describes sounds by vectors whose distributions the Frechet audio distance compares."""
+
+    sample_rate_hz: int
+
+    def embed(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] in -1..1, at most 10 s -> float32 [B, D], unit length."""
 
 
 class TextTokenizer(Protocol):
@@ -132,19 +162,36 @@ class BackendSpec:
 
 
 _MINI = "nano4m_audio.backends.mini"
+_DIVAE = "nano4m_audio.backends.divae.tokenizer"
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 
 #: kind -> name -> spec. A name that is listed with an empty target is known but not available yet.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "audio_tagger": {
         "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
-        "panns_cnn14": BackendSpec("", note="PANNs Cnn14"),
+        "panns_cnn14": BackendSpec(
+            "nano4m_audio.backends.panns:PannsCnn14",
+            weights="panns_cnn14",
+            note="PANNs Cnn14",
+            gpu=True,
+        ),
+        "yamnet": BackendSpec(
+            "nano4m_audio.backends.yamnet:Yamnet",
+            weights="yamnet",
+            note="YAMNet, 521 AudioSet classes",
+        ),
     },
     "image_text_scorer": {
         "mini": BackendSpec(
             f"{_MINI}.scorer:MiniImageTextScorer", member="scorer", note=_MINI_NOTE
         ),
-        "clip_vit_b32": BackendSpec("", note="CLIP ViT-B/32"),
+        "clip_vit_b32": BackendSpec(
+            "nano4m_audio.backends.clip:ClipVitB32",
+            weights="clip_vit_b32_openai",
+            note="CLIP ViT-B/32, OpenAI's weights",
+            gpu=True,
+            dtypes=("float32", "bfloat16"),
+        ),
     },
     "speech_detector": {
         "silero": BackendSpec(
@@ -155,11 +202,22 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
     "depth_estimator": {
         "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", member="dense", note=_MINI_NOTE),
-        "depth_anything_v2_small": BackendSpec("", note="Depth-Anything-V2-Small"),
+        "depth_anything_v2_small": BackendSpec(
+            "nano4m_audio.backends.depth_anything:DepthAnythingV2Small",
+            weights="depth_anything_v2_small",
+            note="Depth-Anything-V2-Small",
+            gpu=True,
+            dtypes=("float32", "bfloat16"),
+        ),
     },
     "normal_estimator": {
         "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", member="dense", note=_MINI_NOTE),
-        "dsine": BackendSpec("", note="DSINE"),
+        "dsine": BackendSpec(
+            "nano4m_audio.backends.dsine.estimator:DsineNormals",
+            weights="dsine",
+            note="DSINE, non-commercial research only",
+            gpu=True,
+        ),
     },
     "rgb_tokenizer": {
         "mini": BackendSpec(
@@ -168,7 +226,20 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=4096,
         ),
-        "fourm_16k": BackendSpec("", note="4M DiVAE, 16k codes", vocab_size=16384),
+        "fourm_16k": BackendSpec(
+            f"{_DIVAE}:FourmRgbTokenizer",
+            weights="fourm_rgb_16k",
+            note="4M DiVAE, 16k codes",
+            vocab_size=16384,
+            gpu=True,
+        ),
+        "cosmos_di16x16": BackendSpec(
+            "nano4m_audio.backends.cosmos:CosmosTokenizer",
+            weights="cosmos_di16x16",
+            note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
+            vocab_size=64000,
+            gpu=True,
+        ),
     },
     "depth_tokenizer": {
         "mini": BackendSpec(
@@ -177,7 +248,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+        "fourm_8k": BackendSpec(
+            f"{_DIVAE}:FourmDepthTokenizer",
+            weights="fourm_depth_8k",
+            note="4M DiVAE, 8k codes",
+            vocab_size=8192,
+            gpu=True,
+        ),
     },
     "normal_tokenizer": {
         "mini": BackendSpec(
@@ -186,13 +263,25 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec("", note="4M DiVAE, 8k codes", vocab_size=8192),
+        "fourm_8k": BackendSpec(
+            f"{_DIVAE}:FourmNormalTokenizer",
+            weights="fourm_normal_8k",
+            note="4M DiVAE, 8k codes",
+            vocab_size=8192,
+            gpu=True,
+        ),
     },
     "audio_tokenizer": {
         "mini": BackendSpec(
             f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE, vocab_size=2048
         ),
-        "encodec_24khz": BackendSpec("", note="EnCodec 24 kHz, 1.5 kbps", vocab_size=2048),
+        "encodec_24khz": BackendSpec(
+            "nano4m_audio.backends.encodec:Encodec24kHz",
+            weights="encodec_24khz",
+            note="EnCodec 24 kHz, 1.5 kbps",
+            vocab_size=2048,
+            gpu=True,
+        ),
     },
     "text_tokenizer": {
         "gpt2": BackendSpec(
@@ -202,8 +291,28 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             vocab_size=50304,
         ),
     },
+    "image_classifier": {
+        "resnet50": BackendSpec(
+            "nano4m_audio.backends.resnet:ResNet50",
+            weights="resnet50_imagenet",
+            note="ResNet-50, ImageNet-1k",
+            gpu=True,
+        ),
+    },
+    "audio_embedder": {
+        "clap": BackendSpec(
+            "nano4m_audio.backends.clap:ClapAudio",
+            weights="clap_laion",
+            note="LAION CLAP, audio tower",
+            gpu=True,
+        ),
+    },
 }
 
+#: Backends that exist and cannot be used here, and why.
+REFUSED = {
+    "cosmos_di8x8": "makes 784 tokens of a picture and the tables hold 196: use cosmos_di16x16"
+}
 
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
 TRAINED = "trained:"
@@ -215,10 +324,13 @@ _TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
 
 def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
-    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown."""
+    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or
+    cannot be used."""
     if name.startswith(TRAINED) and kind in _TRAINABLE:
         return _TRAINED_SPEC
     known = REGISTRY[kind]
+    if name in REFUSED:
+        raise UserError(f"{key or kind}: {name} {REFUSED[name]}")
     if name not in known:
         raise UserError(
             f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
@@ -234,12 +346,15 @@ def weights_sha256(file_stem: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _trained_sha256(name: str) -> str:
-    path = Path(name.removeprefix(TRAINED)) / TRAINED_WEIGHTS
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`") from None
+def _trained_folder(name: str) -> Path | None:
+    return Path(name.removeprefix(TRAINED)) if name.startswith(TRAINED) else None
+
+
+def _trained_sha256(folder: Path) -> str:
+    path = folder / TRAINED_WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def mini_card() -> Path:
@@ -253,8 +368,8 @@ def identity(kind: str, name: str, dtype: str = "float32") -> str:
     spec = get_spec(kind, name)
     if not spec.target:
         return f"{name}:not-available"
-    if name.startswith(TRAINED):  # the file's content, not its name, decides
-        return TRAINED + _trained_sha256(name)[:16]
+    if folder := _trained_folder(name):  # the content of the file, not its name, decides
+        return TRAINED + _trained_sha256(folder)[:16]
     parts = [name]
     if spec.member:
         parts.append(weights_sha256(spec.member)[:16])
@@ -279,7 +394,6 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     module, _, attribute = spec.target.partition(":")
     device = resolve_device(compute.device) if spec.gpu else "cpu"
     compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
-    files = (weights.folder(spec.weights),) if spec.weights else ()
-    if name.startswith(TRAINED):
-        files = (Path(name.removeprefix(TRAINED)),)
+    folder = weights.folder(spec.weights) if spec.weights else _trained_folder(name)
+    files = (folder,) if folder else ()
     return getattr(importlib.import_module(module), attribute).load(compute, *files)

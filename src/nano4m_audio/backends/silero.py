@@ -7,6 +7,7 @@ turns probabilities into segments.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,25 @@ class SileroVad:
     sample_rate_hz = 16_000
     backend_id = "silero"
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, threads: int) -> None:
+        self._model, self._threads = model, threads
 
     @classmethod
     def load(cls, compute: Compute = Compute()) -> SileroVad:
-        """Load the model; it always runs on one CPU thread (clips run in parallel shards)."""
+        """Load the model. It runs on the CPU whatever the device, one thread per waveform."""
         from silero_vad import load_silero_vad
 
-        return cls(load_silero_vad(sequence=True))
+        return cls(load_silero_vad(sequence=True), compute.threads)
 
     def segments(self, waveforms: list[np.ndarray]) -> list[list[tuple[float, float]]]:
         """float32 [samples] each -> per waveform the (start_s, end_s) of every speech segment."""
+        # The session has no state of its own and leaves the interpreter lock while it computes.
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(self._segments, waveforms))
+
+    def _segments(self, waveform: np.ndarray) -> list[tuple[float, float]]:
         from silero_vad.sequence_vad import get_speech_timestamps_sequence
 
         rate = self.sample_rate_hz
-        found = [get_speech_timestamps_sequence(w, self._model) for w in waveforms]
-        return [[(s["start"] / rate, s["end"] / rate) for s in spans] for spans in found]
+        spans = get_speech_timestamps_sequence(waveform, self._model)
+        return [(span["start"] / rate, span["end"] / rate) for span in spans]

@@ -50,7 +50,8 @@ def score_audio(
                 audio = read_audio(row["audio_flac"])
                 starts = windows.window_starts(row["duration_s"], settings.hop_s)
                 pieces = [windows.cut(audio, start) for start in starts]
-                cuts.append(np.stack(pieces))
+                if tagger is not None:
+                    cuts.append(windows.resample(np.stack(pieces), tagger.sample_rate_hz))
                 levels = [windows.level_dbfs(piece) for piece in pieces]
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
             if tagger is None:

@@ -2,8 +2,8 @@
 
 Stored form. Depth: per keyframe a 16-bit grey PNG of the inverse depth scaled to the map's own
 lowest..highest value (kept beside it), so the error is at most (highest - lowest) / 131,070; the
-tokenizer sees the same map scaled to -1..1. Normals: an 8-bit RGB PNG per keyframe,
-``round((n + 1) / 2 * 255)`` per component, an error of at most 1/255 per component (0.4 degrees).
+tokenizer sees the same map scaled to -1..1. Normals: an 8-bit RGB PNG per keyframe in the usual
+colours (see normal_colours), an error of at most 1/255 per component (0.4 degrees).
 """
 
 from __future__ import annotations
@@ -44,14 +44,20 @@ def _span(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
 
 def encode_normals(normals: np.ndarray) -> dict[str, Any]:
     """float32 [K, H, W, 3] unit vectors -> the column ``maps``."""
-    levels = np.rint((normals + 1) / 2 * 255).clip(0, 255).astype(np.uint8)
-    return {"maps": [_png(level) for level in levels]}
+    return {"maps": [_png(colours) for colours in normal_colours(normals)]}
+
+
+def normal_colours(normals: np.ndarray) -> np.ndarray:
+    """Normals [..., 3] in the frame of NormalEstimator -> uint8 RGB [..., 3], the colours that
+    DSINE and most viewers use: a wall that faces the camera is light blue, a plane that faces left
+    is redder, one that faces up is greener."""
+    return np.rint((1 - normals) / 2 * 255).clip(0, 255).astype(np.uint8)
 
 
 def decode_normals(row: Mapping[str, Any]) -> np.ndarray:
     """The inverse of encode_normals: float32 [K, H, W, 3], unit vectors."""
     levels = np.stack([_read_png(data) for data in row["maps"]]).astype(np.float32)
-    normals = levels / 255 * 2 - 1
+    normals = 1 - levels / 255 * 2
     return normals / np.linalg.norm(normals, axis=-1, keepdims=True)
 
 

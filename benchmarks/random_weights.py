@@ -1,0 +1,141 @@
+"""Checkpoints of the real architectures with seeded random weights, in the upstream formats.
+
+They stand in for the published files where there is no network: tests compare our path with the
+upstream packages on them, and speed does not depend on values. Weights are drawn so that outputs
+differ between inputs, which a plain random start of deep networks does not give.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def upstream_panns() -> Any:
+    """The module panns_inference.models without its package's __init__, which downloads a file."""
+    if "panns_inference" not in sys.modules:
+        spec = importlib.util.find_spec("panns_inference")
+        package = types.ModuleType("panns_inference")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["panns_inference"] = package
+    return importlib.import_module("panns_inference.models")
+
+
+def _calibrate(net: nn.Module, last: nn.Linear, run: Callable[[], Any]) -> None:
+    """Give batch norms the statistics of one forward pass, so that signals neither die nor grow,
+    and the outputs of the last layer a standard deviation of 2."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias, 0, 0.3)
+    net.train()
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    logits: list[torch.Tensor] = []
+    hook = last.register_forward_hook(lambda module, inputs, output: logits.append(output))
+    with torch.no_grad():
+        run()
+        last.weight *= 2 / logits[0].std()
+    hook.remove()
+    net.eval()
+
+
+def panns_cnn14(folder: Path) -> nn.Module:
+    """Write Cnn14_mAP=0.431.pth and return the package's own network with these weights."""
+    torch.manual_seed(1)
+    net = upstream_panns().Cnn14(32_000, 1024, 320, 64, 50, 14_000, 527)
+    noise = torch.randn(4, 32_000) * torch.tensor([0.3, 0.1, 0.03, 0.01])[:, None]
+    _calibrate(net, net.fc_audioset, lambda: net(noise))
+    torch.save({"model": net.state_dict()}, folder / "Cnn14_mAP=0.431.pth")
+    return net
+
+
+def clip_vit_b32(folder: Path) -> Any:
+    """Write open_clip_model.safetensors and return open_clip's own network with these weights."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(2)
+    net = open_clip.create_model("ViT-B-32-quickgelu", load_weights=False).eval()
+    save_file(net.state_dict(), folder / "open_clip_model.safetensors")
+    return net
+
+
+def depth_anything_v2_small(folder: Path) -> nn.Module:
+    """Write model.safetensors as transformers does and return the network."""
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
+
+    torch.manual_seed(3)
+    backbone = {
+        "model_type": "dinov2",
+        "hidden_size": 384,
+        "image_size": 518,
+        "num_attention_heads": 6,
+        "out_features": ["stage3", "stage6", "stage9", "stage12"],
+        "out_indices": [3, 6, 9, 12],
+        "patch_size": 14,
+        "reshape_hidden_states": False,
+    }
+    net = DepthAnythingForDepthEstimation(DepthAnythingConfig(backbone_config=backbone)).eval()
+    for parameter in net.neck.parameters():
+        if parameter.dim() > 1:
+            nn.init.kaiming_uniform_(parameter)
+    for parameter in net.head.parameters():
+        nn.init.uniform_(parameter, 0, 0.05)  # positive: the last ReLU lets the map through
+    net.save_pretrained(folder)
+    return net
+
+
+def encodec_24khz(folder: Path) -> Any:
+    """Write encodec_24khz-d7cc33bc.th and return the package's own model with these weights."""
+    from encodec import EncodecModel
+
+    torch.manual_seed(4)
+    net = EncodecModel.encodec_model_24khz(pretrained=False)
+    with torch.no_grad():
+        latents = net.encoder(torch.randn(2, 1, 81_920) * 0.1).transpose(1, 2).reshape(-1, 128)
+        jitter = 0.1 * latents.std()
+        for layer in net.quantizer.vq.layers:  # entries near what the encoder gives
+            entries = latents[torch.randint(len(latents), (1024,))]
+            layer._codebook.embed.copy_(entries + jitter * torch.randn(1024, 128))
+            layer._codebook.inited.fill_(1)
+            latents = latents - latents.mean(0)
+    torch.save(net.state_dict(), folder / "encodec_24khz-d7cc33bc.th")
+    return net
+
+
+def resnet50(folder: Path) -> nn.Module:
+    """Write resnet50-11ad3fa6.pth and return torchvision's network with these weights."""
+    import torchvision
+
+    torch.manual_seed(5)
+    net = torchvision.models.resnet50()
+    pictures = nn.functional.interpolate(2 * torch.randn(4, 3, 9, 9), 224, mode="bicubic")
+    _calibrate(net, net.fc, lambda: net(pictures))
+    torch.save(net.state_dict(), folder / "resnet50-11ad3fa6.pth")
+    return net
+
+
+def clap(folder: Path) -> nn.Module:
+    """Write pytorch_model.bin, both towers, and return the ClapModel of transformers."""
+    from transformers import ClapConfig, ClapModel
+
+    torch.manual_seed(6)
+    config = ClapConfig(
+        text_config={"num_hidden_layers": 1, "vocab_size": 100},
+        audio_config={"enable_fusion": False},
+        projection_dim=512,
+    )
+    net = ClapModel(config).eval()
+    torch.save(net.state_dict(), folder / "pytorch_model.bin")
+    return net

@@ -1,0 +1,1 @@
+"""The published 4M image tokenizers (DiVAE: a vector-quantised ViT with a diffusion decoder)."""

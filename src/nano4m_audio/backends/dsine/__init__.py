@@ -1,0 +1,1 @@
+"""Surface normals by DSINE v02 (Bae and Davison, CVPR 2024)."""

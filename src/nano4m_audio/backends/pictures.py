@@ -1,0 +1,22 @@
+"""Pictures as the pretrained networks want them."""
+
+from __future__ import annotations
+
+import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+Triple = tuple[float, float, float]
+
+
+def as_pixels(rgb: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, H, W, 3] -> uint8 [B, 3, H, W]."""
+    return rgb.permute(0, 3, 1, 2).contiguous()
+
+
+def normalise(pixels: torch.Tensor, mean: Triple, std: Triple) -> torch.Tensor:
+    """uint8 [B, 3, H, W] -> float32: (pixels / 255 - mean) / std per channel."""
+    shape = (1, 3, 1, 1)
+    centre = torch.tensor(mean, device=pixels.device).view(shape)
+    scale = torch.tensor(std, device=pixels.device).view(shape)
+    return (pixels.float() / 255 - centre) / scale

@@ -1,0 +1,73 @@
+"""PANNs Cnn14: our network equals the package's own on the same checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nano4m_audio.backends.compute import Compute
+from nano4m_audio.backends.panns import CHECKPOINT, PannsCnn14
+from nano4m_audio.errors import UserError
+from nano4m_audio.taxonomy import all_classes
+from tests.backends.rows import check_rows_do_not_depend_on_batches
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tagger(random_checkpoint):
+    folder, _ = random_checkpoint("panns_cnn14")
+    return PannsCnn14.load(Compute(), folder)
+
+
+def upstream_scores(random_checkpoint, waveforms):
+    """Clipwise scores of the package's network, one window at a time as its own loop would."""
+    _, network = random_checkpoint("panns_cnn14")
+    with torch.no_grad():
+        rows = [network(torch.from_numpy(w[None]))["clipwise_output"] for w in waveforms]
+    return torch.cat(rows).numpy()
+
+
+def check_parity(tagger, random_checkpoint, waveforms):
+    wanted = upstream_scores(random_checkpoint, waveforms)
+    assert wanted.std(axis=0).mean() > 0.05  # the windows are told apart
+    assert np.abs(tagger.label_scores(waveforms) - wanted).max() <= 1e-4
+
+
+def test_scores_equal_the_package_on_tones(tagger, random_checkpoint, sounds):
+    check_parity(tagger, random_checkpoint, sounds(109_227, 32_000))
+
+
+def test_scores_equal_the_package_on_real_sound(tagger, random_checkpoint, real_windows):
+    check_parity(tagger, random_checkpoint, real_windows)
+
+
+def test_silence_and_full_scale_agree_with_the_package(tagger, random_checkpoint):
+    extremes = np.stack([np.zeros(109_227), np.ones(109_227), -np.ones(109_227)]).astype(np.float32)
+    difference = tagger.label_scores(extremes) - upstream_scores(random_checkpoint, extremes)
+    assert np.abs(difference).max() <= 1e-4
+
+
+def test_rows_do_not_depend_on_batches(tagger, sounds):
+    check_rows_do_not_depend_on_batches(tagger.label_scores, sounds(32_000, 32_000))
+
+
+def test_a_class_has_the_highest_score_of_its_labels(tagger, sounds):
+    waveforms = sounds(32_000, 32_000)
+    scores, labels = tagger.tag(waveforms), tagger.label_scores(waveforms)
+    assert tagger.labels == tuple(all_classes())
+    dog, coyote = tagger.labels.index("dog"), tagger.labels.index("coyote")
+    assert np.array_equal(scores[:, dog], labels[:, [74, 75, 76, 78, 80]].max(1))
+    assert np.array_equal(scores[:, coyote], labels[:, [77, 122]].max(1))
+    assert scores.dtype == np.float32 and scores.min() >= 0 and scores.max() <= 1
+
+
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path, random_checkpoint):
+    folder, _ = random_checkpoint("panns_cnn14")
+    content = torch.load(folder / CHECKPOINT, weights_only=True)
+    del content["model"]["fc1.bias"]
+    torch.save(content, tmp_path / CHECKPOINT)
+    with pytest.raises(UserError, match="weights of another network.*fc1.bias") as caught:
+        PannsCnn14.load(Compute(), tmp_path)
+    assert "\n" not in str(caught.value)
