@@ -2,7 +2,7 @@
 
 import json
 
-from nano4m_audio.experiments import train_settings
+from nano4m_audio.experiments import hardware_options, train_settings, watch_options
 
 TOKENS = expand(
     "results/tokens/{modality}/{shard}.parquet",
@@ -18,6 +18,7 @@ rule train:
     output:
         run="results/runs/{experiment}/run.json",
         weights="results/runs/{experiment}/checkpoint.safetensors",
+        best="results/runs/{experiment}/best.safetensors",
         metrics="results/runs/{experiment}/metrics.parquet",
     log:
         "results/logs/train_{experiment}.log",
@@ -28,11 +29,14 @@ rule train:
     threads: workflow.cores
     resources:
         mem_mb=4000,
-        gpu=1,
+        gpu=lambda wc: CONFIG.experiments[wc.experiment].devices,
     params:
         shards=CONFIG.n_shards,
         settings=lambda wc: json.dumps(train_settings(CONFIG, wc.experiment)),
+        watch=lambda wc: json.dumps(watch_options(CONFIG, wc.experiment)),
+        hardware=lambda wc: json.dumps(hardware_options(CONFIG, wc.experiment)),
         version=STAGE_VERSIONS["train"],
     shell:
         "nano4m-audio train --experiment {wildcards.experiment} --shards {params.shards}"
-        " --settings {params.settings:q} --threads {threads} 2> {log}"
+        " --settings {params.settings:q} --watch {params.watch:q}"
+        " --hardware {params.hardware:q} --threads {threads} 2> {log}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nano4m_audio import cli_mini, cli_tokenizer, cli_weights
+from nano4m_audio.cli_interchange import export_app, import_app
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.add_typer(cli_mini.app, name="mini")
 app.add_typer(cli_tokenizer.app, name="tokenizer")
 app.add_typer(cli_weights.app, name="weights")
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
 
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
@@ -238,41 +241,47 @@ def tokenize(
     tokenize_clips(modality, sources, out, backend, _compute(device, dtype, threads))
 
 
-def _token_files(results: Path, shards: int) -> dict[str, list[Path]]:
-    from nano4m_audio.config import MODALITIES
-    from nano4m_audio.tables import shard_names
-
-    return {
-        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(shards)]
-        for name in MODALITIES
-    }
-
-
-def _json(text: str) -> dict[str, Any]:
+def _json(text: str, where: str = "--settings") -> dict[str, Any]:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"--settings: not JSON ({error})") from None
+        raise UserError(f"{where}: not JSON ({error})") from None
 
 
 @app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
 def train(
     experiment: Experiment,
     settings: Settings,
+    watch: Annotated[str, typer.Option(help="JSON of what else to record: see watching.py")] = "{}",
+    hardware: Annotated[
+        str, typer.Option(help='JSON of where to compute: {"device": "cuda", "devices": 4}')
+    ] = "{}",
     shards: Shards = 4,
     results: Results = RESULTS,
     threads: Threads = 1,
+    self_test: Annotated[
+        int, typer.Option(help="train nothing: compare this many steps in bfloat16 and float32")
+    ] = 0,
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
-    from nano4m_audio.training import train_run
+    from nano4m_audio import training
+    from nano4m_audio.tables import token_files
 
-    train_run(
-        results / "split.parquet",
-        _token_files(results, shards),
+    files, place = token_files(results, shards), _json(hardware, "--hardware")
+    split, store, values = results / "split.parquet", results / "store", _json(settings)
+    if self_test:
+        training.self_test(split, files, store, values, self_test, threads, place)
+        return
+    training.train_run(
+        split,
+        files,
         results / "runs" / experiment,
-        results / "store",
-        _json(settings),
+        store,
+        values,
         threads=threads,
+        watch=_json(watch, "--watch"),
+        hardware=place,
+        command=sys.argv[1:],
     )
 
 
@@ -289,12 +298,13 @@ def evaluate(
     from nano4m_audio.config import Evaluate
     from nano4m_audio.config_reading import parse_json
     from nano4m_audio.evaluate import evaluate_probe
+    from nano4m_audio.tables import token_files
 
     evaluate_probe(
         probe,
         results / "runs" / experiment,
         results / "split.parquet",
-        _token_files(results, shards),
+        token_files(results, shards),
         results / "evaluation" / experiment / f"{probe}.json",
         results / "store",
         parse_json(Evaluate, settings).model_dump(),

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nano4m_audio.backends import TRAINED, get_spec
 from nano4m_audio.config_base import Section
 from nano4m_audio.config_curate import Score, Split, Verdict
+from nano4m_audio.config_experiment import Experiment, Grid
 from nano4m_audio.config_tokenizers import (
     PICTURES,
     TOKENIZERS,
@@ -21,6 +28,7 @@ from nano4m_audio.config_tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.grids import expand
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
@@ -123,44 +131,6 @@ class Label(Section):
     normals: str = Field("mini", description="normal estimator")
 
 
-class Experiment(Section):
-    """One training run: model size, masking, optimiser, length."""
-
-    dim: int = Field(512, ge=32, le=4096, multiple_of=32, description="model width")
-    encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
-    decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
-    head_dim: int = Field(64, ge=16, le=256, description="width of an attention head")
-    input_tokens: tuple[int, int] = Field((16, 256), description="range of visible tokens")
-    target_tokens: tuple[int, int] = Field((16, 256), description="range of target tokens")
-    input_alpha: float = Field(
-        1.0, gt=0, le=100, description="Dirichlet alpha of the input budgets; small: one modality"
-    )
-    target_alpha: float = Field(1.0, gt=0, le=100, description="the same for the target budgets")
-    span_audio: bool = Field(True, description="audio is masked in contiguous spans of pairs")
-    steps: int = Field(18311, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=1, description="samples per step")
-    warmup_steps: int = Field(916, ge=0, description="steps of linear warm-up")
-    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate")
-    min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
-    weight_decay: float = Field(0.05, ge=0, le=10, description="AdamW weight decay")
-    own_ids: bool = Field(
-        True, description="score a target over the ids of its modality only, not all 50,304"
-    )
-    seed: int = Field(0, ge=0, description="seed of weights, batches and masks")
-    validate_every: int = Field(100, ge=1, description="steps between validations")
-    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
-
-    @model_validator(mode="after")
-    def _ranges(self) -> Experiment:
-        for name in ("input_tokens", "target_tokens"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
-        if self.dim % self.head_dim:
-            raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
-        return self
-
-
 class Evaluate(Section):
     """How probes are computed."""
 
@@ -202,9 +172,25 @@ class Config(Section):
     )
     quality: Quality = Quality()
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
+    grids: dict[str, Grid] = Field({}, description="studies by name: experiments of all values")
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     mini: Mini = Mini()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_grids(cls, values: Any) -> Any:
+        """Add the experiments of the grids, unless they are malformed: fields say that better."""
+        if not isinstance(values, dict) or not values.get("grids"):
+            return values
+        experiments = values.get("experiments", {"base": {}})
+        try:
+            grids = TypeAdapter(dict[str, Grid]).validate_python(values["grids"])
+            TypeAdapter(dict[str, dict[str, Any]]).validate_python(experiments)
+        except ValidationError:
+            return values
+        plain = {name: grid.model_dump() for name, grid in grids.items()}
+        return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
 
     @field_validator("classes")
     @classmethod
@@ -215,7 +201,7 @@ class Config(Section):
             raise ValueError("one or more different class names")
         return value
 
-    @field_validator("experiments", "tokenizers")
+    @field_validator("experiments", "grids", "tokenizers")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:

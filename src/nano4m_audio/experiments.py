@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.config import MODALITIES, Config, Experiment
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
 _CODEBOOKS = 2
+_PICTURES = ("rgb", "depth", "normals")
 
 
 def modality_table(config: Config) -> list[dict[str, Any]]:
@@ -21,6 +23,7 @@ def modality_table(config: Config) -> list[dict[str, Any]]:
                 "vocab_size": config.vocab_size(name),
                 "max_tokens": _MAX_TOKENS[name],
                 "span_stride": _CODEBOOKS if name == "audio" else None,
+                "pad_id": PAD if name == "caption" else None,
             }
         )
     return rows
@@ -30,23 +33,40 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
     """The training engine's settings of one experiment, as plain values."""
     experiment: Experiment = config.experiments[name]
     modalities = modality_table(config)
-    if not experiment.span_audio:
-        modalities = [{**row, "span_stride": None} for row in modalities]
-    return {
+    for row in modalities:
+        if row["name"] == "audio":
+            row["max_tokens"] = experiment.audio_tokens
+            row["span_stride"] = row["span_stride"] if experiment.span_audio else None
+    settings: dict[str, Any] = {
         "model": {
             "modalities": modalities,
             "dim": experiment.dim,
             "enc_depth": experiment.encoder_depth,
             "dec_depth": experiment.decoder_depth,
             "head_dim": experiment.head_dim,
+            "init": experiment.init,
         },
         "masking": {
             "input_tokens_range": list(experiment.input_tokens),
             "target_tokens_range": list(experiment.target_tokens),
             "input_alphas": experiment.input_alpha,
             "target_alphas": experiment.target_alpha,
+            "mixture": [
+                {
+                    "weight": part.weight,
+                    "input_alphas": part.input_alpha,
+                    "target_alphas": part.target_alpha,
+                }
+                for part in experiment.mixture
+            ],
+            "single_source_prob": experiment.single_source_prob,
+            "modality_dropout": experiment.modality_dropout,
+            "curriculum": experiment.curriculum,
+            "padded_captions": experiment.padded_captions,
+            "keyframes": experiment.keyframes,
         },
         "optim": {
+            "optimizer": experiment.optimizer,
             "steps": experiment.steps,
             "batch_size": experiment.batch_size,
             "lr": experiment.lr,
@@ -57,4 +77,34 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "eval_every": experiment.validate_every,
         },
         "loss": "own_ids" if experiment.own_ids else "unified",
+        "average": experiment.loss_average,
+        "mode": experiment.mode,
+        "precision": experiment.precision,
+    }
+    if experiment.train_clips is not None:
+        settings["train_clips"] = experiment.train_clips
+    return settings
+
+
+def hardware_options(config: Config, name: str) -> dict[str, Any]:
+    """Where one experiment is computed, as plain values; decides nothing but speed and rounding."""
+    experiment = config.experiments[name]
+    return {
+        "device": experiment.device,
+        "devices": experiment.devices,
+        "sharded": experiment.shard_weights,
+        "compiled": experiment.compile,
+        "deterministic": experiment.deterministic,
+        "checkpoint_every_s": experiment.checkpoint_every_s,
+    }
+
+
+def watch_options(config: Config, name: str) -> dict[str, Any]:
+    """What one experiment records while it trains, as plain values; see watching.py."""
+    experiment = config.experiments[name]
+    return {
+        "tensorboard": experiment.tensorboard,
+        "wandb_project": experiment.wandb_project,
+        "samples_every": experiment.samples_every,
+        "tokenizers": {m: config.backend(f"tokenize.{m}") for m in _PICTURES},
     }

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +27,7 @@ STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
 #: What happened to a row: every row of a model or media stage carries these three.
 STATUS = [("status", STR), ("reason", STR), ("message", STR)]
 KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
+ROWS_PER_GROUP = 1024
 _U16 = pa.uint16()
 
 
@@ -210,6 +212,15 @@ def shard_names(n_shards: int) -> list[str]:
     return [f"{i:04d}" for i in range(n_shards)]
 
 
+def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
+    """The shards of every modality's token table, in order."""
+    names = [name.removeprefix("tokens/") for name in SCHEMAS if name.startswith("tokens/")]
+    return {
+        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
+        for name in names
+    }
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temp path beside ``path``; on success fsync and rename it, on failure remove it.
@@ -247,9 +258,31 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically, with settings that make its bytes a function of the rows."""
+    """Write a Parquet file atomically, with settings that make its bytes a function of the rows.
+
+    Every page carries a checksum, so that a damaged file is found when it is read.
+    """
     with atomic_path(path) as temp:
-        pq.write_table(table, temp, compression="zstd", compression_level=3, row_group_size=1024)
+        pq.write_table(
+            table,
+            temp,
+            compression="zstd",
+            compression_level=3,
+            row_group_size=ROWS_PER_GROUP,
+            write_page_checksum=True,
+        )
+
+
+def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
+    """A column of (nested, fixed-size) lists from one array per row, without Python numbers."""
+    if not len(rows):
+        return pa.array([], kind)
+    flat = pa.array(np.concatenate([row.ravel() for row in rows]))
+    if not pa.types.is_fixed_size_list(kind):
+        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(kind)
+    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size)
+    return pa.FixedSizeListArray.from_arrays(inner, kind.list_size).cast(kind)
 
 
 def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -258,24 +291,44 @@ def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
 
 
 def read_table(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a published table and check that it has the artifact's columns and types."""
+    """Read a published table and check its page checksums, columns and types."""
+    with _readable(path):
+        chosen = list(columns) if columns else None
+        table = pq.read_table(path, columns=chosen, page_checksum_verification=True)
+    _check_schema(table.schema, path, name, columns)
+    return table
+
+
+def read_batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a published table row group by row group, with the same checks."""
+    with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
+            _check_schema(batch.schema, path, name, columns)
+            yield batch
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into one line that names it."""
     try:
-        table = pq.read_table(path, columns=list(columns) if columns else None)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run the stage that writes it first") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} is not a readable Parquet file ({error}): delete it and run again"
         ) from error
+
+
+def _check_schema(found: pa.Schema, path: Path, name: str, columns: Sequence[str] | None) -> None:
     wanted = published_schema(name)
     if columns:
         wanted = pa.schema([wanted.field(c) for c in columns])
-    if table.schema.names != wanted.names or table.schema.types != wanted.types:
+    if found.names != wanted.names or found.types != wanted.types:
         raise UserError(
-            f"{path} is not a {name} table of this version (columns {table.schema.names}): "
+            f"{path} is not a {name} table of this version (columns {found.names}): "
             "delete it and run again"
         )
-    return table
 
 
 def read_rows(path: Path, name: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:

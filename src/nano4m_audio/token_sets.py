@@ -1,4 +1,9 @@
-"""The tokens of the clips that have all five modalities, read from the token tables."""
+"""The tokens of the clips that have all five modalities, read from the token tables.
+
+Only identities are read at first; then every shard is read once, row group by row group, straight
+into one packed array per modality. When those would not fit in the memory budget they are files in
+the store, built once and mapped, and a batch reads its own rows.
+"""
 
 from __future__ import annotations
 
@@ -9,85 +14,152 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.tables import content_key, read_table
+from nano4m_audio.nano4m.data import TokenData
+from nano4m_audio.nano4m.settings import Modality
+from nano4m_audio.packing import Packed, Source, pack, size_bytes
+from nano4m_audio.tables import read_table
 
 SPLITS = ("train", "val", "test")
+#: Tokens up to this size are held in memory; larger ones stay on disk as packed, mapped files.
+IN_MEMORY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class TokenSet:
-    """Clips in the order of their ids, so that the number of shards changes nothing.
-
-    ``tokens`` maps rgb, audio, depth and normals to uint16 [clips, keyframes, tokens]; ``captions``
-    holds one uint16 array of ids per clip.
-    """
+    """The clips of one split, in the order of their ids, so that the number of shards changes
+    nothing. ``digest`` covers ids, classes and all tokens."""
 
     clip_ids: list[str]
     classes: list[str]
-    tokens: dict[str, np.ndarray]
-    captions: list[np.ndarray]
+    data: TokenData
+    digest: str
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def digest(self) -> str:
-        """A digest of ids, classes and all tokens."""
-        parts = []
-        for array in self.tokens.values():
-            content = np.ascontiguousarray(array).tobytes()
-            parts.append(hashlib.blake2b(content, digest_size=16).hexdigest())
-        captions = [caption.tolist() for caption in self.captions]
-        return content_key(self.clip_ids, self.classes, sorted(self.tokens), parts, captions)
 
-
-def read_token_sets(split: Path, token_files: Mapping[str, Sequence[Path]]) -> dict[str, TokenSet]:
+def read_token_sets(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    modalities: Sequence[Modality],
+    store: Path,
+    *,
+    train_clips: int | None = None,
+    seed: int = 0,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> dict[str, TokenSet]:
     """Read train, val and test: the clips that are in the split and ok in all modalities.
 
-    ``token_files`` maps each modality to its shards. Raises UserError for a missing or wrong table.
+    ``token_files`` maps each modality to its shards. A modality with fewer ``max_tokens`` than the
+    tables hold gets the first of them (a shorter audio window). ``train_clips`` keeps that many
+    training clips, chosen by ``seed``: see ``subset``. Raises UserError for a missing, damaged or
+    wrong table, and names the shard and clip of a wrong id.
     """
-    columns = ["clip_id", "class_name", "split"]
-    rows = read_table(split, "split", columns).to_pylist()
-    where = {r["clip_id"]: r for r in rows if r["split"] in SPLITS}
-    tables = {name: _read(name, files) for name, files in token_files.items()}
-    complete = set(where)
-    for table in tables.values():
-        complete &= set(table["clip_id"].to_pylist())
-    out = {}
-    for name in SPLITS:
-        ids = sorted(clip for clip in complete if where[clip]["split"] == name)
-        columns_of = {m: _tokens(table, ids) for m, table in tables.items()}
-        out[name] = TokenSet(
-            clip_ids=ids,
-            classes=[where[clip]["class_name"] for clip in ids],
-            tokens={m: _grid(c) for m, c in columns_of.items() if m != "caption"},
-            captions=_ragged(columns_of["caption"]),
-        )
-    return out
+    rows = {name: _identities(name, files) for name, files in token_files.items()}
+    clips = _complete_clips(split, rows)
+    if train_clips is not None:
+        clips = subset(clips, train_clips, seed)
+    sources = {
+        m.name: Source(m, token_files[m.name], _places(rows[m.name], clips, m.name))
+        for m in modalities
+    }
+    folder = None
+    if size_bytes(sources.values(), len(clips)) > in_memory_bytes:
+        folder = store / "packed" / _pack_key(clips, rows, sources)
+    packed = pack(list(sources.values()), len(clips), folder)
+    starts = np.searchsorted(_split_numbers(clips), range(len(SPLITS) + 1))
+    return {
+        name: _token_set(packed, clips, modalities, int(starts[i]), int(starts[i + 1]))
+        for i, name in enumerate(SPLITS)
+    }
 
 
-def _read(modality: str, files: Sequence[Path]) -> pa.Table:
-    """The rows of one modality that are ok: clip_id and tokens."""
-    name, columns = f"tokens/{modality}", ["clip_id", "status", "tokens"]
-    tables = [read_table(path, name, columns) for path in files]
-    if not tables:
+def subset(clips: pa.Table, count: int, seed: int) -> pa.Table:
+    """Keep ``count`` training clips, and every clip of the other splits.
+
+    Stratified: each class keeps its share. Nested: a smaller count keeps a subset of a larger one.
+    A clip's place within its class depends on the seed and its id alone.
+    Raises UserError when there are fewer.
+    """
+    train = np.flatnonzero(_split_numbers(clips) == 0)
+    if count > len(train):
+        raise UserError(f"train_clips = {count:,}, but only {len(train):,} clips are complete")
+    ids = [clips["clip_id"][i].as_py() for i in train.tolist()]
+    draws = np.array([hashlib.blake2b(f"{seed}:{i}".encode()).digest()[:8] for i in ids], "S8")
+    _, classes, sizes = np.unique(
+        clips["class_name"].take(train).to_numpy(), return_inverse=True, return_counts=True
+    )
+    by_class = np.lexsort((draws, classes))
+    rank = np.empty(len(train), np.int64)
+    rank[by_class] = np.arange(len(train)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    order = np.lexsort((draws, (rank + 0.5) / sizes[classes]))
+    dropped = np.zeros(len(clips), bool)
+    dropped[train[order[count:]]] = True
+    return clips.filter(pa.array(~dropped))
+
+
+def _identities(modality: str, files: Sequence[Path]) -> pa.Table:
+    """clip_id, key and whether the row is ok, of all rows of one modality in the order of files."""
+    if not files:
         raise UserError(f"no token table of {modality} was given")
-    table = pa.concat_tables(tables)
-    return table.filter(pa.compute.equal(table["status"], "ok")).select(["clip_id", "tokens"])
+    columns = ["clip_id", "key", "status"]
+    table = pa.concat_tables([read_table(path, f"tokens/{modality}", columns) for path in files])
+    return table.set_column(2, "ok", pc.equal(table["status"], "ok")).combine_chunks()
 
 
-def _tokens(table: pa.Table, ids: Sequence[str]) -> pa.Array:
-    places = {clip: i for i, clip in enumerate(table["clip_id"].to_pylist())}
-    column = table["tokens"].take(pa.array([places[clip] for clip in ids], pa.int64()))
-    return column.combine_chunks()
+def _complete_clips(split: Path, rows: Mapping[str, pa.Table]) -> pa.Table:
+    """clip_id, class_name and split of the complete clips, sorted by split, then id."""
+    table = read_table(split, "split", ["clip_id", "class_name", "split"])
+    table = table.filter(pc.is_in(table["split"], pa.array(SPLITS)))
+    for found in rows.values():
+        table = table.filter(pc.is_in(table["clip_id"], found["clip_id"].filter(found["ok"])))
+    number = pc.index_in(table["split"], pa.array(SPLITS))
+    table = table.append_column("number", number)
+    return table.sort_by([("number", "ascending"), ("clip_id", "ascending")]).combine_chunks()
 
 
-def _grid(column: pa.Array) -> np.ndarray:
-    """[clips, keyframes, tokens] of a column of nested fixed-size lists."""
-    rows, width = column.type.list_size, column.type.value_type.list_size
-    return column.flatten().flatten().to_numpy().reshape(len(column), rows, width)
+def _split_numbers(clips: pa.Table) -> np.ndarray:
+    return clips["number"].to_numpy()
 
 
-def _ragged(column: pa.Array) -> list[np.ndarray]:
-    return [np.array(ids, np.uint16) for ids in column.to_pylist()]
+def _places(rows: pa.Table, clips: pa.Table, modality: str) -> np.ndarray:
+    """The packed row of every table row, int64; -1 for a row that is not used."""
+    found = pc.index_in(rows["clip_id"], clips["clip_id"].combine_chunks())
+    places = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    places[~rows["ok"].to_numpy()] = -1
+    counts = np.bincount(places[places >= 0], minlength=len(clips))
+    if (counts > 1).any():
+        clip = clips["clip_id"][int(counts.argmax())].as_py()
+        raise UserError(f"tokens/{modality}: clip {clip!r} has more than one row")
+    return places
+
+
+def _pack_key(clips: pa.Table, rows: Mapping[str, pa.Table], sources: Mapping[str, Source]) -> str:
+    """Identifies the packed tokens without reading one: the clips, and the content key of every
+    row that is used."""
+    digest = hashlib.sha256()
+    for column in clips.columns:
+        digest.update("\n".join(map(str, column.to_pylist())).encode())
+    for name, source in sources.items():
+        keys = rows[name]["key"].filter(pa.array(source.places >= 0)).to_pylist()
+        digest.update("\n".join([repr(source.modality), *keys]).encode())
+        digest.update(source.places.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _token_set(
+    packed: Packed, clips: pa.Table, modalities: Sequence[Modality], start: int, stop: int
+) -> TokenSet:
+    clip_ids, classes = (
+        clips[name].slice(start, stop - start).to_pylist() for name in ("clip_id", "class_name")
+    )
+    digest = hashlib.sha256("\n".join([*clip_ids, *classes]).encode())
+    for modality in modalities:
+        digest.update(f"{modality.name}:{modality.max_tokens}".encode())
+        digest.update(packed.row_digests[modality.name][start:stop].tobytes())
+    arrays = {name: array[start:stop] for name, array in packed.arrays.items()}
+    data = TokenData(modalities, arrays, packed.captions[start:stop], check=False)
+    return TokenSet(clip_ids, classes, data, digest.hexdigest()[:32])

@@ -7,12 +7,13 @@ again at once, without importing torch; an unfinished one goes on at its last ch
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +21,29 @@ import pyarrow as pa
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.nano4m.settings import (
+    Hardware,
     MaskingConfig,
     OptimConfig,
     TrainSettings,
     model_config,
 )
+from nano4m_audio.run_record import code_digest, write_start
+from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
 from nano4m_audio.token_sets import TokenSet, read_token_sets
 from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.watching import WatchOptions, watching
 
 if TYPE_CHECKING:
-    from nano4m_audio.nano4m.data import TokenData
-    from nano4m_audio.nano4m.train import TrainResult
+    from nano4m_audio.nano4m.train import TrainResult, Watch
 
-WEIGHTS, METRICS, RUN, TIMING = (
+WEIGHTS, BEST, METRICS, RUN, TIMING, START = (
     "checkpoint.safetensors",
+    "best.safetensors",
     "metrics.parquet",
     "run.json",
     "timing.json",
+    "run_start.json",
 )
 
 METRICS_SCHEMA = pa.schema(
@@ -55,9 +61,10 @@ METRICS_SCHEMA = pa.schema(
 def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
     """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
 
-    Absent keys take their defaults. Raises UserError naming a wrong key or value.
+    Absent keys take their defaults; ``train_clips`` is about the data and not looked at. Raises
+    UserError naming a wrong key or value.
     """
-    values = dict(settings)
+    values = {key: value for key, value in settings.items() if key != "train_clips"}
     try:
         return TrainSettings(
             model=model_config(values.pop("model")),
@@ -71,6 +78,24 @@ def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
         raise UserError(f"training settings: {error}") from None
 
 
+def read_sets(
+    settings: Mapping[str, Any],
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    store_dir: Path,
+) -> dict[str, TokenSet]:
+    """The clips that a run with these settings learns from and is measured on."""
+    parsed = parse_settings(settings)
+    return read_token_sets(
+        split,
+        token_files,
+        parsed.model.modalities,
+        store_dir,
+        train_clips=settings.get("train_clips"),
+        seed=parsed.optim.seed,
+    )
+
+
 def train_run(
     split: Path,
     token_files: Mapping[str, Sequence[Path]],
@@ -79,58 +104,133 @@ def train_run(
     settings: Mapping[str, Any],
     threads: int = 1,
     progress: bool = True,
+    watch: Mapping[str, Any] | None = None,
+    hardware: Mapping[str, Any] | None = None,
+    command: Sequence[str] = (),
 ) -> None:
     """Train, or find the finished run, and publish it in ``out_dir``.
 
-    Writes checkpoint.safetensors, metrics.parquet, run.json, all the same bytes for the same input,
-    and timing.json. Raises UserError for unusable tokens or settings.
+    Writes checkpoint.safetensors, best.safetensors, metrics.parquet, run.json, all the same bytes
+    for the same input, timing.json and, before the first step, run_start.json. ``watch`` says what
+    else to record (see watching.py), ``hardware`` where to compute; neither is part of the run's
+    key. With more than one device, ``command`` (the arguments of this call on the command line) is
+    started once per device, unless torchrun already did. Raises UserError for unusable tokens,
+    settings or hardware.
     """
+    options = WatchOptions.of(watch or {})
+    place = _parse_hardware(hardware or {}, threads)
+    if options.samples_every and place.sharded:
+        raise UserError("samples_every needs whole weights: not with shard_weights")
     parsed = parse_settings(settings)
-    sets = read_token_sets(split, token_files)
-    digest = content_key(sets["train"].digest(), sets["val"].digest())
+    sets = read_sets(settings, split, token_files, store_dir)
+    digest = content_key(sets["train"].digest, sets["val"].digest)
     key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
-    with _locked(folder):
-        if (folder / RUN).exists():
-            print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
+    if place.devices > 1 and "WORLD_SIZE" not in os.environ and not (folder / RUN).exists():
+        _launch(place.devices, command)
+        return
+    leads = os.environ.get("RANK", "0") == "0"
+    with locked(folder) if leads else nullcontext():
+        if _is_finished(folder, place):
+            if leads:
+                print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
         else:
             if not len(sets["train"]):
                 raise UserError(
                     "no clip to train on: the train split has no clip with all five modalities"
                 )
-            result = _train(parsed, sets, folder, threads, progress)
-            facts = {"settings": settings, "data_digest": digest, "key": key}
-            _keep(folder, parsed, result, facts, threads)
-        _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
+            facts = {
+                "settings": settings,
+                "data_digest": digest,
+                "key": key,
+                "code_digest": code_digest(),
+            }
+            if leads:
+                if not write_start(folder / START, facts, place.threads):
+                    print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
+                _copy(folder / START, out_dir / START)
+            watching_it = watching(options, out_dir, sets["val"], facts) if leads else nullcontext()
+            with watching_it as watcher:
+                result = _train(parsed, sets, folder, place, progress, watcher)
+            if leads:
+                _keep(folder, parsed, result, facts, place.threads)
+        if leads:
+            _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
 
-def token_data(settings: TrainSettings, tokens: TokenSet) -> TokenData:
-    """The clips of one split as the engine takes them. Raises UserError naming a wrong clip."""
-    from nano4m_audio.nano4m.data import TokenData
+def self_test(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    store_dir: Path,
+    settings: Mapping[str, Any],
+    steps: int,
+    threads: int = 1,
+    hardware: Mapping[str, Any] | None = None,
+) -> None:
+    """Train ``steps`` steps in bfloat16 and in float32 on the same batches, and print both losses.
+
+    Nothing is written. Raises UserError when they diverge.
+    """
+    place = _parse_hardware(hardware or {}, threads)
+    parsed = parse_settings(settings)
+    data = read_sets(settings, split, token_files, store_dir)["train"].data
+    from nano4m_audio.nano4m.self_test import TOLERANCE, compare_precisions
 
     try:
-        return TokenData(
-            settings.model.modalities, tokens.tokens, [c.tolist() for c in tokens.captions]
-        )
+        found = compare_precisions(parsed, data, place, steps)
     except ValueError as error:
+        raise UserError(f"self-test: {error}") from None
+    print("step  float32  bfloat16  difference")
+    for step, (full, half) in enumerate(found.losses):
+        print(f"{step:4d}  {full:7.4f}  {half:8.4f}  {(half - full) / full:+.2%}")
+    print(f"weights are apart by {found.weights:.1%} of what training changed")
+    if not found.accepted:
         raise UserError(
-            f"tokens do not fit the settings: {error} (rows count the clips of the split in the "
-            "order of their ids)"
-        ) from None
+            f"self-test: losses in bfloat16 differ by {found.worst:.1%}, more than "
+            f"{TOLERANCE:.0%}: set precision: float32 for this experiment"
+        )
+
+
+def _parse_hardware(values: Mapping[str, Any], threads: int) -> Hardware:
+    """``threads`` are those of the whole run; each device's process gets its share."""
+    try:
+        share = max(1, threads // int(values.get("devices", 1)))
+        return Hardware(**{**values, "threads": share})
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"--hardware: {error}") from None
+
+
+def _launch(devices: int, command: Sequence[str]) -> None:
+    """Start one process per device of this machine and wait for them."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(devices)]
+    program = [sys.executable, "-m", *launcher, "-m", "nano4m_audio.cli", *command]
+    if subprocess.run(program).returncode:
+        raise UserError(f"training on {devices} devices failed: the reason is above")
+
+
+def _is_finished(folder: Path, hardware: Hardware) -> bool:
+    """Whether the run is in the store; all processes of a run get the first one's answer."""
+    finished = (folder / RUN).exists()
+    if "WORLD_SIZE" not in os.environ:
+        return finished
+    from nano4m_audio.nano4m.distributed import agree
+
+    return agree(finished, hardware)
 
 
 def _train(
     settings: TrainSettings,
     sets: Mapping[str, TokenSet],
     folder: Path,
-    threads: int,
+    hardware: Hardware,
     progress: bool,
+    watch: Watch | None,
 ) -> TrainResult:
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
-    data, val_data = (token_data(settings, sets[name]) for name in ("train", "val"))
+    data, val_data = sets["train"].data, sets["val"].data
     try:
-        return train(settings, data, val_data, folder, threads=threads, progress=progress)
+        return train(settings, data, val_data, folder, hardware, progress=progress, watch=watch)
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
 
@@ -145,10 +245,11 @@ def _keep(
     """Write the finished run into the store; run.json comes last and marks it as finished."""
     import torch
 
-    from nano4m_audio.nano4m.checkpoint import save_model
-    from nano4m_audio.nano4m.train import METRIC_COLUMNS, STATE_FILE
+    from nano4m_audio.nano4m.checkpoint import remove_states, save_model
+    from nano4m_audio.nano4m.train import METRIC_COLUMNS, STATES
 
-    save_model(folder / WEIGHTS, result.model)
+    save_model(folder / WEIGHTS, result.model, result.weights)
+    save_model(folder / BEST, result.model, result.best_weights)
     rows = [dict(zip(METRIC_COLUMNS, row, strict=True)) for row in result.metrics]
     write_table(folder / METRICS, pa.Table.from_pylist(rows, schema=METRICS_SCHEMA))
     final = {
@@ -166,25 +267,21 @@ def _keep(
         **facts,
         "parameters": sum(p.numel() for p in result.model.parameters()),
         "steps": settings.optim.steps,
+        "best_step": result.best_step,
         "torch": torch.__version__,
         "final_losses": final,
     }
     write_json(folder / RUN, run)
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    remove_states(folder / STATES)
 
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
-    for name in (WEIGHTS, METRICS, TIMING):
-        with atomic_path(out_dir / name) as temp:
-            shutil.copyfile(folder / name, temp)
+    for name in (WEIGHTS, BEST, METRICS, TIMING, START):
+        _copy(folder / name, out_dir / name)
     run = json.loads((folder / RUN).read_text("utf-8"))
     write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer per run; the system drops the lock when its holder dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temp:
+        shutil.copyfile(source, temp)

@@ -24,7 +24,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokens/caption": 1,
     "tokenizers": 1,
     "quality": 1,
-    "train": 1,
+    "train": 2,
     "evaluate": 1,
     "report": 1,
 }

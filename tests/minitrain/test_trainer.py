@@ -45,7 +45,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(tmp_path: Path, monkeypatch) -
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY_S", 0.0)
     loss = ImageTokenizerLoss(images(), 2)
     undisturbed, history = fit(loss, None)
-    state = tmp_path / "state.pt"
+    state = tmp_path / "states"
     with pytest.raises(Killed):
         fit(KilledLoss(images(), 2), state)
     continued, again = fit(loss, state)

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from nano4m_audio.nano4m.model import (
-    FourM,
-    Tokens,
-    mean_loss,
-    sincos_positions,
-    token_losses,
-)
-from nano4m_audio.nano4m.settings import Modality, ModelConfig
+from nano4m_audio.nano4m.attention import IGNORED, Tokens
+from nano4m_audio.nano4m.data import whole
+from nano4m_audio.nano4m.generate import generate_roar
+from nano4m_audio.nano4m.masking import Packed
+from nano4m_audio.nano4m.model import FourM, sincos_positions
+from nano4m_audio.nano4m.objective import Objective, loss_weights, token_losses
+from nano4m_audio.nano4m.settings import Modality, ModelConfig, TrainSettings
 
 SMALL = ModelConfig(
     (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
@@ -29,13 +28,35 @@ SMALL = ModelConfig(
 )
 
 
+def batch(io, side: str) -> Packed:
+    """One side of a recorded batch without its padding."""
+    mask = io[f"{side}_pad_mask"]
+    columns = (io[f"{side}_{n}"][mask] for n in ("tokens", "positions", "modalities"))
+    return Packed(*columns, mask.sum(axis=1))
+
+
 def packed(io, side: str) -> Tokens:
-    """Drop the padding of one side of a recorded batch."""
-    mask = torch.from_numpy(io[f"{side}_pad_mask"])
-    columns = (
-        torch.from_numpy(io[f"{side}_{n}"])[mask] for n in ("tokens", "positions", "modalities")
+    return Tokens.of(batch(io, side))
+
+
+def both_sides(io, mode: str) -> tuple[Tokens, Tokens]:
+    """Inputs and targets as a mode of training lays them out."""
+    if mode == "fast":
+        return packed(io, "enc"), packed(io, "dec")
+    width = io["enc_pad_mask"].shape[1]
+    return (
+        Tokens.padded(batch(io, "enc"), width),
+        Tokens.padded(batch(io, "dec"), width, IGNORED),
     )
-    return Tokens(*columns, mask.sum(dim=1).tolist())
+
+
+def objective_of(model: FourM, mode: str = "fast", loss: str = "unified") -> Objective:
+    return Objective(model, TrainSettings(model.config, mode=mode, loss=loss))
+
+
+def mean_loss(losses: list[torch.Tensor]) -> torch.Tensor:
+    """The paper's loss, written down plainly."""
+    return torch.stack([loss.mean() for loss in losses if len(loss)]).sum() / len(losses)
 
 
 def load_golden(folder: Path):
@@ -75,11 +96,20 @@ def check_forward(golden) -> None:
     assert float(mean_loss(missing)) == pytest.approx(expected, abs=2e-5)
 
 
-def check_gradients(golden) -> None:
+def check_training_step(golden, mode: str) -> None:
+    """Losses and gradients of the recorded batch, as the training loop computes them."""
     model, io = golden.model, golden.io
-    inputs, targets = packed(io, "enc"), packed(io, "dec")
+    inputs, targets = both_sides(io, mode)
+    weights = loss_weights(targets.counts, "modality")
     model.zero_grad()
-    mean_loss(token_losses(model, model(inputs, targets), targets, "unified")).backward()
+    loss, sums = objective_of(model, mode)(inputs, targets, weights)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(io["loss"]), abs=2e-5)
+    means = sums / torch.tensor(targets.counts)
+    np.testing.assert_allclose(means, io["per_modality_losses"], atol=2e-5)
+    with torch.no_grad():
+        average = objective_of(model, mode)(inputs, targets, loss_weights(targets.counts, "token"))
+    assert float(average[0]) == pytest.approx(float(io["loss_token_average"]), abs=2e-5)
     stored = golden.meta["gradients"]["values"]
     assert set(stored) == {name for name, _ in model.named_parameters()}
     for name, parameter in model.named_parameters():
@@ -90,6 +120,23 @@ def check_gradients(golden) -> None:
         assert float((parameter.grad.double() * probe).sum()) == pytest.approx(
             dot, abs=1e-3 * scale
         ), name
+
+
+def check_greedy_roar(golden) -> None:
+    for name, case in golden.meta["generation"].items():
+        names = golden.meta["config"]["modalities"]
+        source, target = (names.index(case[key]) for key in ("source", "target"))
+        tokens = golden.io[f"{name}_input_tokens"]
+        given = whole(source, tokens, np.array([tokens.shape[1]]))
+        out = generate_roar(
+            golden.model,
+            given,
+            target,
+            case["num_steps"],
+            temperature=0.0,
+            order=golden.io[f"{name}_order"],
+        )
+        np.testing.assert_array_equal(out, golden.io[f"{name}_tokens"], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +171,9 @@ def test_small_without_padding_masks(small) -> None:
     np.testing.assert_allclose(lse, io["nomask_logits_logsumexp"].ravel(), atol=2e-4)
 
 
-def test_small_gradients_match_reference(small) -> None:
-    check_gradients(small)
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_small_training_step_matches_reference(small, mode) -> None:
+    check_training_step(small, mode)
 
 
 def test_small_state_dict_has_the_published_keys(small) -> None:
@@ -139,7 +187,9 @@ def test_small_state_dict_has_the_published_keys(small) -> None:
 def test_paper_size_matches_reference(shared: Path) -> None:
     golden = load_golden(shared / "golden" / "nano4m_d6w512")
     check_forward(golden)
-    check_gradients(golden)
+    assert sum(p.numel() for p in golden.model.parameters()) == 95_838_720
+    check_training_step(golden, "fast")
+    check_greedy_roar(golden)
     table = sincos_positions(512, 512)
     np.testing.assert_allclose(table, golden.model.pos_emb, atol=1e-4)
 
@@ -183,6 +233,34 @@ def test_own_ids_equals_unified_with_the_other_ids_forbidden() -> None:
         scores = logits[chosen][:, : modality.vocab_size].log_softmax(1)
         expected = -scores.gather(1, targets.tokens[chosen][:, None])[:, 0]
         np.testing.assert_allclose(own[m], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["unified", "own_ids"])
+@pytest.mark.parametrize("mode", ["fast", "reference"])
+def test_the_objective_equals_the_plain_loss(small, loss, mode) -> None:
+    """Value, sums and every gradient, against autograd through the plain cross-entropy."""
+    inputs, targets = both_sides(small.io, "fast")
+    losses = token_losses(small.model, small.model(inputs, targets), targets, loss)
+    small.model.zero_grad()
+    plain = mean_loss(losses)
+    plain.backward()
+    expected = {name: p.grad.clone() for name, p in small.model.named_parameters()}
+    small.model.zero_grad()
+    weights = loss_weights(targets.counts, "modality")
+    ours, sums = objective_of(small.model, mode, loss)(*both_sides(small.io, mode), weights)
+    (3 * ours).backward()
+    assert ours.item() == pytest.approx(plain.item(), rel=1e-6)
+    np.testing.assert_allclose(sums, [float(x.detach().sum()) for x in losses], rtol=1e-5)
+    for name, parameter in small.model.named_parameters():
+        np.testing.assert_allclose(parameter.grad / 3, expected[name], atol=2e-6, err_msg=name)
+
+
+def test_a_modality_without_targets_counts_as_nothing() -> None:
+    inputs, _ = some_tokens()
+    targets = Tokens(torch.tensor([4, 63]), torch.tensor([5, 9]), torch.tensor([0, 0]), [1, 1])
+    loss, sums = objective_of(FourM(SMALL))(inputs, targets, loss_weights([2, 0, 0], "modality"))
+    assert loss.item() == pytest.approx(np.log(100) / 3)
+    assert sums.tolist() == pytest.approx([2 * np.log(100), 0, 0])
 
 
 def test_samples_do_not_see_each_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -88,6 +89,25 @@ def test_a_looser_threshold_computes_exactly_the_new_clips(copy_of_finished):
     ):  # fmt: skip
         assert project.computed(stage) == len(after - before), stage
     assert project.computed("decode") <= TINY["barnyard"]["clips"]
+
+
+def test_a_grid_trains_and_is_compared_in_the_report(copy_of_finished):
+    project = copy_of_finished
+    project.write_overlay(
+        {**TINY, "grids": {"demo": {"vary": {"dim": [32, 64], "train_clips": [5, 10]}}}}
+    )
+    project.run()
+    for dim in (32, 64):
+        for clips in (5, 10):
+            folder = project.results / "runs" / f"demo_dim_{dim}_train_clips_{clips}"
+            facts = json.loads((folder / "run.json").read_text())
+            assert facts["clips"]["train"] == clips
+            assert facts["settings"]["model"]["dim"] == dim
+            assert (folder / "run_start.json").is_file()
+            assert list((folder / "tensorboard").glob("events.*"))
+    page = (project.results / "report.html").read_text()
+    assert "Study: demo" in page and "4 of 4 runs" in page
+    assert "Validation loss over training clips, 4 runs" in page
 
 
 def processes_of(session: int) -> list[int]:

@@ -11,8 +11,7 @@ from typing import Any
 
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.tables import content_key, write_json
-from nano4m_audio.token_sets import read_token_sets
-from nano4m_audio.training import RUN, WEIGHTS, parse_settings
+from nano4m_audio.training import RUN, WEIGHTS, parse_settings, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
 PROBES = ("cross_entropy", "classes", "structure")
@@ -39,7 +38,7 @@ def evaluate_probe(
             f"unknown probe {name!r}{did_you_mean(name, PROBES)}; known: {list(PROBES)}"
         )
     run = _read_run(run_dir)
-    sets = read_token_sets(split, token_files)
+    sets = read_sets(run["settings"], split, token_files, store_dir)
     chosen = sets[settings["split"]]
     if not len(chosen):
         raise UserError(
@@ -47,7 +46,7 @@ def evaluate_probe(
             "evaluate; use more clips or another split"
         )
     version = STAGE_VERSIONS["evaluate"]
-    digests = sets["train"].digest(), chosen.digest()
+    digests = sets["train"].digest, chosen.digest
     key = content_key("evaluate", name, run["key"], digests, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
     if not stored.exists():

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.masking import Packed
-from nano4m_audio.nano4m.model import Tokens, output_tables
+from nano4m_audio.nano4m.objective import own_table
 
 TOP_K = (1, 3, 5)
 PERMUTATIONS = 2000
@@ -72,9 +73,11 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 def class_captions(inputs: ProbeInputs) -> Captions:
     """The most frequent caption of every class among the training and evaluated clips."""
     seen: dict[str, Counter[tuple[int, ...]]] = {}
-    for tokens in (inputs.train, inputs.chosen):
-        for name, caption in zip(tokens.classes, tokens.captions, strict=True):
-            seen.setdefault(name, Counter())[tuple(caption.tolist())] += 1
+    m = inputs.modality("caption")
+    for clips in (inputs.train, inputs.chosen):
+        rows, lengths = clips.data.arrays[m][:, 0].tolist(), clips.data.lengths[:, m].tolist()
+        for name, row, length in zip(clips.classes, rows, lengths, strict=True):
+            seen.setdefault(name, Counter())[tuple(row[:length])] += 1
     names = sorted(seen)
     best = [min((-count, caption) for caption, count in seen[name].items())[1] for name in names]
     return Captions(names, [list(caption) for caption in best])
@@ -120,7 +123,7 @@ def _caption_scores(
 ) -> np.ndarray:
     """Log probability of every caption for each sample, float64 [batch, C]; [SOS] is not scored."""
     model, m = inputs.model, inputs.modality("caption")
-    table = output_tables(model, "own_ids")[m]
+    table = own_table(model, m)
     encoded, batch = model.encode(seen), len(seen.lengths)
     scores = np.zeros((batch, len(captions)))
     for last in range(1, max(len(caption) for caption in captions)):

@@ -15,10 +15,11 @@ from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.token_sets import TokenSet
-from nano4m_audio.training import token_data
 
 #: Samples per forward pass: bounds the memory of probes with whole clips as input.
 BATCH_SIZE = 32
+#: Clips whose tokens are counted at once.
+CLIPS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class ProbeInputs:
     settings: TrainSettings
     train: TokenSet
     chosen: TokenSet
-    train_data: TokenData
-    data: TokenData
     n_bootstrap: int
     confidence: float
     keyframes: int
     seed: int
+
+    @property
+    def data(self) -> TokenData:
+        """The tokens of the clips to evaluate."""
+        return self.chosen.data
 
     def modality(self, name: str) -> int:
         """The index of a modality in config order. Raises UserError when the run has none."""
@@ -66,8 +70,6 @@ def load_probe_inputs(
         settings=settings,
         train=train,
         chosen=chosen,
-        train_data=token_data(settings, train),
-        data=token_data(settings, chosen),
         n_bootstrap=options["bootstrap"],
         confidence=options["confidence"],
         keyframes=options["keyframes"],

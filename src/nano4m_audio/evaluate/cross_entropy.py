@@ -1,4 +1,4 @@
-"""Cross-entropy per modality under the run's own masking, beside uniform and unigram guesses."""
+"""Cross-entropy per modality under the run's last masking, beside uniform and unigram guesses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import Batch, TokenData
-from nano4m_audio.nano4m.model import Tokens, token_losses
+from nano4m_audio.nano4m.objective import token_losses
 
 #: How often every clip is masked anew; more rounds, less noise from the masks.
 ROUNDS = 4
@@ -23,9 +24,10 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     The masks depend on the seed alone. The interval is over clips; the unigram row is what token
     frequencies of the training clips reach on exactly the same targets.
     """
-    masking, modalities = inputs.settings.masking, inputs.settings.model.modalities
+    modalities = inputs.settings.model.modalities
+    masking = inputs.settings.masking.at(inputs.settings.optim.steps)
     batches = inputs.data.fixed_batches(BATCH_SIZE, masking, inputs.seed, ROUNDS)
-    unigram = [unigram_losses(inputs.train_data, inputs.data, m) for m in range(len(modalities))]
+    unigram = [unigram_losses(inputs.train.data, inputs.data, m) for m in range(len(modalities))]
     shape = (len(modalities), len(inputs.data))
     sums, baseline, counts = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
     for batch in batches:
@@ -87,6 +89,11 @@ def unigram_losses(train: TokenData, chosen: TokenData, m: int) -> np.ndarray:
 
 
 def _id_counts(data: TokenData, m: int, size: int) -> np.ndarray:
+    """How often each id occurs; a part of the clips at a time, as they may be mapped from disk."""
     array, lengths = data.arrays[m], data.lengths[:, m]
-    valid = np.arange(array.shape[2]) < lengths[:, None, None]
-    return np.bincount(array[np.broadcast_to(valid, array.shape)], minlength=size)
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(array), CLIPS_AT_ONCE):
+        part = array[start : start + CLIPS_AT_ONCE]
+        valid = np.arange(part.shape[2]) < lengths[start : start + CLIPS_AT_ONCE, None, None]
+        counts += np.bincount(part[np.broadcast_to(valid, part.shape)], minlength=size)
+    return counts

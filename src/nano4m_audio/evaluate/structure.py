@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import whole
-from nano4m_audio.nano4m.model import Tokens, output_tables
+from nano4m_audio.nano4m.objective import own_table
 
 UNIT = "accuracy"
 
@@ -26,7 +27,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
         predicted = predict(inputs, m)
-        mode = position_modes(inputs.train_data.arrays[m])
+        mode = position_modes(inputs.train.data.arrays[m])
         counts = np.full(len(true), true[0].size)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
         guesses = [
@@ -56,7 +57,7 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
     frames = inputs.keyframe_numbers()
     pictures = inputs.data.arrays[rgb][:, frames].reshape(len(inputs.data) * len(frames), -1)
     width = inputs.data.arrays[m].shape[2]
-    table = output_tables(inputs.model, "own_ids")[m]
+    table = own_table(inputs.model, m)
     out = []
     for start in range(0, len(pictures), BATCH_SIZE):
         part = pictures[start : start + BATCH_SIZE]
@@ -68,6 +69,12 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
 
 
 def position_modes(array: np.ndarray) -> np.ndarray:
-    """The most frequent id of each position over clips and keyframes, int64 [positions]."""
-    flat = array.reshape(-1, array.shape[2])
-    return np.array([np.bincount(column).argmax() for column in flat.T])
+    """The most frequent id of each position over clips and keyframes, int64 [positions]; of equally
+    frequent ones the smallest. A part of the clips at a time, as they may be mapped from disk."""
+    positions, size = array.shape[2], int(array.max(initial=0)) + 1
+    counts = np.zeros(positions * size, np.int64)
+    for start in range(0, len(array), CLIPS_AT_ONCE):
+        ids = array[start : start + CLIPS_AT_ONCE].reshape(-1, positions).astype(np.int64)
+        places = ids + np.arange(positions) * size
+        counts += np.bincount(places.ravel(), minlength=len(counts))
+    return counts.reshape(positions, size).argmax(axis=1)

@@ -47,19 +47,20 @@ def fit(
     """Train `net` in place: AdamW, short warm-up, cosine to zero, clipped gradients, bfloat16 if
     native.
 
-    With `state`, a file, a killed run goes on at its last checkpoint and ends in the same bits.
+    With `state`, a folder, a killed run goes on at its last checkpoint and ends in the same bits.
     Returns (step, running mean of the loss) at every hundredth of the steps. Raises
     FloatingPointError when the loss is not finite.
     """
     run = _Run(net.train().to(memory_format=torch.channels_last), recipe, seed)  # type: ignore[call-overload]
-    if state is not None and state.exists():
-        run.restore(load_state(state))
+    known = load_state(state) if state is not None else None
+    if known is not None:
+        run.restore(known)
     saved_at_s = time.monotonic()
     left = range(run.step, recipe.steps)
     for _ in track(left, len(left), name, lambda: f"loss {run.running:.4f}"):
         run.advance(loss, name)
         if state is not None and time.monotonic() - saved_at_s > CHECKPOINT_EVERY_S:
-            save_state(state, run.state())
+            save_state(state, run.step, run.state())
             saved_at_s = time.monotonic()
     return run.history
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
 
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import model_config
@@ -22,10 +26,14 @@ def _write(path: Path, temp: Path) -> None:
     os.replace(temp, path)
 
 
-def save_model(path: Path, model: FourM) -> None:
-    """Write weights, buffers and the model configuration (as JSON metadata), atomically."""
+def save_model(path: Path, model: FourM, weights: dict[str, Tensor] | None = None) -> None:
+    """Write weights, buffers and the model configuration (as JSON metadata), atomically.
+
+    ``weights`` stand for the model's own state dict when given.
+    """
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state = model.state_dict() if weights is None else weights
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
     temp.write_bytes(safetensors_bytes(state, metadata={"config": config}))
     _write(path, temp)
@@ -52,13 +60,51 @@ def load_model(path: Path) -> FourM:
     return model
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write an unfinished run (tensors and plain values only), atomically."""
+def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> None:
+    """Write an unfinished run (tensors and plain values only) and drop all but the last ``keep``.
+
+    The state appears by an atomic rename, after the file with its digest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in folder.glob(".*.tmp.*"):
+        left_by_a_kill.unlink()
+    path = folder / f"step_{step:09d}.pt"
     temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
     torch.save(state, temp)
+    _digest_file(path).write_text(_digest(temp), "utf-8")
     _write(path, temp)
+    for old in _states(folder)[keep:]:
+        old.unlink()
+        _digest_file(old).unlink(missing_ok=True)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what ``save_state`` wrote; no code in the file is ever run."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The last state that is whole, or None; no code in a file is ever run.
+
+    A damaged state is passed over with a warning on stderr.
+    """
+    for path in _states(folder):
+        digest = _digest_file(path)
+        if digest.exists() and digest.read_text("utf-8") == _digest(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
+        print(f"train: {path} is damaged, going back to the state before it", file=sys.stderr)
+    return None
+
+
+def remove_states(folder: Path) -> None:
+    """Delete the states of a finished run."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _states(folder: Path) -> list[Path]:
+    """The states in a folder, the last one first."""
+    return sorted(folder.glob("step_*.pt"), reverse=True)
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".blake2b")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "blake2b").hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,34 +28,86 @@ class Batch:
     clips: np.ndarray
 
 
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of different lengths end to end: sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    ``ids`` are integers [total], ``offsets`` int64 [n + 1].
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
+        lengths = [len(sequence) for sequence in sequences]
+        ids = np.array([i for sequence in sequences for i in sequence], np.int64)
+        return cls(ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, chosen: slice) -> Ragged:
+        """The sequences ``start:stop``, without copying ids."""
+        start, stop, _ = chosen.indices(len(self))
+        first, last = self.offsets[start], self.offsets[max(start, stop)]
+        return Ragged(self.ids[first:last], self.offsets[start : max(start, stop) + 1] - first)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [n]."""
+        return np.diff(self.offsets)
+
+    def padded(self) -> np.ndarray:
+        """[n, longest] of the dtype of ``ids``; the rest of a row is 0."""
+        lengths = self.lengths
+        out = np.zeros((len(self), lengths.max(initial=1)), self.ids.dtype)
+        out[np.arange(out.shape[1]) < lengths[:, None]] = self.ids
+        return out
+
+
 def stream(seed: int, name: int, counter: int) -> np.random.Generator:
     """A generator keyed by (seed, stream, counter): equal keys give equal numbers."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, name, counter])))
 
 
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order in which an epoch visits its ``n`` clips, int64 [n]; drawn once per epoch."""
+    order = stream(seed, EPOCH_STREAM, epoch).permutation(n)
+    order.flags.writeable = False
+    return order
+
+
 class TokenData:
     """The tokens of N clips.
 
-    ``tokens`` maps a modality to integers [N, K, L] (K keyframes, or 1); ``captions`` is one id
-    list per clip, kept as modality ``caption``. All modalities with K > 1 share K, and a sample
-    takes the same keyframe of each. Raises ValueError naming the modality and row of a wrong value.
+    ``tokens`` maps a modality to integers [N, K, L] (K keyframes, or 1), in memory or mapped from a
+    file: only the rows of a batch are read. ``captions`` is modality ``caption``, at least one id
+    per clip. All modalities with K > 1 share K, and a sample takes the same keyframe of each.
+    Raises ValueError naming the modality and row of a wrong value; ``check=False`` skips the pass
+    over all ids, for tokens that were checked when they were read.
     """
 
     def __init__(
         self,
         modalities: Sequence[Modality],
         tokens: Mapping[str, np.ndarray],
-        captions: Sequence[Sequence[int]],
+        captions: Ragged | Sequence[Sequence[int]],
+        *,
+        check: bool = True,
     ) -> None:
         self.modalities = tuple(modalities)
+        ragged = captions if isinstance(captions, Ragged) else Ragged.of(captions)
         arrays, lengths = [], []
         for modality in self.modalities:
             if modality.name == "caption":
-                array, length = _pad(captions, modality)
+                array, length = _caption_array(ragged, modality), ragged.lengths
             else:
                 array = _checked_array(tokens, modality)
                 length = np.full(len(array), array.shape[2], np.int64)
-            _check_range(array, modality)
+            if check:
+                _check_range(array, modality)
             arrays.append(array)
             lengths.append(length)
         counts = {m.name: len(a) for m, a in zip(self.modalities, arrays, strict=True)}
@@ -74,16 +127,23 @@ class TokenData:
         """Tokens of ``clips`` [batch] at ``keyframes`` [batch]: one [batch, width] per modality."""
         return [a[clips, keyframes if a.shape[1] > 1 else 0] for a in self.arrays]
 
+    def spread_keyframes(self, wanted: int | None) -> np.ndarray:
+        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip; of one, the
+        middle one."""
+        number = min(wanted or self.n_keyframes, self.n_keyframes)
+        middles = (np.arange(number) + 0.5) * self.n_keyframes / number
+        return middles.astype(np.int64)
+
     def batch(self, step: int, batch_size: int, masking: MaskingConfig, seed: int) -> Batch:
         """Training batch number ``step``: the next clips of a fresh permutation per epoch."""
         if not len(self):
             raise ValueError("there is no clip to draw from")
         numbers = np.arange(step * batch_size, (step + 1) * batch_size)
         epochs, places = np.divmod(numbers, len(self))
-        orders = {
-            e: stream(seed, EPOCH_STREAM, e).permutation(len(self)) for e in np.unique(epochs)
-        }
-        clips = np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)])
+        clips = np.empty(batch_size, np.int64)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            clips[here] = epoch_order(seed, epoch, len(self))[places[here]]
         return self._masked(clips, masking, stream(seed, BATCH_STREAM, step))
 
     def fixed_batches(
@@ -97,7 +157,8 @@ class TokenData:
         ]
 
     def _masked(self, clips: np.ndarray, masking: MaskingConfig, rng: np.random.Generator) -> Batch:
-        keyframes = rng.integers(0, self.n_keyframes, len(clips))
+        usable = self.spread_keyframes(masking.keyframes)
+        keyframes = usable[rng.integers(0, len(usable), len(clips))]
         tokens, lengths = self.rows(clips, keyframes), self.lengths[clips]
         return Batch(*mask_batch(rng, self.modalities, masking, tokens, lengths), clips)
 
@@ -123,16 +184,18 @@ def _checked_array(tokens: Mapping[str, np.ndarray], modality: Modality) -> np.n
     return array
 
 
-def _pad(captions: Sequence[Sequence[int]], modality: Modality) -> tuple[np.ndarray, np.ndarray]:
-    lengths = np.array([len(c) for c in captions], np.int64)
+def smallest_dtype(vocab_size: int) -> type[np.unsignedinteger | np.signedinteger]:
+    """The smallest dtype that holds every id below ``vocab_size``: uint16 or int32."""
+    return np.uint16 if vocab_size <= np.iinfo(np.uint16).max + 1 else np.int32
+
+
+def _caption_array(captions: Ragged, modality: Modality) -> np.ndarray:
+    lengths = captions.lengths
     wrong = np.flatnonzero((lengths < 1) | (lengths > modality.max_tokens))
     if len(wrong):
         row = wrong[0]
         raise ValueError(f"caption row {row}: {lengths[row]} ids, not 1..{modality.max_tokens}")
-    array = np.zeros((len(captions), 1, lengths.max(initial=1)), np.int32)
-    for row, caption in enumerate(captions):
-        array[row, 0, : len(caption)] = caption
-    return array, lengths
+    return captions.padded()[:, None]
 
 
 def _check_range(array: np.ndarray, modality: Modality) -> None:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import math
-import sys
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from nano4m_audio.nano4m.attention import IGNORED, Tokens
 from nano4m_audio.nano4m.checkpoint import load_state, save_state
 from nano4m_audio.nano4m.data import Batch, TokenData
-from nano4m_audio.nano4m.model import FourM, Tokens, mean_loss, token_losses
-from nano4m_audio.nano4m.settings import OptimConfig, TrainSettings
+from nano4m_audio.nano4m.distributed import (
+    Ranks,
+    clip_gradients,
+    full_state,
+    full_weights,
+    join,
+    set_full_state,
+    spread,
+)
+from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.objective import Objective, loss_weights
+from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
+from nano4m_audio.nano4m.progress import Meter, showing
+from nano4m_audio.nano4m.settings import Hardware, TrainSettings
 
 #: Columns of a metrics row: loss is the mean over ``tokens`` targets, in nats.
 METRIC_COLUMNS = ("step", "split", "modality", "loss", "lr", "tokens")
-STATE_FILE = "state.pt"
-LOG_EVERY_S = 10.0
+MetricRow = tuple[Any, ...]
+#: Called after every step: how many are done, the model, and the metrics rows that the step added.
+Watch = Callable[[int, FourM, Sequence[MetricRow]], None]
+#: The folder of the states of an unfinished run, within its state folder.
+STATES = "train_state"
+#: Batches that are drawn ahead.
+PREFETCH = 2
 
 
 class NonFiniteGradientError(RuntimeError):
@@ -32,80 +50,70 @@ class NonFiniteGradientError(RuntimeError):
 
 @dataclass
 class TrainResult:
-    """A finished run. ``elapsed_s`` covers all sittings; it is the only value that is not
-    determined by settings, data and seed."""
+    """A finished run. ``best_weights`` are those of the step with the lowest mean validation loss
+    over the modalities (without validation, the last ones). ``elapsed_s`` covers all sittings; it
+    is the only value that is not determined by settings, data and seed."""
 
     model: FourM
-    metrics: list[tuple[Any, ...]]
+    weights: dict[str, Tensor]
+    best_weights: dict[str, Tensor]
+    best_step: int
+    metrics: list[MetricRow]
     elapsed_s: float
     resumed_from_step: int
 
 
-@dataclass
-class _Run:
-    """Everything that changes from step to step."""
+@dataclass(frozen=True)
+class Share:
+    """This process's part of a batch, on its device, and what is known of the whole batch:
+    targets per modality int64 [M], the weight of a target of each, and the number of tokens."""
 
+    inputs: Tokens
+    targets: Tokens
+    counts: np.ndarray
+    weights: list[float]
+    n_tokens: int
+
+
+@dataclass
+class Run:
+    """Everything that changes from step to step, and who computes it."""
+
+    ranks: Ranks
+    settings: TrainSettings
+    sharded: bool
     model: FourM
-    optimizer: torch.optim.Optimizer
+    objective: nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    loss_sums: Tensor
+    bad_step: Tensor
+    counts: np.ndarray
     step: int = 0
-    metrics: list[tuple[Any, ...]] = field(default_factory=list)
-    loss_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    token_counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    metrics: list[MetricRow] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_step: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
     elapsed_s: float = 0.0
 
     def state(self) -> dict[str, Any]:
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **full_state(self.model, self.optimizers, self.sharded),
             "step": self.step,
             "metrics": [list(row) for row in self.metrics],
-            "loss_sums": self.loss_sums.tolist(),
-            "token_counts": self.token_counts.tolist(),
+            "loss_sums": self.ranks.total(self.loss_sums.clone()).tolist(),
+            "counts": self.counts.tolist(),
+            "best": [self.best_loss, self.best_step, self.best_weights],
             "elapsed_s": self.elapsed_s,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        set_full_state(self.model, self.optimizers, self.sharded, state)
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.metrics = [tuple(row) for row in state["metrics"]]
-        self.loss_sums = np.array(state["loss_sums"], np.float64)
-        self.token_counts = np.array(state["token_counts"], np.int64)
-
-
-def learning_rate(step: int, config: OptimConfig) -> float:
-    """Linear warm-up to ``lr``, then a cosine down to ``min_lr`` at the last step."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
-    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def make_optimizer(model: FourM, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW; weight decay on the matrices of linear layers only, not on embeddings and vectors."""
-    embeddings = {"enc_tok_emb.weight", "enc_mod_emb.weight", "dec_mod_emb.weight"}
-    decayed: list[torch.Tensor] = []
-    kept: list[torch.Tensor] = []
-    for name, parameter in model.named_parameters():
-        (kept if parameter.ndim < 2 or name in embeddings else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=True)
-
-
-@torch.inference_mode()
-def evaluate(model: FourM, batches: list[Batch], mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Summed cross-entropy and number of targets per modality: float64 [M], int64 [M]."""
-    n_modalities = len(model.config.modalities)
-    sums, counts = np.zeros(n_modalities), np.zeros(n_modalities, np.int64)
-    for batch in batches:
-        targets = Tokens.of(batch.targets)
-        losses = token_losses(model, model(Tokens.of(batch.inputs), targets), targets, mode)
-        sums += [float(loss.double().sum()) for loss in losses]
-        counts += [len(loss) for loss in losses]
-    return sums, counts
+        if self.ranks.rank == 0:  # the sums of the others start again at 0
+            self.loss_sums.copy_(torch.tensor(state["loss_sums"], dtype=torch.float64))
+        self.counts = np.array(state["counts"], np.int64)
+        self.best_loss, self.best_step, self.best_weights = state["best"]
 
 
 def train(
@@ -113,153 +121,242 @@ def train(
     data: TokenData,
     val_data: TokenData,
     state_dir: Path,
+    hardware: Hardware | None = None,
     *,
-    threads: int = 1,
     progress: bool = False,
-    checkpoint_every_steps: int = 200,
-    checkpoint_every_s: float = 30.0,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train to ``settings.optim.steps``, going on from ``state_dir`` when a state is there.
 
-    ``val_data`` may be empty. Raises NonFiniteGradientError, ValueError for data without a clip.
+    ``val_data`` may be empty. Under torchrun every process calls this, and all return the same;
+    the first one writes. Raises NonFiniteGradientError, ValueError for data without a clip.
     """
-    torch.set_num_threads(threads)
-    config = settings.optim
-    model = FourM(settings.model, config.seed)
-    n_modalities = len(settings.model.modalities)
-    run = _Run(model, make_optimizer(model, config))
-    run.loss_sums, run.token_counts = np.zeros(n_modalities), np.zeros(n_modalities, np.int64)
-    state_path = state_dir / STATE_FILE
-    if state_path.exists():
-        run.restore(load_state(state_path))
-    resumed, saved_step = run.step, run.step
-    fixed = val_data.fixed_batches(config.batch_size, settings.masking, config.seed)
+    hardware = hardware or Hardware()
+    ranks = join(hardware)
+    run = start_run(settings, hardware, ranks)
+    if (state := load_state(state_dir / STATES)) is not None:
+        run.restore(state)
+    resumed, steps = run.step, settings.optim.steps
+    validation = _validation(settings, val_data, ranks)
+    meter = Meter(steps, run.step)
     clock = saved_at = time.monotonic()
-    with _progress(config.steps, run.step, progress) as show:
-        while run.step < config.steps:
-            _step(run, settings, data, state_dir)
-            _record(run, settings, fixed)
+    shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
+    with showing(meter, progress and ranks.rank == 0) as show:
+        for share in shares:
+            take_step(run, share)
+            known = len(run.metrics)
+            if _due(run, settings.optim.log_every) or ranks.device.type == "cpu":
+                _check_finite(run, data, state_dir)
+            _record(run, validation)
+            if watch and ranks.rank == 0:
+                watch(run.step, run.model, run.metrics[known:])
             now = time.monotonic()
             run.elapsed_s, clock = run.elapsed_s + now - clock, now
-            due = run.step - saved_step >= checkpoint_every_steps
-            if due or now - saved_at > checkpoint_every_s:
-                save_state(state_path, run.state())
-                saved_step, saved_at = run.step, now
-            show(run)
-    save_state(state_path, run.state())
-    return TrainResult(model, run.metrics, run.elapsed_s, resumed)
-
-
-def _step(run: _Run, settings: TrainSettings, data: TokenData, state_dir: Path) -> None:
-    config = settings.optim
-    batch = data.batch(run.step, config.batch_size, settings.masking, config.seed)
-    targets = Tokens.of(batch.targets)
-    losses = token_losses(
-        run.model, run.model(Tokens.of(batch.inputs), targets), targets, settings.loss
+            late = now - saved_at > hardware.checkpoint_every_s
+            if run.step == steps or _agreed(ranks, late, run.step):
+                _check_finite(run, data, state_dir)
+                _save(run, state_dir)
+                saved_at = time.monotonic()
+            meter.update(run.step, share.n_tokens, _last_losses(run))
+            show()
+    weights = full_weights(run.model, run.sharded)
+    best = run.best_weights or weights
+    return TrainResult(
+        run.model, weights, best, run.best_step or run.step, run.metrics, run.elapsed_s, resumed
     )
-    run.optimizer.zero_grad(set_to_none=True)
-    mean_loss(losses).backward()
-    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
-    if not torch.isfinite(norm):
-        raise _dump(run.step, batch, losses, state_dir)
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(run.step, config)
-    run.optimizer.step()
-    run.loss_sums += [float(loss.detach().double().sum()) for loss in losses]
-    run.token_counts += [len(loss) for loss in losses]
+
+
+def start_run(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> Run:
+    """A run before its first step."""
+    torch.set_num_threads(hardware.threads)
+    if hardware.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    sharded = hardware.sharded and ranks.world > 1
+    if sharded and settings.optim.optimizer == "muon":
+        raise ValueError("muon works on whole matrices: it cannot be combined with sharded weights")
+    model = FourM(settings.model, settings.optim.seed).to(ranks.device)
+    if hardware.compiled:
+        for block in (*model.encoder.blocks, *model.decoder.blocks):
+            block.compile(dynamic=True)
+    objective = spread(Objective(model, settings), ranks, sharded)
+    n_modalities = len(settings.model.modalities)
+    return Run(
+        ranks,
+        settings,
+        sharded,
+        model,
+        objective,
+        make_optimizers(model, settings),
+        loss_sums=torch.zeros(n_modalities, dtype=torch.float64, device=ranks.device),
+        bad_step=torch.tensor(-1, device=ranks.device),
+        counts=np.zeros(n_modalities, np.int64),
+    )
+
+
+def _prefetched(draw: Callable[[int], Share], first: int, last: int) -> Iterator[Share]:
+    """``draw(first)`` to ``draw(last - 1)``, drawn ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(draw, k) for k in range(first, min(first + PREFETCH, last))]
+        for step in range(first, last):
+            if step + PREFETCH < last:
+                pending.append(pool.submit(draw, step + PREFETCH))
+            yield pending.pop(0).result()
+
+
+def draw_share(step: int, settings: TrainSettings, data: TokenData, ranks: Ranks) -> Share:
+    """This process's part of training batch ``step``."""
+    masking, optim = settings.masking.at(step), settings.optim
+    batch = data.batch(step, optim.batch_size, masking, optim.seed)
+    return share_of(batch, settings, ranks)
+
+
+def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
+    """This process's part of a batch, ready to be computed."""
+    n_modalities = len(settings.model.modalities)
+    counts = np.bincount(batch.targets.modalities, minlength=n_modalities)
+    start, stop = ranks.share(len(batch.clips))
+    inputs, targets = (side.samples(start, stop) for side in (batch.inputs, batch.targets))
+    if settings.mode == "reference":
+        masking = settings.masking
+        shown = Tokens.padded(inputs, masking.input_tokens_range[1])
+        asked = Tokens.padded(targets, masking.target_tokens_range[1], IGNORED)
+    else:
+        shown, asked = Tokens.of(inputs), Tokens.of(targets)
+    weights = [w * ranks.world for w in loss_weights(counts.tolist(), settings.average)]
+    return Share(
+        shown.to(ranks.device),
+        asked.to(ranks.device),
+        counts=counts,
+        weights=weights,
+        n_tokens=len(batch.inputs.tokens) + len(batch.targets.tokens),
+    )
+
+
+def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
+    """Matrix products in the settings' precision on a device."""
+    dtype = settings.dtype_name(device.type)
+    return torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != "float32")
+
+
+def take_step(run: Run, share: Share) -> Tensor:
+    """One update; returns the loss, without gradient. Nothing here waits for the device."""
+    optim = run.settings.optim
+    with autocast(run.settings, run.ranks.device):
+        loss, sums = run.objective(share.inputs, share.targets, share.weights)
+    loss.backward()
+    norm = clip_gradients(run.model, optim.clip_norm)
+    first_bad = ~torch.isfinite(norm) & (run.bad_step < 0)
+    run.bad_step = torch.where(first_bad, run.step, run.bad_step)
+    set_learning_rate(run.optimizers, learning_rate(run.step, optim))
+    for optimizer in run.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    run.loss_sums += sums
+    run.counts += share.counts
     run.step += 1
+    return loss.detach()
 
 
-def _record(run: _Run, settings: TrainSettings, fixed: list[Batch]) -> None:
-    config = settings.optim
-    last = run.step == config.steps
-    if run.step % config.log_every == 0 or last:
-        _add_rows(run, settings, "train", run.loss_sums, run.token_counts)
-        run.loss_sums, run.token_counts = run.loss_sums * 0, run.token_counts * 0
-    if fixed and (run.step % config.eval_every == 0 or last):
-        _add_rows(run, settings, "val", *evaluate(run.model, fixed, settings.loss))
+def _due(run: Run, every: int) -> bool:
+    return run.step % every == 0 or run.step == run.settings.optim.steps
 
 
-def _add_rows(
-    run: _Run, settings: TrainSettings, split: str, sums: np.ndarray, counts: np.ndarray
-) -> None:
-    lr = learning_rate(run.step - 1, settings.optim)
-    for modality, total, count in zip(settings.model.modalities, sums, counts, strict=True):
+def _agreed(ranks: Ranks, due: bool, step: int) -> bool:
+    """Whether to save now: the first process's clock decides, asked every ten steps."""
+    if ranks.world == 1:
+        return due
+    if step % 10:
+        return False
+    flag = torch.tensor([int(due and ranks.rank == 0)], device=ranks.device)
+    return bool(ranks.total(flag).item())
+
+
+def _save(run: Run, state_dir: Path) -> None:
+    state = run.state()
+    if run.ranks.rank == 0:
+        save_state(state_dir / STATES, run.step, state)
+
+
+def _validation(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[Share]:
+    """Fixed validation batches. Every process has as many; one with none left repeats the last
+    one and counts nothing, since sharded weights are gathered by all together."""
+    if not len(data):
+        return []
+    masking = settings.masking.at(settings.optim.steps)
+    batches = data.fixed_batches(settings.optim.batch_size, masking, settings.optim.seed)
+    alone = Ranks(ranks.device)
+    shares = []
+    for first in range(0, len(batches), ranks.world):
+        mine = first + ranks.rank
+        share = share_of(batches[min(mine, len(batches) - 1)], settings, alone)
+        if mine >= len(batches):
+            share = Share(share.inputs, share.targets, share.counts * 0, share.weights, 0)
+        shares.append(share)
+    return shares
+
+
+@torch.no_grad()
+def _validate(run: Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
+    """Summed cross-entropy and number of targets per modality: float64 [M], int64 [M]."""
+    sums = torch.zeros_like(run.loss_sums)
+    counts = torch.zeros(len(run.counts), dtype=torch.int64, device=sums.device)
+    for share in shares:
+        with autocast(run.settings, run.ranks.device):
+            part = run.objective(share.inputs, share.targets, share.weights)[1]
+        if share.counts.any():
+            sums += part
+        counts += torch.from_numpy(share.counts).to(counts.device)
+    return run.ranks.total(sums).cpu().numpy(), run.ranks.total(counts).cpu().numpy()
+
+
+def _record(run: Run, validation: list[Share]) -> None:
+    optim = run.settings.optim
+    if _due(run, optim.log_every):
+        sums = run.ranks.total(run.loss_sums.clone()).cpu().numpy()
+        _add_rows(run, "train", sums, run.counts)
+        run.loss_sums.zero_()
+        run.counts[:] = 0
+    if validation and _due(run, optim.eval_every):
+        sums, counts = _validate(run, validation)
+        _add_rows(run, "val", sums, counts)
+        loss = float((sums / np.maximum(counts, 1)).mean())
+        if loss < run.best_loss:
+            run.best_loss, run.best_step = loss, run.step
+            run.best_weights = full_weights(run.model, run.sharded)
+
+
+def _add_rows(run: Run, split: str, sums: np.ndarray, counts: np.ndarray) -> None:
+    lr = learning_rate(run.step - 1, run.settings.optim)
+    for modality, total, count in zip(run.settings.model.modalities, sums, counts, strict=True):
         if count:
             loss = float(total / count)
             run.metrics.append((run.step, split, modality.name, loss, lr, int(count)))
 
 
-def _dump(step: int, batch: Batch, losses: list[Tensor], state_dir: Path) -> NonFiniteGradientError:
+def _last_losses(run: Run) -> dict[str, float]:
+    recent = run.metrics[-4 * len(run.counts) :]
+    return {name: loss for _, split, name, loss, *_ in recent if split == "train"}
+
+
+def _check_finite(run: Run, data: TokenData, state_dir: Path) -> None:
+    """Stop at a gradient that is not finite. Its batch is drawn again from its number, so that no
+    step needs to wait for the answer of the device."""
+    step = int(run.bad_step.item())
+    if step < 0:
+        return
     path = state_dir / f"nonfinite_step{step}.npz"
-    arrays = {
-        f"{side}_{name}": getattr(getattr(batch, side), name)
-        for side in ("inputs", "targets")
-        for name in ("tokens", "positions", "modalities", "lengths")
-    }
-    np.savez(path, clips=batch.clips, **arrays)
-    values = [round(float(loss.detach().mean()), 4) if len(loss) else None for loss in losses]
-    return NonFiniteGradientError(
-        f"the gradient at step {step} is not finite (loss per modality {values}); the batch is in "
-        f"{path}: lower lr or lengthen warmup_steps"
+    if run.ranks.rank == 0:
+        settings, optim = run.settings, run.settings.optim
+        batch = data.batch(step, optim.batch_size, settings.masking.at(step), optim.seed)
+        arrays = {
+            f"{side}_{name}": getattr(getattr(batch, side), name)
+            for side in ("inputs", "targets")
+            for name in ("tokens", "positions", "modalities", "lengths")
+        }
+        np.savez(path, clips=batch.clips, **arrays)
+    losses = " ".join(f"{name} {loss:.3f}" for name, loss in _last_losses(run).items())
+    raise NonFiniteGradientError(
+        f"the gradient at step {step} is not finite (last losses: {losses or 'none yet'}); the "
+        f"batch is in {path}: lower lr or lengthen warmup_steps"
     )
-
-
-@contextmanager
-def _progress(total: int, done: int, enabled: bool) -> Iterator[Callable[[_Run], None]]:
-    """Yield a function that shows speed, time left and losses: a bar, or lines in a log file."""
-    started = time.monotonic()
-
-    def status(run: _Run) -> tuple[float, str]:
-        rate = (run.step - done) / (time.monotonic() - started)
-        latest = {m: loss for _, split, m, loss, *_ in run.metrics[-20:] if split == "train"}
-        return rate, " ".join(f"{name} {loss:.2f}" for name, loss in latest.items())
-
-    if not enabled:
-        yield lambda run: None
-    elif sys.stderr.isatty():
-        with _rich_bar(total, done, status) as show:
-            yield show
-    else:
-        shown = [started]
-
-        def log(run: _Run) -> None:
-            if time.monotonic() - shown[0] > LOG_EVERY_S or run.step == total:
-                shown[0] = time.monotonic()
-                rate, losses = status(run)
-                left_s = (total - run.step) / rate
-                speed = f"{rate:.2f} steps/s, {left_s:.0f} s left"
-                print(f"train: {run.step}/{total}, {speed}, {losses}", file=sys.stderr, flush=True)
-
-        yield log
-
-
-@contextmanager
-def _rich_bar(
-    total: int, done: int, status: Callable[[_Run], tuple[float, str]]
-) -> Iterator[Callable[[_Run], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("train"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.2f} steps/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("train", total=total, completed=done, rate=0.0, losses="")
-
-        def show(run: _Run) -> None:
-            rate, losses = status(run)
-            bar.update(task, completed=run.step, rate=rate, losses=losses)
-
-        yield show

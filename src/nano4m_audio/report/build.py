@@ -11,6 +11,7 @@ from markupsafe import Markup
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import Content, collect
 from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.studies import value_text
 from nano4m_audio.tables import write_bytes
 
 _PACKAGE = "nano4m_audio.report"
@@ -45,7 +46,13 @@ def render(content: Content, examples: Any = None) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=count, share=share, metric=metric, short=short, words=words, signed=signed
+        count=count,
+        share=share,
+        metric=metric,
+        short=short,
+        words=words,
+        signed=signed,
+        value=value_text,
     )
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
     page = environment.get_template("report.html.j2")

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio.grids import members
 from nano4m_audio.report import funnel, numbers, provenance, runs, tokenizers, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens, read_clips
 from nano4m_audio.report.runs import MetricRow, Run
+from nano4m_audio.report.studies import Study, studies
 
 _FILTERS = {
     "level_min_dbfs": "level",
@@ -40,6 +42,7 @@ class Content:
     runs: list[Run]
     lead: Run | None
     experiments: dict[str, Any]
+    studies: list[Study]
     metrics: list[MetricRow]
     evaluate: dict[str, Any]
     per_class: list[dict[str, Any]]
@@ -62,6 +65,8 @@ def collect(inputs: ReportInputs) -> Content:
     quality = tokenizers.read_quality(inputs.results, config)
     found = runs.read_runs(inputs.results, list(config["experiments"]))
     lead = next((r for r in found if r.name == config["report"]["experiment"]), None)
+    in_grids = {m for name, g in config["grids"].items() for m in members(name, g["vary"])}
+    alone = [run for run in found if run.name not in in_grids]
     paper = runs.paper_numbers()
     evaluation = runs.read_evaluation(inputs.results, config["report"]["experiment"])
     class_table = funnel.by_class(clips, classes)
@@ -81,7 +86,8 @@ def collect(inputs: ReportInputs) -> Content:
         tokenizers=quality,
         runs=found,
         lead=lead,
-        experiments=runs.experiments_table(inputs.results, found),
+        experiments=runs.experiments_table(inputs.results, alone),
+        studies=studies(config["grids"], found, paper["studies"]),
         metrics=runs.metric_rows(evaluation, tokenizers.rgb_fidelity(quality), paper),
         evaluate=config["evaluate"],
         per_class=evaluation.get("classes", {}).get("per_class", []),

@@ -13,8 +13,11 @@ from markupsafe import Markup, escape
 
 from nano4m_audio.report.numbers import Histogram, nice_step
 from nano4m_audio.report.runs import Curves, MetricRow
+from nano4m_audio.report.studies import Study
 
 WIDTH = 340
+#: Dashes that tell the lines of a chart apart.
+_DASHES = ("none", "6 3", "2 3", "9 3 2 3")
 Point = tuple[float, float]
 
 
@@ -157,6 +160,45 @@ def curves(data: Curves, last_step: float) -> Markup:
         _text(x(end[0]) + 7, y(end[1]) + 4, f"{end[1]:.2f}", "start", "value"),
     ]
     return _svg(150, f"Loss of {data.modality} over {label(last_step)} steps", parts)
+
+
+def study(data: Study) -> Markup:
+    """Last validation loss over model or data size on a logarithmic axis, one line per setting."""
+    places = sorted({x for points in data.series.values() for x, _ in points})
+    losses = [loss for points in data.series.values() for _, loss in points]
+    pad = (max(losses) - min(losses) or 1) * 0.12
+    right = WIDTH - (8 if len(data.series) == 1 else 110)
+    x = _Scale(math.log(places[0]), math.log(places[-1]), 44, right)
+    y = _Scale(min(losses) - pad, max(losses) + pad, 150, 10)
+    parts = _axes(x, y, [], [(t, label(t)) for t in ticks(y.low, max(losses) + pad, 4)])
+    parts += [_text(x(math.log(p)), 166, short_count(p), "middle") for p in places]
+    taken: list[float] = []
+    for i, (name, points) in enumerate(data.series.items()):
+        line = [(math.log(p), loss) for p, loss in points]
+        dashes = str(_DASHES[i % len(_DASHES)])
+        parts.append(_tag("g", _path(line, x, y, "line val"), stroke_dasharray=dashes))
+        parts += [_tag("circle", cx=x(p), cy=y(loss), r=3, class_="end") for p, loss in line]
+        if len(data.series) > 1:
+            at = _free(y(line[-1][1]) + 4, taken)
+            parts.append(_text(x(line[-1][0]) + 8, at, name, "start", "note"))
+    parts.append(_text(right, 182, data.axis, "end"))
+    return _svg(188, f"Validation loss over {data.axis}, {len(losses)} runs", parts)
+
+
+def short_count(value: float) -> str:
+    """950, 7.3k, 95.8M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def _free(at: float, taken: list[float]) -> float:
+    """The nearest place at or below ``at`` that is a line away from those that are taken."""
+    while any(abs(at - other) < 13 for other in taken):
+        at += 1
+    taken.append(at)
+    return at
 
 
 def learning_rate(points: Sequence[Point]) -> Markup:

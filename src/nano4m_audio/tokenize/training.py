@@ -27,7 +27,7 @@ from nano4m_audio.tokenize.pictures import Pick, content_of, list_clips, read_pi
 from nano4m_audio.versions import STAGE_VERSIONS
 
 RUN = "run.json"
-_STATE = "state.pt"
+_STATES = "states"
 
 
 def train_tokenizer(
@@ -75,6 +75,7 @@ def _train(
     from nano4m_audio.backends.mini.runtime import save_weights
     from nano4m_audio.minitrain.losses import ImageTokenizerLoss, StoredImages
     from nano4m_audio.minitrain.trainer import Recipe, fit
+    from nano4m_audio.nano4m.checkpoint import remove_states
 
     pictures = _gather(name, settings.modality, store, picks)
     torch.set_num_threads(facts["threads"])
@@ -83,7 +84,7 @@ def _train(
     recipe = Recipe(settings.steps, settings.batch_size, settings.lr)
     loss = ImageTokenizerLoss(StoredImages(torch.from_numpy(pictures)), settings.batch_size)
     try:
-        losses = fit(net, loss, recipe, seed=settings.seed, name=name, state=folder / _STATE)
+        losses = fit(net, loss, recipe, seed=settings.seed, name=name, state=folder / _STATES)
     except FloatingPointError as error:
         raise UserError(f"tokenizers.{error}: lower its lr, {settings.lr:g}") from None
     notes = {
@@ -102,7 +103,7 @@ def _train(
         "torch": torch.__version__,
     }
     write_json(folder / RUN, {**facts, **measured})
-    (folder / _STATE).unlink(missing_ok=True)
+    remove_states(folder / _STATES)
 
 
 def _gather(name: str, modality: str, store: Path, picks: Sequence[Pick]) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""``nano4m-audio export`` and ``import``: tokens and weights in the published forms."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+export_app = typer.Typer(
+    no_args_is_help=True, help="Write tokens or weights in the forms of the published nano4M-Audio."
+)
+import_app = typer.Typer(
+    no_args_is_help=True, help="Read tokens or weights in the forms of the published nano4M-Audio."
+)
+Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")]
+
+
+@export_app.command(
+    "tokens", epilog="Example: nano4m-audio export tokens --out tokenized --shards 2"
+)
+def export_tokens(
+    out: Annotated[Path, typer.Option(help="folder to write {split}/{modality}/{clip} into")],
+    shards: Shards = 4,
+    results: Results = Path("results"),
+) -> None:
+    """Write the complete clips as {split}/{modality}/{clip}.npy and scene_desc/{clip}.json."""
+    from nano4m_audio.interchange import layout
+    from nano4m_audio.tables import token_files
+
+    count = layout.export_tokens(results, token_files(results, shards), out)
+    print(f"{count:,} clips in {out}", file=sys.stderr)
+
+
+@import_app.command("tokens", epilog="Example: nano4m-audio import tokens --root data/tokenized_v5")
+def import_tokens(
+    root: Annotated[Path, typer.Option(help="folder with {split}/{modality}/{clip}")],
+    shards: Shards = 4,
+    results: Results = Path("results"),
+) -> None:
+    """Make split.parquet and token tables, which train and evaluate can read, of such a folder."""
+    from nano4m_audio.interchange import layout
+
+    count = layout.import_tokens(root, results, shards)
+    print(f"{count:,} clips in {results}", file=sys.stderr)
+
+
+@export_app.command("model", epilog="Example: nano4m-audio export model --out model.pth")
+def export_model(
+    out: Annotated[Path, typer.Option(help="*.pth, *.safetensors, or a folder (Hugging Face)")],
+    run: Run = Path("results/runs/base"),
+) -> None:
+    """Write the weights of a run as the reference has them, or as config.json + safetensors."""
+    from nano4m_audio.interchange import weights
+
+    weights.export_model(run, out)
+
+
+@import_app.command(
+    "model",
+    epilog="Example: nano4m-audio import model checkpoint-final.pth --run results/runs/paper",
+)
+def import_model(
+    source: Annotated[
+        Path, typer.Argument(help="*.pth, *.safetensors, or a folder with both files")
+    ],
+    run: Run,
+) -> None:
+    """Make a run of published weights, which evaluate can probe."""
+    from nano4m_audio.interchange import weights
+
+    weights.import_model(source, run)

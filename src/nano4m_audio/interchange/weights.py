@@ -1,0 +1,297 @@
+"""Weights of a trained model in other forms, by the name of the file or folder:
+
+- ``*.pth`` or ``*.pt``: what run_training.py of nano4M-Audio saves, ``{"model": state_dict}``;
+- ``*.safetensors``: the same state with its config as metadata, in the reference's form or ours;
+- a folder: config.json and model.safetensors, as on the Hugging Face hub.
+
+No code in a file is ever run: torch files are read with ``weights_only``, and whatever class an
+optimiser or an argument was pickled with is replaced by a stand-in that holds nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+
+from nano4m_audio.backends.gpt2 import PAD
+from nano4m_audio.errors import UserError
+from nano4m_audio.interchange import PUBLISHED_NAMES
+from nano4m_audio.nano4m.checkpoint import load_model, save_model
+from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.settings import (
+    MaskingConfig,
+    Modality,
+    ModelConfig,
+    TrainSettings,
+    model_config,
+)
+from nano4m_audio.tables import atomic_path, content_key, write_bytes, write_json
+from nano4m_audio.training import RUN, WEIGHTS
+
+State = dict[str, torch.Tensor]
+CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+#: The tokenizers of the paper (Table 1), for a file that does not say.
+PAPER_MODALITIES = (
+    Modality("rgb", 16_384, 196),
+    Modality("audio", 2_048, 512, span_stride=2),
+    Modality("depth", 8_192, 196),
+    Modality("normals", 8_192, 196),
+    Modality("caption", 50_304, 64, pad_id=PAD),
+)
+_OUR_NAMES = {theirs: ours for ours, theirs in PUBLISHED_NAMES.items()}
+_READ_KEYS = (
+    "enc_tokens", "dec_tokens", "enc_modalities", "dec_modalities", "enc_positions",
+    "dec_positions", "enc_pad_mask", "dec_pad_mask",
+)  # fmt: skip
+
+
+class _Inert:
+    """Takes the place of any class that a torch file names, and keeps nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def read_model(path: Path) -> tuple[FourM, int | None]:
+    """Rebuild a model from any of the forms; with its number of steps, where the file says so.
+
+    Raises UserError for a file that is none of them, or whose tensors do not fit its config.
+    """
+    if path.is_dir():
+        config = _ours(_json(path / CONFIG_FILE), path / CONFIG_FILE)
+        state, steps = _safetensors(path / MODEL_FILE)[0], None
+    elif path.suffix == ".safetensors":
+        state, metadata = _safetensors(path)
+        steps = None
+        config = _config_of_metadata(metadata, state, path)
+    else:
+        state, theirs, steps = _torch_file(path)
+        config = _reference_config(theirs, path) if theirs else _guessed_config(state, path)
+    try:
+        model = FourM(config)
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its config: {' '.join(str(error).split())}") from None
+    return model, steps
+
+
+def import_model(source: Path, run_dir: Path) -> None:
+    """Write weights of any form as a run, which ``nano4m-audio evaluate`` can probe.
+
+    Its settings are the model's own; the masking and the objective are the paper's.
+    """
+    model, steps = read_model(source)
+    padded = any(m.pad_id is not None for m in model.config.modalities)
+    masking = MaskingConfig(padded_captions=padded)
+    settings = dataclasses.asdict(TrainSettings(model.config, masking, loss="unified"))
+    run_dir.mkdir(parents=True, exist_ok=True)
+    save_model(run_dir / WEIGHTS, model)
+    digest = hashlib.sha256((run_dir / WEIGHTS).read_bytes()).hexdigest()
+    run = {
+        "experiment": run_dir.name,
+        "settings": json.loads(json.dumps(settings)),
+        "key": content_key("imported", digest),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": steps,
+        "imported_from": source.name,
+    }
+    write_json(run_dir / RUN, run)
+
+
+def export_model(run_dir: Path, out: Path) -> None:
+    """Write the weights of a finished run in the form that the name of ``out`` says.
+
+    Raises UserError when there is no finished run.
+    """
+    try:
+        model = load_model(run_dir / WEIGHTS)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{error}: train the experiment first") from None
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    theirs = reference_config(model.config)
+    if out.suffix in (".pth", ".pt"):
+        args = argparse.Namespace(model_config=theirs)
+        with atomic_path(out) as temp:
+            torch.save({"model": state, "iteration": _steps(run_dir), "args": args}, temp)
+    elif out.suffix == ".safetensors":
+        metadata = {key: str(value) for key, value in theirs.items()}
+        write_bytes(out, safetensors_bytes(state, metadata=metadata))
+    else:
+        config = dataclasses.asdict(model.config)
+        write_json(
+            out / CONFIG_FILE, {"architectures": ["FourM"], "model_type": "nano4m", **config}
+        )
+        write_bytes(out / MODEL_FILE, safetensors_bytes(state, metadata={"format": "pt"}))
+
+
+def reference_config(config: ModelConfig) -> dict[str, Any]:
+    """The ``model_config`` with which the reference builds the same model."""
+    return {
+        "_target_": "nanofm.models.fourm.FourM",
+        **{f"{key}_read_key": key for key in _READ_KEYS},
+        "modalities": [PUBLISHED_NAMES.get(m.name, m.name) for m in config.modalities],
+        "vocab_sizes": [m.vocab_size for m in config.modalities],
+        "max_seq_lens": [m.max_tokens for m in config.modalities],
+        "dim": config.dim,
+        "enc_depth": config.enc_depth,
+        "dec_depth": config.dec_depth,
+        "head_dim": config.head_dim,
+        "mlp_ratio": config.mlp_ratio,
+        "per_modality_loss_avg": True,
+    }
+
+
+def _steps(run_dir: Path) -> int:
+    return int(_json(run_dir / RUN)["steps"] or 0)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return values
+
+
+def _safetensors(path: Path) -> tuple[State, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as handle:
+            keys, metadata = handle.keys(), handle.metadata() or {}
+            return {key: handle.get_tensor(key) for key in keys}, metadata
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({error})") from None
+
+
+def _torch_file(path: Path) -> tuple[State, Mapping[str, Any] | None, int | None]:
+    """State, ``model_config`` of its arguments, and step of a torch file."""
+    content = _load_weights_only(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise UserError(f"{path}: holds no state dict, neither as 'model' nor by itself")
+    state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
+    args, steps = content.get("args"), content.get("iteration")
+    theirs = vars(args).get("model_config") if isinstance(args, argparse.Namespace) else None
+    return (
+        state,
+        theirs if isinstance(theirs, dict) else None,
+        steps if isinstance(steps, int) else None,
+    )
+
+
+def _load_weights_only(path: Path) -> Any:
+    """torch.load with every class that the file names, but a plain namespace, replaced.
+
+    What torch blocks even then (modules that reach the system) makes the file refused.
+    """
+    names: list[str] = []
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        stand_ins: list[Any] = [(_Inert, name) for name in names if name != "argparse.Namespace"]
+        with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
+        if names:
+            raise UserError(f"{path}: refused, it asks for {', '.join(names)}") from error
+        raise UserError(f"{path}: not a torch checkpoint") from error
+
+
+def _config_of_metadata(metadata: Mapping[str, str], state: State, path: Path) -> ModelConfig:
+    if "config" in metadata:
+        try:
+            return _ours(json.loads(metadata["config"]), path)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: its config is not JSON ({error})") from None
+    if "vocab_sizes" in metadata:
+        return _reference_config({k: _literal(v) for k, v in metadata.items()}, path)
+    return _guessed_config(state, path)
+
+
+def _literal(text: str) -> Any:
+    """The value that ``str`` made this text from; text that is no literal is itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _ours(values: Mapping[str, Any], path: Path) -> ModelConfig:
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    try:
+        return model_config({key: value for key, value in values.items() if key in known})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
+
+
+def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
+    if values.get("use_bias"):
+        raise UserError(f"{path}: a model with biases; nano4M has none")
+    try:
+        columns = zip(
+            values["modalities"], values["vocab_sizes"], values["max_seq_lens"], strict=True
+        )
+        modalities = tuple(_modality(*column) for column in columns)
+        sizes = {
+            k: values[k]
+            for k in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio")
+            if k in values
+        }
+        return ModelConfig(modalities, **sizes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
+
+
+def _modality(theirs: str, vocab_size: int, max_tokens: int) -> Modality:
+    """Sound is masked in pairs; captions are filled up, when the vocabulary has room for it."""
+    name = _OUR_NAMES.get(theirs, theirs)
+    stride = 2 if name == "audio" else None
+    pad_id = PAD if name == "caption" and vocab_size > PAD else None
+    return Modality(name, vocab_size, max_tokens, stride, pad_id)
+
+
+def _guessed_config(state: State, path: Path) -> ModelConfig:
+    """Sizes from the shapes of the tensors; modalities and head width of the paper."""
+    try:
+        vocab_size, dim = state["enc_tok_emb.weight"].shape
+        hidden = state["encoder.blocks.0.mlp.fc1.weight"].shape[0]
+        n_modalities, n_positions = len(state["enc_mod_emb.weight"]), len(state["pos_emb"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: not the weights of a nano4M model ({error!r})") from None
+    longest = max(m.max_tokens for m in PAPER_MODALITIES)
+    wanted = len(PAPER_MODALITIES), max(m.vocab_size for m in PAPER_MODALITIES), longest
+    if (n_modalities, vocab_size, n_positions) != wanted:
+        raise UserError(
+            f"{path}: {n_modalities} modalities, {vocab_size} ids and {n_positions} positions, yet "
+            "no config; without one only the paper's five modalities are assumed"
+        )
+    return ModelConfig(
+        PAPER_MODALITIES,
+        dim=dim,
+        enc_depth=_depth(state, "encoder"),
+        dec_depth=_depth(state, "decoder"),
+        mlp_ratio=hidden / dim,
+    )
+
+
+def _depth(state: State, part: str) -> int:
+    names: Sequence[str] = [key for key in state if key.startswith(f"{part}.blocks.")]
+    return 1 + max((int(key.split(".")[2]) for key in names), default=0)

@@ -1,0 +1,137 @@
+"""Packed sequences as tensors, and softmax attention within each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nano4m_audio.nano4m.masking import Packed
+
+#: The id of a padded target, ignored by the loss.
+IGNORED = -100
+#: Longest sequences are rounded up to this, so that compiled code meets few different values.
+LENGTH_UNIT = 128
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The sequences of a batch, laid end to end: three int64 [n], and the length of each sample.
+
+    ``valid`` bool [batch, width] marks the real tokens of a padded batch, whose samples all have
+    the same length. ``bounds`` int32 [batch + 1] are the first rows of the samples. ``order`` int64
+    sorts the real tokens by modality, and ``counts`` are their numbers; both are made on the host,
+    because asking a GPU for them would stop the pipeline of kernels.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    modalities: Tensor
+    lengths: list[int]
+    valid: Tensor | None = None
+    bounds: Tensor = field(init=False)
+    order: Tensor = field(init=False)
+    counts: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        modalities = self.modalities.numpy()
+        every = np.arange(len(modalities))
+        real = every if self.valid is None else np.flatnonzero(self.valid.numpy().ravel())
+        counts = np.bincount(modalities[real])
+        order = real[np.argsort(modalities[real], kind="stable")]
+        bounds = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
+        self._set(
+            bounds=torch.from_numpy(bounds), order=torch.from_numpy(order), counts=counts.tolist()
+        )
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, packed: Packed) -> Tokens:
+        """The packed sequences as they are."""
+        return cls(
+            torch.from_numpy(packed.tokens),
+            torch.from_numpy(packed.positions),
+            torch.from_numpy(packed.modalities),
+            packed.lengths.tolist(),
+        )
+
+    @classmethod
+    def padded(cls, packed: Packed, width: int, filling: int = 0) -> Tokens:
+        """Every sample filled up to ``width``, or to the longest one, as the reference has it:
+        token ``filling`` (IGNORED for targets), position 0, modality 0."""
+        width = max(width, int(packed.lengths.max()))
+        valid = np.arange(width) < packed.lengths[:, None]
+
+        def full(values: np.ndarray, filling: int) -> Tensor:
+            out = np.full(valid.shape, filling, np.int64)
+            out[valid] = values
+            return torch.from_numpy(out.ravel())
+
+        return cls(
+            full(packed.tokens, filling),
+            full(packed.positions, 0),
+            full(packed.modalities, 0),
+            [width] * len(valid),
+            torch.from_numpy(valid),
+        )
+
+    @property
+    def longest(self) -> int:
+        """An upper bound of the lengths."""
+        return -(-max(self.lengths) // LENGTH_UNIT) * LENGTH_UNIT
+
+    def to(self, device: torch.device) -> Tokens:
+        """A copy on a device; from pinned memory and without waiting if it is a GPU."""
+        if device.type == "cpu":
+            return self
+        moved = object.__new__(Tokens)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                value = value.pin_memory() if device.type == "cuda" else value
+                value = value.to(device, non_blocking=True)
+            moved._set(**{name: value})
+        return moved
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+    """Softmax attention within each sample.
+
+    q [n, heads, head_dim] is laid out as ``asking``, k and v [m, heads, head_dim] as ``asked``;
+    returns [n, heads * head_dim]. Half precision on a GPU is one kernel for the whole batch;
+    elsewhere it is one call per sample, or one for a batch of equal lengths.
+    """
+    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and asked.valid is None:
+        from torch.nn.attention.varlen import varlen_attn
+
+        out = varlen_attn(q, k, v, asking.bounds, asked.bounds, asking.longest, asked.longest)
+        assert isinstance(out, Tensor)
+        return out.flatten(1)
+    if len(set(asking.lengths)) == 1 and len(set(asked.lengths)) == 1:
+        mask = None if asked.valid is None else asked.valid[:, None, None, :]
+        batch = len(asking.lengths)
+        q, k, v = (x.unflatten(0, (batch, -1)).transpose(1, 2) for x in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return out.transpose(1, 2).flatten(0, 1).flatten(1)
+    return _attend_per_sample(q, k, v, asking.lengths, asked.lengths)
+
+
+def _attend_per_sample(
+    q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]
+) -> Tensor:
+    """Exact and without padding; on a CPU several times faster than attending over padding."""
+    samples = zip(
+        q.split(list(q_lengths)), k.split(list(k_lengths)), v.split(list(k_lengths)), strict=True
+    )
+    out = [
+        F.scaled_dot_product_attention(*(x.transpose(0, 1)[None] for x in qkv))[0].transpose(0, 1)
+        for qkv in samples
+        if len(qkv[0])
+    ]
+    return torch.cat(out).flatten(1)

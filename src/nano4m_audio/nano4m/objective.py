@@ -1,0 +1,169 @@
+"""The training objective: cross-entropy per modality, computed in one of two equal ways.
+
+``reference`` scores every row, padding included, in one matrix, as the paper's code does. ``fast``
+scores real targets only, a few rows at a time, and derives the gradients in the same pass: the
+full matrix of scores (400 MB at paper size and batch 8) never exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nano4m_audio.nano4m.attention import IGNORED, Tokens
+from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.settings import TrainSettings
+
+#: Rows scored at once: large enough for the matrix units, small enough for memory.
+ROWS_CPU, ROWS_GPU = 256, 4096
+
+
+def table_sizes(model: FourM, mode: str) -> list[int]:
+    """How many rows of ``to_logits``, from the first on, compete for a target of each modality.
+
+    ``unified``: the whole table; ``own_ids``: the modality's own ids.
+    """
+    if mode == "unified":
+        return [model.config.vocab_size] * len(model.config.modalities)
+    return [m.vocab_size for m in model.config.modalities]
+
+
+def own_table(model: FourM, m: int) -> Tensor:
+    """The rows of ``to_logits`` of modality ``m``'s ids, [vocab_size, dim]."""
+    return model.to_logits.weight[: model.config.modalities[m].vocab_size]
+
+
+def token_losses(model: FourM, features: Tensor, targets: Tokens, mode: str) -> list[Tensor]:
+    """Cross-entropy in nats of every real target, one float32 vector per modality, in packed
+    order."""
+    rows = features.index_select(0, targets.order)
+    ids = targets.tokens.index_select(0, targets.order)
+    losses = []
+    for start, stop, size in _groups(targets, table_sizes(model, mode)):
+        logits = F.linear(rows[start:stop], model.to_logits.weight[:size])
+        losses.append(F.cross_entropy(logits.float(), ids[start:stop], reduction="none"))
+    return losses
+
+
+def loss_weights(counts: Sequence[int], average: str) -> list[float]:
+    """What a target of each modality weighs in the loss, given all targets of the batch.
+
+    ``modality``: the mean over modalities of their mean; one without a target counts as 0 and
+    still divides, as in the paper. ``token``: the mean over targets.
+    """
+    total = sum(counts)
+    if average == "token":
+        return [1 / max(total, 1)] * len(counts)
+    return [1 / (n * len(counts)) if n else 0.0 for n in counts]
+
+
+class Objective(nn.Module):
+    """A batch in, its loss out. This is the module that DDP and FSDP wrap."""
+
+    def __init__(self, model: FourM, settings: TrainSettings) -> None:
+        super().__init__()
+        self.model = model
+        self.padded = settings.mode == "reference"
+        self.sizes = table_sizes(model, settings.loss)
+
+    def forward(
+        self, inputs: Tokens, targets: Tokens, weights: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted sum of all targets' losses (float32, with gradient), and the plain sum of
+        each modality (float32 [M], without)."""
+        features, table = self.model(inputs, targets), self.model.to_logits.weight
+        if self.padded:
+            return self._of_all_rows(features, table, targets, weights)
+        groups = _groups(targets, self.sizes)
+        rows = features.index_select(0, targets.order)
+        ids = targets.tokens.index_select(0, targets.order)
+        loss, losses = _LinearCrossEntropy.apply(rows, table, ids, groups, list(weights))
+        sums = [losses[start:stop].sum() for start, stop, _ in groups]
+        return loss, torch.stack(sums)
+
+    def _of_all_rows(
+        self, features: Tensor, table: Tensor, targets: Tokens, weights: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        logits = F.linear(features, table).float()
+        if len(set(self.sizes)) > 1:
+            own = torch.tensor(self.sizes, device=table.device)[targets.modalities]
+            foreign = torch.arange(len(table), device=table.device) >= own[:, None]
+            logits = logits.masked_fill(foreign, -torch.inf)
+        losses = F.cross_entropy(logits, targets.tokens, reduction="none", ignore_index=IGNORED)
+        parts = losses.index_select(0, targets.order).split(_padded_counts(targets, self.sizes))
+        sums = torch.stack([part.sum() for part in parts])
+        return (sums * torch.tensor(weights, device=sums.device)).sum(), sums.detach()
+
+
+def _padded_counts(targets: Tokens, sizes: Sequence[int]) -> list[int]:
+    """Numbers of targets of all modalities; the last ones may not occur in the batch."""
+    return targets.counts + [0] * (len(sizes) - len(targets.counts))
+
+
+def _groups(targets: Tokens, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """First and last row (excluded) of each modality in modality order, and its table size."""
+    groups, start = [], 0
+    for count, size in zip(_padded_counts(targets, sizes), sizes, strict=True):
+        groups.append((start, start + count, size))
+        start += count
+    return groups
+
+
+def _pieces(groups: Sequence[tuple[int, int, int]], rows: int) -> Iterator[tuple[int, slice, int]]:
+    for m, (start, stop, size) in enumerate(groups):
+        for first in range(start, stop, rows):
+            yield m, slice(first, min(first + rows, stop)), size
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Scores, softmax and both gradients of a piece of rows while its scores are at hand.
+
+    Softmax and sums are float32 whatever the type of the matrix products.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        table: Tensor,
+        ids: Tensor,
+        groups: Sequence[tuple[int, int, int]],
+        weights: Sequence[float],
+    ) -> tuple[Tensor, Tensor]:
+        device = features.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        x, rows_of = features.to(dtype or features.dtype), table.to(dtype or table.dtype)
+        losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
+        d_features = torch.empty_like(x)
+        d_table = torch.zeros_like(table) if ctx.needs_input_grad[0] else torch.empty(0)
+        loss = losses.new_zeros(())
+        with torch.autocast(device, enabled=False):
+            for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
+                own = rows_of[:size]
+                log_p = (x[piece] @ own.T).float().log_softmax(dim=1)
+                places = ids[piece, None]
+                losses[piece] = -log_p.gather(1, places)[:, 0]
+                loss += losses[piece].sum() * weights[m]
+                if not ctx.needs_input_grad[0]:
+                    continue
+                minus_one = log_p.new_full(places.shape, -1)
+                slope = log_p.exp_().scatter_add_(1, places, minus_one).mul_(weights[m])
+                slope = slope.to(x.dtype)
+                torch.mm(slope, own, out=d_features[piece])
+                if x.dtype == d_table.dtype:
+                    d_table[:size].addmm_(slope.T, x[piece])
+                else:
+                    d_table[:size] += slope.T @ x[piece]
+        ctx.gradients = d_features.to(features.dtype), d_table
+        ctx.mark_non_differentiable(losses)
+        return loss, losses
+
+    @staticmethod
+    def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        d_features, d_table = ctx.gradients
+        del ctx.gradients  # so that the table's gradient is taken over, not copied
+        return d_features.mul_(d_loss), d_table.mul_(d_loss), None, None, None

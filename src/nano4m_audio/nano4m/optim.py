@@ -1,0 +1,62 @@
+"""Learning rate and optimisers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from nano4m_audio.nano4m.settings import OptimConfig, TrainSettings
+
+BETAS = (0.9, 0.95)
+
+
+def learning_rate(step: int, config: OptimConfig) -> float:
+    """Linear warm-up to ``lr``, then a cosine down to ``min_lr`` at the last step."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or Muon for the matrices of the blocks and AdamW for the rest.
+
+    Weight decay is on every matrix, embeddings included, and not on norm weights and biases
+    (nanofm/utils/optim_factory.py). Muon's updates are scaled to AdamW's size, so that one learning
+    rate serves both. Fast mode uses the fused AdamW, which computes the same.
+    """
+    config, fused = settings.optim, settings.mode == "fast"
+    hidden, matrices, vectors = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            vectors.append(parameter)
+        elif config.optimizer == "muon" and ".blocks." in name:
+            hidden.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=fused)
+    ]
+    if hidden:
+        optimizers.append(
+            torch.optim.Muon(
+                hidden,
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
+    """Give all parameter groups one learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr

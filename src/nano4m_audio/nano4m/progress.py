@@ -1,0 +1,111 @@
+"""What a training run says while it goes: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+LOG_EVERY_S = 10.0
+
+
+@dataclass
+class Meter:
+    """Speed of this sitting, and the last losses. ``update`` once per step."""
+
+    total_steps: int
+    step: int
+    losses: Mapping[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    _first: int = field(init=False)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._first = self.step
+
+    def update(self, step: int, tokens: int, losses: Mapping[str, float]) -> None:
+        """``tokens``: input and target tokens of the step; ``losses``: the last ones known."""
+        self.step, self.losses = step, losses
+        self.tokens += tokens
+
+    @property
+    def steps_per_s(self) -> float:
+        return (self.step - self._first) / max(time.monotonic() - self._started, 1e-9)
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / max(time.monotonic() - self._started, 1e-9)
+
+    def describe_speed(self) -> str:
+        return f"{self.tokens_per_s:,.0f} tokens/s, {self.steps_per_s:.2f} steps/s"
+
+    def describe_losses(self) -> str:
+        return " ".join(f"{name} {loss:.2f}" for name, loss in self.losses.items())
+
+    def left_s(self) -> float:
+        return (self.total_steps - self.step) / max(self.steps_per_s, 1e-9)
+
+
+@contextmanager
+def showing(meter: Meter, enabled: bool) -> Iterator[Callable[[], None]]:
+    """Yield a function that shows the meter; to be called after every update."""
+    if not enabled:
+        yield lambda: None
+    elif sys.stderr.isatty():
+        with _bar(meter) as show:
+            yield show
+    else:
+        yield _log(meter)
+
+
+def _log(meter: Meter) -> Callable[[], None]:
+    shown = [time.monotonic()]
+
+    def show() -> None:
+        if time.monotonic() - shown[0] > LOG_EVERY_S or meter.step == meter.total_steps:
+            shown[0] = time.monotonic()
+            print(
+                f"train: {meter.step}/{meter.total_steps}, {meter.describe_speed()}, "
+                f"{meter.left_s():.0f} s left, {meter.describe_losses()}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return show
+
+
+@contextmanager
+def _bar(meter: Meter) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("train"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(
+            "train", total=meter.total_steps, completed=meter.step, speed="", losses=""
+        )
+
+        def show() -> None:
+            bar.update(
+                task,
+                completed=meter.step,
+                speed=meter.describe_speed(),
+                losses=meter.describe_losses(),
+            )
+
+        yield show

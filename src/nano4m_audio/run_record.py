@@ -1,0 +1,52 @@
+"""What a training run writes down before its first step: enough to say later what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.tables import write_json
+
+
+def code_digest() -> str:
+    """A digest of the sources of the training engine: every module of ``nano4m``, by name."""
+    digest = hashlib.sha256()
+    folder = resources.files("nano4m_audio.nano4m")
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.name.endswith(".py"):
+            digest.update(item.name.encode() + b"\0" + item.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def environment(threads: int) -> dict[str, Any]:
+    """Versions, devices and the machine. It changes from sitting to sitting and decides nothing."""
+    import torch
+
+    found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "devices": found or ["cpu"],
+        "cuda": torch.version.cuda,
+    }
+
+
+def write_start(path: Path, facts: Mapping[str, Any], threads: int) -> bool:
+    """Write ``facts`` and the environment; a continued run adds its environment to the list.
+
+    Returns whether the run was begun by the same code.
+    """
+    before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    sittings = [*before.get("sittings", []), environment(threads)]
+    same = before.get("code_digest", facts["code_digest"]) == facts["code_digest"]
+    write_json(path, {**facts, "sittings": sittings})
+    return same

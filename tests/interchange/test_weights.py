@@ -1,0 +1,215 @@
+"""Weights in every form, there and back; files that try to run code are read without running it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.interchange.weights import (
+    PAPER_MODALITIES,
+    export_model,
+    import_model,
+    read_model,
+    reference_config,
+)
+from nano4m_audio.nano4m.checkpoint import load_model, save_model
+from nano4m_audio.nano4m.model import FourM, Tokens
+from nano4m_audio.nano4m.settings import Modality, ModelConfig
+from nano4m_audio.tables import write_json
+
+CONFIG = ModelConfig(
+    (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
+    dim=32,
+    enc_depth=1,
+    dec_depth=2,
+    head_dim=16,
+)
+FORMS = ["model.pth", "model.safetensors", "folder"]
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> Path:
+    """A finished run with weights that differ everywhere."""
+    folder = tmp_path / "runs" / "base"
+    folder.mkdir(parents=True)
+    model = FourM(CONFIG, seed=1)
+    with torch.no_grad():
+        model.to_logits.weight.normal_(generator=torch.Generator().manual_seed(2))
+    save_model(folder / "checkpoint.safetensors", model)
+    write_json(folder / "run.json", {"steps": 12})
+    return folder
+
+
+def same_weights(a: FourM, b: FourM) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return list(x) == list(y) and all(torch.equal(x[k], y[k]) for k in x)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_there_and_back(run_dir, tmp_path, form):
+    export_model(run_dir, tmp_path / form)
+    model, steps = read_model(tmp_path / form)
+    assert same_weights(model, load_model(run_dir / "checkpoint.safetensors"))
+    assert model.config == CONFIG
+    assert steps == (12 if form == "model.pth" else None)
+    import_model(tmp_path / form, tmp_path / "runs" / "again")
+    again = load_model(tmp_path / "runs/again/checkpoint.safetensors")
+    assert same_weights(again, model) and again.config == CONFIG
+
+
+def test_the_reference_can_read_what_we_write(run_dir, tmp_path):
+    """Its loaders: torch.load and ["model"]; safetensors with each metadata value as a literal."""
+    export_model(run_dir, tmp_path / "m.pth")
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = torch.load(tmp_path / "m.pth", weights_only=True)
+    assert set(content) == {"model", "iteration", "args"}
+    assert content["args"].model_config == reference_config(CONFIG)
+    export_model(run_dir, tmp_path / "m.safetensors")
+    assert load_file(tmp_path / "m.safetensors").keys() == content["model"].keys()
+    config = content["args"].model_config
+    assert config["modalities"] == ["tok_rgb@196", "tok_audio@512", "scene_desc"]
+    assert config["_target_"] == "nanofm.models.fourm.FourM"
+
+
+def test_a_bare_state_dict_is_the_papers_model(tmp_path):
+    config = ModelConfig(PAPER_MODALITIES, dim=64, enc_depth=2, dec_depth=1, mlp_ratio=2.0)
+    model = FourM(config, seed=3)
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "m.pth")
+    found, steps = read_model(tmp_path / "m.pth")
+    assert found.config == config and steps is None and same_weights(found, model)
+    save_file(model.state_dict(), tmp_path / "m.safetensors")
+    assert read_model(tmp_path / "m.safetensors")[0].config == config
+
+
+class Harmful:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("place", ["args", "optimizer", "model"])
+def test_a_file_that_would_run_code_is_refused(tmp_path, place):
+    state = FourM(CONFIG).state_dict()
+    content = {"model": state, "iteration": 3, place: Harmful(str(tmp_path / "harm"))}
+    torch.save(content, tmp_path / "m.pth")
+    with pytest.raises(UserError, match=r"refused, it asks for posix\.mkdir"):
+        read_model(tmp_path / "m.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_classes_that_are_not_installed_are_passed_over(tmp_path, monkeypatch):
+    """A config library's objects beside the weights, as hydra users save them."""
+    module = types.ModuleType("some_config_library")
+    exec("class Node(dict):\n    def __reduce__(self): return (Node, (), {'x': 1})", vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.Node.__module__ = module.__name__
+    state = FourM(ModelConfig(PAPER_MODALITIES, dim=64, enc_depth=1, dec_depth=1)).state_dict()
+    torch.save({"model": state, "iteration": 3, "args": module.Node(a=1)}, tmp_path / "m.pth")
+    monkeypatch.delitem(sys.modules, module.__name__)
+    assert read_model(tmp_path / "m.pth")[1] == 3
+
+
+def test_an_imported_model_can_be_probed(run_dir, tmp_path):
+    from nano4m_audio.training import parse_settings
+
+    export_model(run_dir, tmp_path / "m.pth")
+    import_model(tmp_path / "m.pth", tmp_path / "runs/paper")
+    run = json.loads((tmp_path / "runs/paper/run.json").read_text())
+    assert parse_settings(run["settings"]).model == CONFIG
+    assert run["settings"]["loss"] == "unified" and run["steps"] == 12
+
+
+def test_recorded_logits_come_out_of_a_published_checkpoint(shared, tmp_path):
+    folder = shared / "golden" / "nano4m_small"
+    spec = importlib.util.spec_from_file_location("seeded", folder.parent / "seeded_weights.py")
+    seeded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(seeded)
+    meta = json.loads((folder / "meta.json").read_text())
+    state = seeded.fill_state_dict(
+        json.loads((folder / "keys.json").read_text()), meta["kind_overrides"]
+    )
+    args = argparse.Namespace(model_config=meta["config"], lr=1e-4)
+    torch.save({"model": state, "iteration": 5, "args": args}, tmp_path / "checkpoint-final.pth")
+    metadata = {key: str(value) for key, value in meta["config"].items()}
+    save_file(state, tmp_path / "checkpoint-final.safetensors", metadata=metadata)
+    with np.load(folder / "io.npz") as io:
+        io = dict(io)
+    for suffix in ("pth", "safetensors"):
+        model, _ = read_model(tmp_path / f"checkpoint-final.{suffix}")
+        sides = []
+        for side in ("enc", "dec"):
+            mask = torch.from_numpy(io[f"{side}_pad_mask"])
+            columns = (
+                torch.from_numpy(io[f"{side}_{n}"])[mask]
+                for n in ("tokens", "positions", "modalities")
+            )
+            sides.append(Tokens(*columns, mask.sum(dim=1).tolist()))
+        with torch.no_grad():
+            logits = model.to_logits(model(*sides))
+        np.testing.assert_allclose(logits, io["logits"][io["dec_pad_mask"]], atol=2e-4)
+
+
+def broken(folder: Path, kind: str) -> Path:
+    path = folder / {"folder": "f", "st": "m.safetensors"}.get(kind, "m.pth")
+    state = FourM(CONFIG).state_dict()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "st":
+        path.write_bytes(b"no safetensors")
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "list":
+        torch.save([1, 2], path)
+    elif kind == "other model":
+        torch.save({"model": {"a.weight": torch.zeros(2)}}, path)
+    elif kind == "no config":
+        torch.save({"model": state}, path)
+    elif kind == "cut":
+        del state["dec_norm.weight"]
+        args = argparse.Namespace(model_config=reference_config(CONFIG))
+        torch.save({"model": state, "args": args}, path)
+    elif kind == "bias":
+        args = argparse.Namespace(model_config={**reference_config(CONFIG), "use_bias": True})
+        torch.save({"model": state, "args": args}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("folder", r"f/config\.json does not exist"),
+        ("st", "not a safetensors file"),
+        ("text", "not a torch checkpoint"),
+        ("absent", r"m\.pth does not exist"),
+        ("list", "holds no state dict"),
+        ("other model", "not the weights of a nano4M model"),
+        ("no config", "3 modalities, 100 ids and 32 positions, yet no config"),
+        ("cut", "does not fit its config: .*dec_norm.weight"),
+        ("bias", "a model with biases"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, kind, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_model(broken(tmp_path, kind))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_run_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="train the experiment first"):
+        export_model(tmp_path / "nothing", tmp_path / "m.pth")

@@ -1,0 +1,128 @@
+"""Grids become experiments with deterministic names, and every mistake is one line."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nano4m_audio.config import Config
+from nano4m_audio.config_reading import load_config, parse
+from nano4m_audio.errors import UserError
+from nano4m_audio.experiments import train_settings
+from nano4m_audio.grids import SIZES, members
+from tests.conftest import ROOT
+
+VARY = {"size": ["d5w384", "d6w512"], "train_clips": [10, None]}
+
+
+def config(**values) -> Config:
+    return parse(Config, values, "config")
+
+
+def test_every_combination_is_an_experiment_with_the_values_of_its_base():
+    found = config(
+        experiments={"base": {"dim": 64, "steps": 7, "warmup_steps": 1}},
+        grids={"s": {"vary": VARY}},
+    ).experiments
+    assert list(found) == [
+        "base",
+        "s_d5w384_train_clips_10",
+        "s_d5w384_train_clips_none",
+        "s_d6w512_train_clips_10",
+        "s_d6w512_train_clips_none",
+    ]
+    small = found["s_d5w384_train_clips_10"]
+    assert (small.dim, small.encoder_depth, small.head_dim) == (384, 5, 64)
+    assert (small.train_clips, small.steps) == (10, 7)
+    assert found["s_d6w512_train_clips_none"].train_clips is None
+
+
+def test_a_resolved_config_resolves_to_itself():
+    first = config(grids={"s": {"vary": VARY}, "t": {"vary": {"input_alpha": [0.2, 1]}}})
+    assert parse(Config, json.loads(first.model_dump_json()), "again") == first
+    assert "t_input_alpha_0p2" in first.experiments
+
+
+def test_an_experiment_that_is_written_out_wins():
+    mine = {"base": {}, "s_dim_64": {"dim": 128, "head_dim": 32}}
+    assert (
+        config(experiments=mine, grids={"s": {"vary": {"dim": [64]}}}).experiments["s_dim_64"].dim
+        == 128
+    )
+
+
+def test_a_width_replaces_the_size_of_the_base_and_keeps_its_depth():
+    grid = {"s": {"vary": {"dim": [128]}}}
+    found = config(experiments={"base": {"size": "d8w640"}}, grids=grid).experiments["s_dim_128"]
+    assert (found.dim, found.encoder_depth, found.size) == (128, 8, None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_are_valid_models(size):
+    settings = train_settings(config(experiments={"base": {"size": size}}), "base")
+    depth, dim = map(int, re.fullmatch(r"d(\d+)w(\d+)", size).groups())
+    assert (settings["model"]["enc_depth"], settings["model"]["dim"]) == (depth, dim)
+
+
+def test_the_paper_size_has_the_parameters_of_the_paper():
+    from nano4m_audio.nano4m.model import FourM
+    from nano4m_audio.training import parse_settings
+
+    sizes = {"rgb": 16_384, "depth": 8_192, "normals": 8_192}
+    settings = train_settings(config(experiments={"base": {"size": "d6w512"}}), "base")
+    for row in settings["model"]["modalities"]:
+        row["vocab_size"] = sizes.get(row["name"], row["vocab_size"])
+    model = FourM(parse_settings(settings).model)
+    assert sum(p.numel() for p in model.parameters()) == 95_838_720
+
+
+scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(0.001, 9) | st.text(max_size=4)
+
+
+@given(st.dictionaries(st.sampled_from(["dim", "lr", "size"]), st.lists(scalars, max_size=3)))
+def test_names_are_safe_unique_and_cover_the_product(vary):
+    try:
+        found = members("g", vary)
+    except ValueError as error:
+        assert "\n" not in str(error)
+        return
+    total = 1
+    for values in vary.values():
+        total *= len(values)
+    assert len(found) == total
+    assert all(re.fullmatch(r"\w+", name, re.ASCII) for name in found)
+
+
+BAD = [
+    ({"grids": 3}, "grids = 3: Input should be a valid dictionary"),
+    ({"grids": {"s": {"vray": {}}}}, "grids.s.vray: unknown key, did you mean 'vary'?"),
+    ({"grids": {"s": {"vary": {"dim": 3}}}}, "grids.s.vary.dim = 3"),
+    (
+        {"grids": {"s": {"vary": {"dmi": [1]}}}},
+        "grids.s.vary.dmi: unknown key of an experiment",
+    ),
+    ({"grids": {"s": {"vary": {"dim": [33]}}}}, "experiments.s_dim_33.dim = 33"),
+    ({"grids": {"s": {"vary": {}}}}, "grids.s.vary: at least one key"),
+    ({"grids": {"s": {"vary": {"dim": [64, 64]}}}}, "two combinations are called 's_dim_64'"),
+    ({"grids": {"s": {"vary": {"seed": list(range(999))}}}}, "999 experiments, more than"),
+    ({"grids": {"s": {"base": "x", "vary": {"dim": [64]}}}}, "grids.s.base = 'x' is not in exp"),
+    ({"grids": {"a/b": {"vary": {"dim": [64]}}}}, "names of letters"),
+    ({"experiments": {"base": {"size": "d1w1"}}}, "size: one of d5w384, d6w512, d8w640, d12w768"),
+    ({"experiments": {"base": {"size": "d5w384", "dim": 64}}}, "size d5w384 has dim 384, not 64"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), BAD)
+def test_mistakes_are_one_line(values, message):
+    with pytest.raises(UserError) as caught:
+        config(**values)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "count"), [("table2", 7), ("scaling", 16), ("grid_demo", 4)])
+def test_our_own_studies_are_valid(name, count):
+    assert len(load_config(ROOT / "configs" / f"{name}.yaml").experiments) == count + 1

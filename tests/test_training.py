@@ -1,0 +1,156 @@
+"""The train stage: what it records, what it must not depend on, and what it never does twice."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.run_record import code_digest, write_start
+from nano4m_audio.training import train_run
+from tests.tokens import MODALITIES, write_tokens
+
+SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test")[i % 5] for i in range(30)}
+STEPS = 6
+SETTINGS = {
+    "model": {
+        "modalities": [asdict(m) for m in MODALITIES],
+        "dim": 32, "enc_depth": 1, "dec_depth": 1, "head_dim": 32,
+    },
+    "masking": {"input_tokens_range": [8, 16], "target_tokens_range": [64, 256]},
+    "optim": {
+        "steps": STEPS, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "eval_every": 3,
+    },
+}  # fmt: skip
+TOKENIZERS = {"rgb": "mini", "depth": "mini", "normals": "mini"}
+WATCH = {"tensorboard": True, "samples_every": 3, "tokenizers": TOKENIZERS}
+PUBLISHED = ("checkpoint.safetensors", "best.safetensors", "metrics.parquet", "run.json")
+
+
+def run(folder: Path, files, name: str = "base", settings=SETTINGS, **more) -> Path:
+    out = folder / "runs" / name
+    train_run(
+        folder / "split.parquet", files, out, folder / "store", settings, progress=False, **more
+    )
+    return out
+
+
+def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder)).Reload()
+    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """A finished run that nothing watched."""
+    folder = tmp_path_factory.mktemp("plain")
+    return run(folder, write_tokens(folder, SPLITS))
+
+
+def test_watching_records_everything_and_changes_nothing(plain, tmp_path):
+    out = run(tmp_path, write_tokens(tmp_path, SPLITS, shards=3), watch=WATCH)
+    for name in PUBLISHED:
+        assert (out / name).read_bytes() == (plain / name).read_bytes(), name
+    scalars = events(out / "tensorboard")
+    assert {f"loss/{s}/{m.name}" for s in ("train", "val") for m in MODALITIES} | {"lr"} == set(
+        scalars
+    )
+    assert [step for step, _ in scalars["loss/train/rgb"]] == [2, 4, 6]
+    assert [step for step, _ in scalars["loss/val/rgb"]] == [3, 6]
+    assert {p.name for p in (out / "samples").iterdir()} == {
+        f"step_{n:06d}.{kind}" for n in (3, 6) for kind in ("png", "npz")
+    }
+    with np.load(out / "samples/step_000006.npz") as tokens:
+        assert tokens["depth_predicted"].shape == tokens["depth_true"].shape == (4, 196)
+        assert tokens["depth_predicted"].max() < 1024
+        assert set(tokens["clip_ids"]) <= {c for c, s in SPLITS.items() if s == "val"}
+    sheet = np.asarray(Image.open(out / "samples/step_000006.png"))
+    assert sheet.shape == (4 * 128, 6 * 128, 3) and sheet.std() > 5
+
+
+def test_the_start_is_recorded_before_the_first_step(tmp_path, monkeypatch):
+    files = write_tokens(tmp_path, SPLITS)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nano4m_audio.nano4m.train.train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, files)
+    path = tmp_path / "runs/base/run_start.json"
+    start = json.loads(path.read_text())
+    assert start["settings"] == SETTINGS and start["code_digest"] == code_digest()
+    assert len(start["sittings"]) == 1
+    assert {"python", "torch", "devices", "cpus", "threads"} <= set(start["sittings"][0])
+    out = run(tmp_path, files)
+    finished = json.loads((out / "run.json").read_text())
+    assert len(json.loads(path.read_text())["sittings"]) == 2
+    for key in ("key", "data_digest", "code_digest", "settings"):
+        assert finished[key] == start[key]
+    assert "sittings" not in finished
+
+
+def test_other_code_is_noticed(tmp_path):
+    assert write_start(tmp_path / "s.json", {"code_digest": "a"}, 1)
+    assert not write_start(tmp_path / "s.json", {"code_digest": "b"}, 1)
+
+
+def test_a_finished_run_is_published_again_and_not_trained(plain, monkeypatch):
+    monkeypatch.setattr("nano4m_audio.nano4m.train.train", None)
+    folder = plain.parents[1]
+    files = {m.name: sorted((folder / "tokens" / m.name).glob("*")) for m in MODALITIES}
+    again = run(folder, files, "again", watch={"tensorboard": True})
+    assert (again / "checkpoint.safetensors").read_bytes() == (plain / PUBLISHED[0]).read_bytes()
+    assert json.loads((again / "run.json").read_text())["experiment"] == "again"
+
+
+def test_a_subset_trains_on_fewer_clips_and_is_another_run(plain, tmp_path):
+    files = write_tokens(tmp_path, SPLITS)
+    part = run(tmp_path, files, "part", {**SETTINGS, "train_clips": 7})
+    small, whole = (json.loads((p / "run.json").read_text()) for p in (part, plain))
+    assert small["clips"] == {"train": 7, "val": 6, "test": 6} and whole["clips"]["train"] == 18
+    assert small["key"] != whole["key"]
+    with pytest.raises(UserError, match=r"train_clips = 99, but only 18 clips are complete"):
+        run(tmp_path, files, "much", {**SETTINGS, "train_clips": 99})
+
+
+def test_wandb_is_one_line_when_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="wandb is not installed: pip install wandb"):
+        run(tmp_path, write_tokens(tmp_path, SPLITS), watch={"wandb_project": "x"})
+
+
+def test_an_unknown_watch_option_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="--watch: .*tensorbord"):
+        run(tmp_path, {}, watch={"tensorbord": True})
+
+
+def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
+    """A stand-in with the two calls that are used: the package is not among the dependencies."""
+    logged, started, finished = {}, [], []
+
+    class Stub(types.ModuleType):
+        def init(self, **options):
+            started.append(options)
+            return types.SimpleNamespace(
+                log=lambda values, step: logged.update({step: values}),
+                finish=lambda: finished.append(True),
+            )
+
+    monkeypatch.setitem(sys.modules, "wandb", Stub("wandb"))
+    out = run(tmp_path, write_tokens(tmp_path, SPLITS), watch={"wandb_project": "farm"})
+    facts = json.loads((out / "run.json").read_text())
+    (options,) = started
+    assert (options["project"], options["name"], options["id"]) == ("farm", "base", facts["key"])
+    assert sorted(logged) == [2, 3, 4, 6] and finished == [True]
+    assert logged[6]["loss/val/rgb"] == facts["final_losses"]["val"]["rgb"]
