@@ -30,10 +30,9 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
-app.add_typer(cli_tokenizer.app, name="tokenizer")
 app.add_typer(cli_mini.app, name="mini")
+app.add_typer(cli_tokenizer.app, name="tokenizer")
 app.add_typer(cli_weights.app, name="weights")
-
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 

@@ -314,7 +314,6 @@ REFUSED = {
     "cosmos_di8x8": "makes 784 tokens of a picture and the tables hold 196: use cosmos_di16x16"
 }
 
-
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
 TRAINED = "trained:"
 TRAINED_WEIGHTS = "tokenizer.safetensors"
@@ -347,12 +346,15 @@ def weights_sha256(file_stem: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _trained_sha256(name: str) -> str:
-    path = Path(name.removeprefix(TRAINED)) / TRAINED_WEIGHTS
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`") from None
+def _trained_folder(name: str) -> Path | None:
+    return Path(name.removeprefix(TRAINED)) if name.startswith(TRAINED) else None
+
+
+def _trained_sha256(folder: Path) -> str:
+    path = folder / TRAINED_WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def mini_card() -> Path:
@@ -366,8 +368,8 @@ def identity(kind: str, name: str, dtype: str = "float32") -> str:
     spec = get_spec(kind, name)
     if not spec.target:
         return f"{name}:not-available"
-    if name.startswith(TRAINED):  # the file's content, not its name, decides
-        return TRAINED + _trained_sha256(name)[:16]
+    if folder := _trained_folder(name):  # the content of the file, not its name, decides
+        return TRAINED + _trained_sha256(folder)[:16]
     parts = [name]
     if spec.member:
         parts.append(weights_sha256(spec.member)[:16])
@@ -392,7 +394,6 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     module, _, attribute = spec.target.partition(":")
     device = resolve_device(compute.device) if spec.gpu else "cpu"
     compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
-    files = (weights.folder(spec.weights),) if spec.weights else ()
-    if name.startswith(TRAINED):
-        files = (Path(name.removeprefix(TRAINED)),)
+    folder = weights.folder(spec.weights) if spec.weights else _trained_folder(name)
+    files = (folder,) if folder else ()
     return getattr(importlib.import_module(module), attribute).load(compute, *files)
