@@ -219,6 +219,7 @@ def _write_run(folder: Path) -> None:
     facts = {
         "experiment": folder.name,
         "data_digest": "d" * 32,
+        "code_digest": "c" * 32,
         "key": "a" * 32,
         "parameters": 13_200_000,
         "steps": 400,

@@ -18,6 +18,8 @@ from nano4m_audio.token_sets import TokenSet
 
 #: Samples per forward pass: bounds the memory of probes with whole clips as input.
 BATCH_SIZE = 32
+#: Clips whose tokens are counted at once.
+CLIPS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import Batch, TokenData
 from nano4m_audio.nano4m.objective import token_losses
@@ -89,6 +89,11 @@ def unigram_losses(train: TokenData, chosen: TokenData, m: int) -> np.ndarray:
 
 
 def _id_counts(data: TokenData, m: int, size: int) -> np.ndarray:
+    """How often each id occurs; a part of the clips at a time, as they may be mapped from disk."""
     array, lengths = data.arrays[m], data.lengths[:, m]
-    valid = np.arange(array.shape[2]) < lengths[:, None, None]
-    return np.bincount(array[np.broadcast_to(valid, array.shape)], minlength=size)
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(array), CLIPS_AT_ONCE):
+        part = array[start : start + CLIPS_AT_ONCE]
+        valid = np.arange(part.shape[2]) < lengths[start : start + CLIPS_AT_ONCE, None, None]
+        counts += np.bincount(part[np.broadcast_to(valid, part.shape)], minlength=size)
+    return counts

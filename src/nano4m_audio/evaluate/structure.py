@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs, ratio_metric
+from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.objective import own_table
@@ -69,6 +69,12 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
 
 
 def position_modes(array: np.ndarray) -> np.ndarray:
-    """The most frequent id of each position over clips and keyframes, int64 [positions]."""
-    flat = array.reshape(-1, array.shape[2])
-    return np.array([np.bincount(column).argmax() for column in flat.T])
+    """The most frequent id of each position over clips and keyframes, int64 [positions]; of equally
+    frequent ones the smallest. A part of the clips at a time, as they may be mapped from disk."""
+    positions, size = array.shape[2], int(array.max(initial=0)) + 1
+    counts = np.zeros(positions * size, np.int64)
+    for start in range(0, len(array), CLIPS_AT_ONCE):
+        ids = array[start : start + CLIPS_AT_ONCE].reshape(-1, positions).astype(np.int64)
+        places = ids + np.arange(positions) * size
+        counts += np.bincount(places.ravel(), minlength=len(counts))
+    return counts.reshape(positions, size).argmax(axis=1)

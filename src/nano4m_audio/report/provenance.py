@@ -107,11 +107,12 @@ def _identity(kind: str, name: str) -> str:
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Experiment, data digest, key, seed and torch version of each run."""
+    """Experiment, digests of data and training code, key, seed and torch version of each run."""
     return [
         {
             "name": run.name,
             "data_digest": run.facts.get("data_digest", ""),
+            "code_digest": run.facts.get("code_digest", ""),
             "key": run.facts.get("key", ""),
             "seed": find(run.facts, "seed"),
             "torch": run.facts.get("torch", ""),
