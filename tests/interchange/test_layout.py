@@ -73,7 +73,7 @@ def test_imported_clips_know_their_video_class_and_source(published, tmp_path):
 names = st.text("abcXYZ09-_@#.", min_size=1, max_size=12).filter(lambda s: not s.startswith("."))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.dictionaries(names, st.sampled_from(["train", "val", "test"]), min_size=1, max_size=5),
     st.lists(st.text(max_size=20).filter(lambda s: s.isprintable()), min_size=1, max_size=3),

@@ -137,7 +137,7 @@ def train(
     if (state := load_state(state_dir / STATES)) is not None:
         run.restore(state)
     resumed, steps = run.step, settings.optim.steps
-    validation = _validation(settings, val_data, ranks)
+    validation = validation_shares(settings, val_data, ranks)
     meter = Meter(steps, run.step)
     clock = saved_at = time.monotonic()
     shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
@@ -278,7 +278,7 @@ def _save(run: Run, state_dir: Path) -> None:
         save_state(state_dir / STATES, run.step, state)
 
 
-def _validation(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[Share]:
+def validation_shares(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[Share]:
     """Fixed validation batches. Every process has as many; one with none left repeats the last
     one and counts nothing, since sharded weights are gathered by all together."""
     if not len(data):
@@ -297,7 +297,7 @@ def _validation(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[
 
 
 @torch.no_grad()
-def _validate(run: Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
+def validate(run: Run, shares: list[Share]) -> tuple[np.ndarray, np.ndarray]:
     """Summed cross-entropy and number of targets per modality: float64 [M], int64 [M]."""
     sums = torch.zeros_like(run.loss_sums)
     counts = torch.zeros(len(run.counts), dtype=torch.int64, device=sums.device)
@@ -318,7 +318,7 @@ def _record(run: Run, validation: list[Share]) -> None:
         run.loss_sums.zero_()
         run.counts[:] = 0
     if validation and _due(run, optim.eval_every):
-        sums, counts = _validate(run, validation)
+        sums, counts = validate(run, validation)
         _add_rows(run, "val", sums, counts)
         loss = float((sums / np.maximum(counts, 1)).mean())
         if loss < run.best_loss:

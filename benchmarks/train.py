@@ -1,0 +1,252 @@
+"""Speed of training: the published way (padded, ``reference``) beside the packed ``fast`` mode.
+
+All variants take their steps in turns on the same synthetic batches, so that a busy machine slows
+all of them alike; the ratio of CPU seconds is the least noisy figure. On CUDA it also prints the
+share of the peak that is used, what bounds a step, and what the paper's run would take.
+
+Examples:
+  python benchmarks/train.py --threads 2 --batch 8 --steps 6
+  python benchmarks/train.py --device cuda --batch 64 --steps 200 --compile
+  python benchmarks/train.py --optimizers --steps 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from nano4m_audio.grids import SIZES
+from nano4m_audio.nano4m.data import TokenData
+from nano4m_audio.nano4m.distributed import Ranks, join
+from nano4m_audio.nano4m.settings import (
+    Hardware,
+    Modality,
+    ModelConfig,
+    OptimConfig,
+    TrainSettings,
+)
+from nano4m_audio.nano4m.train import (
+    Run,
+    Share,
+    draw_share,
+    start_run,
+    take_step,
+    validate,
+    validation_shares,
+)
+
+PAPER = (
+    Modality("rgb", 16384, 196),
+    Modality("audio", 2048, 512, 2),
+    Modality("depth", 8192, 196),
+    Modality("normals", 8192, 196),
+    Modality("caption", 50304, 64),
+)
+PAPER_STEPS, PAPER_BATCH = 18_311, 64
+#: mode, loss, precision; the first is what the paper did.
+VARIANTS = (
+    ("reference", "unified", "float32"),
+    ("fast", "unified", "float32"),
+    ("reference", "own_ids", "float32"),
+    ("fast", "own_ids", "float32"),
+    ("fast", "unified", "bfloat16"),
+    ("fast", "own_ids", "bfloat16"),
+)
+#: Dense bfloat16 peak [FLOP/s] and memory bandwidth [B/s] by name of the card (data sheets).
+CARDS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "A100": (312e12, 2.0e12)}
+
+
+@dataclass
+class Times:
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    flops: list[float] = field(default_factory=list)
+
+
+def synthetic(modalities: tuple[Modality, ...], clips: int, seed: int = 0) -> TokenData:
+    """Clips with something to learn: a hidden kind decides which ids are likely."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 16, clips)
+
+    def tokens(m: int, modality: Modality, frames: int) -> np.ndarray:
+        likely = np.random.default_rng([99, m]).integers(0, modality.vocab_size, (16, 64))
+        drawn = rng.geometric(0.1, (clips, frames, modality.max_tokens)).clip(max=64) - 1
+        return likely[kind[:, None, None], drawn].astype(np.uint16)
+
+    arrays = {
+        x.name: tokens(m, x, 1 if x.name == "audio" else 10)
+        for m, x in enumerate(modalities)
+        if x.name != "caption"
+    }
+    captions = [[50258, *range(int(k) * 5, int(k) * 5 + 3), 50259] for k in kind]
+    return TokenData(modalities, arrays, captions)
+
+
+def flops_of(share: Share, settings: TrainSettings) -> float:
+    """Floating-point operations that the real tokens of a step need, forward and backward."""
+    model = settings.model
+    d, hidden = model.dim, int(model.mlp_ratio * model.dim)
+    n_in = sum(share.inputs.counts)
+    n_out = sum(share.targets.counts)
+    encoder = model.enc_depth * n_in * (4 * d * d + 2 * d * hidden)
+    decoder = model.dec_depth * (n_out * (6 * d * d + 2 * d * hidden) + n_in * 2 * d * d)
+    ids = [m.vocab_size if settings.loss == "own_ids" else model.vocab_size for m in PAPER]
+    logits = sum(n * v * d for n, v in zip(share.targets.counts, ids, strict=False))
+    mixing = (
+        2
+        * d
+        * (
+            model.enc_depth * sum(a * a for a in share.inputs.lengths)
+            + model.dec_depth
+            * sum(
+                b * (a + b)
+                for a, b in zip(share.inputs.lengths, share.targets.lengths, strict=True)
+            )
+        )
+    )
+    return 6.0 * (encoder + decoder + n_in * d * d + logits + mixing)
+
+
+def settings_of(arguments: argparse.Namespace, variant: tuple[str, str, str]) -> TrainSettings:
+    size = SIZES[arguments.size]
+    model = ModelConfig(
+        PAPER, size["dim"], size["encoder_depth"], size["decoder_depth"], size["head_dim"]
+    )
+    optim = OptimConfig(PAPER_STEPS, arguments.batch, 1e-4, 1e-6, 916)
+    mode, loss, precision = variant
+    return TrainSettings(model, optim=optim, mode=mode, loss=loss, precision=precision)
+
+
+def timed_step(run: Run, data: TokenData, step: int, ranks: Ranks, times: Times) -> None:
+    share = draw_share(step, run.settings, data, ranks)
+    packed = draw_share(step, dataclasses.replace(run.settings, mode="fast"), data, ranks)
+    wall, cpu = time.perf_counter(), time.process_time()
+    take_step(run, share)
+    if ranks.device.type == "cuda":
+        torch.cuda.synchronize()
+    times.wall_s.append(time.perf_counter() - wall)
+    times.cpu_s.append(time.process_time() - cpu)
+    times.tokens.append(share.n_tokens)
+    times.flops.append(flops_of(packed, run.settings))
+
+
+def ratio(slow: list[float], fast: list[float]) -> str:
+    each = [a / b for a, b in zip(slow, fast, strict=True)]
+    return f"{statistics.median(each):5.2f} ({min(each):.2f}-{max(each):.2f})"
+
+
+def compare_modes(arguments: argparse.Namespace) -> None:
+    """Steps of all variants in turns, then one line per variant."""
+    hardware = Hardware(arguments.device, threads=arguments.threads, compiled=arguments.compile)
+    ranks = join(hardware)
+    data = synthetic(PAPER, 256)
+    chosen = [v for v in VARIANTS if not arguments.only or "-".join(v) in arguments.only]
+    runs = {v: start_run(settings_of(arguments, v), hardware, ranks) for v in chosen}
+    times = {v: Times() for v in chosen}
+    for step in range(-arguments.warmup, arguments.steps):
+        for variant, run in runs.items():
+            spent = times[variant] if step >= 0 else Times()
+            timed_step(run, data, step + arguments.warmup, ranks, spent)
+    parameters = sum(p.numel() for p in runs[chosen[0]].model.parameters())
+    print(
+        f"{arguments.size}, {parameters:,} parameters, batch {arguments.batch}, {ranks.device}, "
+        f"{arguments.threads} threads, {arguments.steps} steps each in turns"
+    )
+    for variant, spent in times.items():
+        same_loss = next(v for v in chosen if v[1] == variant[1])
+        speed = sum(spent.tokens) / sum(spent.wall_s)
+        print(f"{'-'.join(variant):28s} {statistics.median(spent.wall_s):7.3f} s/step", end=" ")
+        print(f"{speed:10,.0f} tokens/s")
+        for base in dict.fromkeys((same_loss, chosen[0])):
+            if base != variant:
+                print(f"{'':28s} over {'-'.join(base)}: CPU time", end=" ")
+                print(ratio(times[base].cpu_s, spent.cpu_s), end=", wall ")
+                print(ratio(times[base].wall_s, spent.wall_s))
+        if ranks.device.type == "cuda":
+            explain_bound(spent, parameters, data, runs[variant], ranks)
+
+
+def explain_bound(spent: Times, parameters: int, data: TokenData, run: Run, ranks: Ranks) -> None:
+    """Model FLOPs utilisation, the least times of a step's parts, and the paper's run."""
+    step_s = statistics.median(spent.wall_s)
+    name = torch.cuda.get_device_name(ranks.device)
+    card = next((v for k, v in CARDS.items() if k in name), None)
+    started = time.perf_counter()
+    for step in range(20):
+        draw_share(step, run.settings, data, ranks)
+    drawing = (time.perf_counter() - started) / 20
+    print(f"{'':28s} {statistics.mean(spent.flops) / step_s / 1e12:.1f} TFLOP/s", end="")
+    if card:
+        peak, bandwidth = card
+        products = statistics.mean(spent.flops) / peak
+        # AdamW reads weight, gradient and two moments, and writes three of them; the gradient is
+        # also zeroed, written and read for its norm: float32 throughout.
+        updates = parameters * 4 * 10 / bandwidth
+        print(
+            f", MFU {products / step_s:.1%}; at least {products * 1e3:.1f} ms of matrix products,"
+        )
+        print(f"{'':28s} {updates * 1e3:.1f} ms of optimiser memory", end="")
+        rest = step_s - products - updates
+        parts = {"matrix products": products, "optimiser memory": updates, "the rest": rest}
+        print(f", {rest * 1e3:.1f} ms of launches and small kernels", end="")
+        print(f"; bound by {max(parts, key=lambda k: parts[k])}", end="")
+    print(f"; drawing a batch takes {drawing * 1e3:.1f} ms of a host thread beside it")
+    if run.settings.optim.batch_size == PAPER_BATCH:
+        print(f"{'':28s} the paper's {PAPER_STEPS:,} steps: {PAPER_STEPS * step_s / 60:.1f} min")
+
+
+def compare_optimizers(arguments: argparse.Namespace) -> None:
+    """AdamW and Muon at equal steps on the same batches: validation loss, mean of modalities."""
+    hardware = Hardware(arguments.device, threads=arguments.threads)
+    ranks = join(hardware)
+    modalities = tuple(dataclasses.replace(m, vocab_size=min(m.vocab_size, 2048)) for m in PAPER)
+    modalities = (*modalities[:-1], PAPER[-1])
+    data, held_out = synthetic(modalities, 512), synthetic(modalities, 64, 1)
+    print(f"validation loss [nats], dim 128, 2+2 blocks, batch 16, {arguments.steps} steps")
+    for lr in arguments.lr:
+        line = [f"lr {lr:g}:"]
+        for optimizer in ("adamw", "muon"):
+            optim = OptimConfig(
+                arguments.steps, 16, lr, 1e-6, arguments.steps // 10, optimizer=optimizer
+            )
+            settings = TrainSettings(ModelConfig(modalities, 128, 2, 2, 32), optim=optim)
+            run = start_run(settings, hardware, ranks)
+            started = time.process_time()
+            for step in range(arguments.steps):
+                take_step(run, draw_share(step, settings, data, ranks))
+            spent = time.process_time() - started
+            sums, counts = validate(run, validation_shares(settings, held_out, ranks))
+            line.append(f"{optimizer} {(sums / counts).mean():.4f} ({spent:.0f} CPU s)")
+        print("  ".join(line), flush=True)
+
+
+def main() -> None:
+    """Compare the modes, or with --optimizers the optimisers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", default="d6w512", choices=sorted(SIZES))
+    parser.add_argument("--batch", type=int, default=8, help="samples per step")
+    parser.add_argument("--steps", type=int, default=6, help="measured steps per variant")
+    parser.add_argument("--warmup", type=int, default=1, help="steps before the measurement")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--compile", action="store_true", help="torch.compile the blocks")
+    parser.add_argument(
+        "--only", nargs="+", choices=["-".join(v) for v in VARIANTS], help="measure only these"
+    )
+    parser.add_argument("--optimizers", action="store_true", help="compare AdamW with Muon")
+    parser.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
+    arguments = parser.parse_args()
+    compare_optimizers(arguments) if arguments.optimizers else compare_modes(arguments)
+
+
+if __name__ == "__main__":
+    main()
