@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.run_record import code_digest, write_start
-from nano4m_audio.training import train_run
+from nano4m_audio.training import self_test, train_run
 from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test")[i % 5] for i in range(30)}
@@ -163,3 +164,27 @@ def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
     assert (options["project"], options["name"], options["id"]) == ("farm", "base", facts["key"])
     assert sorted(logged) == [2, 3, 4, 6] and finished == [True]
     assert logged[6]["loss/val/rgb"] == facts["final_losses"]["val"]["rgb"]
+
+
+@pytest.mark.slow
+def test_two_devices_train_and_publish_one_run(plain, tmp_path):
+    """The command starts itself once per device; losses are those of one process."""
+    files = write_tokens(tmp_path, SPLITS)
+    hardware = {"device": "cpu", "devices": 2}
+    arguments = {"experiment": "base", "shards": "2", "results": str(tmp_path)}
+    arguments |= {"settings": json.dumps(SETTINGS), "hardware": json.dumps(hardware)}
+    command = ["train", *(x for k, v in arguments.items() for x in (f"--{k}", v))]
+    out = run(tmp_path, files, hardware=hardware, command=command)
+    ours, theirs = (pq.read_table(d / "metrics.parquet").to_pydict() for d in (out, plain))
+    assert ours["tokens"] == theirs["tokens"]
+    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
+    for name in PUBLISHED:
+        assert (out / name).exists()
+
+
+def test_the_self_test_compares_two_precisions(tmp_path, capsys):
+    files = write_tokens(tmp_path, SPLITS)
+    split, store = tmp_path / "split.parquet", tmp_path / "store"
+    self_test(split, files, store, SETTINGS, 3, hardware={"device": "cpu"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["step", "float32", "bfloat16", "difference"] and len(lines) == 5

@@ -25,7 +25,8 @@ class Tokens:
     ``valid`` bool [batch, width] marks the real tokens of a padded batch, whose samples all have
     the same length. ``bounds`` int32 [batch + 1] are the first rows of the samples. ``order`` int64
     sorts the real tokens by modality, and ``counts`` are their numbers; both are made on the host,
-    because asking a GPU for them would stop the pipeline of kernels.
+    because asking a GPU for them would stop the pipeline of kernels. ``longest`` is an upper bound
+    of the lengths.
     """
 
     tokens: Tensor
@@ -36,6 +37,7 @@ class Tokens:
     bounds: Tensor = field(init=False)
     order: Tensor = field(init=False)
     counts: list[int] = field(init=False)
+    longest: int = field(init=False)
 
     def __post_init__(self) -> None:
         modalities = self.modalities.numpy()
@@ -45,7 +47,10 @@ class Tokens:
         order = real[np.argsort(modalities[real], kind="stable")]
         bounds = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
         self._set(
-            bounds=torch.from_numpy(bounds), order=torch.from_numpy(order), counts=counts.tolist()
+            bounds=torch.from_numpy(bounds),
+            order=torch.from_numpy(order),
+            counts=counts.tolist(),
+            longest=-(-max(self.lengths) // LENGTH_UNIT) * LENGTH_UNIT,
         )
 
     def _set(self, **values: object) -> None:
@@ -82,11 +87,6 @@ class Tokens:
             torch.from_numpy(valid),
         )
 
-    @property
-    def longest(self) -> int:
-        """An upper bound of the lengths."""
-        return -(-max(self.lengths) // LENGTH_UNIT) * LENGTH_UNIT
-
     def to(self, device: torch.device) -> Tokens:
         """A copy on a device; from pinned memory and without waiting if it is a GPU."""
         if device.type == "cpu":
@@ -108,11 +108,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Te
     elsewhere it is one call per sample, or one for a batch of equal lengths.
     """
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and asked.valid is None:
-        from torch.nn.attention.varlen import varlen_attn
-
-        out = varlen_attn(q, k, v, asking.bounds, asked.bounds, asking.longest, asked.longest)
-        assert isinstance(out, Tensor)
-        return out.flatten(1)
+        return attend_varlen(q, k, v, asking, asked)
     if len(set(asking.lengths)) == 1 and len(set(asked.lengths)) == 1:
         mask = None if asked.valid is None else asked.valid[:, None, None, :]
         batch = len(asking.lengths)
@@ -120,6 +116,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Te
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return out.transpose(1, 2).flatten(0, 1).flatten(1)
     return _attend_per_sample(q, k, v, asking.lengths, asked.lengths)
+
+
+def attend_varlen(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+    """One kernel for all samples. Uses nothing of the tokens that differs from batch to batch in a
+    way that compiled code would have to be compiled again for."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    out = varlen_attn(q, k, v, asking.bounds, asked.bounds, asking.longest, asked.longest)
+    assert isinstance(out, Tensor)
+    return out.flatten(1)
 
 
 def _attend_per_sample(
