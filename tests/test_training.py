@@ -78,6 +78,15 @@ def test_watching_records_everything_and_changes_nothing(plain, tmp_path):
     assert sheet.shape == (4 * 128, 6 * 128, 3) and sheet.std() > 5
 
 
+def test_a_run_of_other_settings_does_not_mix_with_what_was_watched_before(tmp_path):
+    files = write_tokens(tmp_path, SPLITS)
+    run(tmp_path, files, watch=WATCH)
+    shorter = {**SETTINGS, "optim": {**SETTINGS["optim"], "steps": 4}}
+    out = run(tmp_path, files, settings=shorter, watch=WATCH)
+    assert [step for step, _ in events(out / "tensorboard")["loss/train/rgb"]] == [2, 4]
+    assert {p.stem for p in (out / "samples").iterdir()} == {"step_000003"}
+
+
 def test_the_start_is_recorded_before_the_first_step(tmp_path, monkeypatch):
     files = write_tokens(tmp_path, SPLITS)
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,11 +145,13 @@ def train_run(
                 "key": key,
                 "code_digest": code_digest(),
             }
+            watching_it: AbstractContextManager[Watch | None] = nullcontext()
             if leads:
+                fresh = not (folder / START).exists()
                 if not write_start(folder / START, facts, place.threads):
                     print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
                 _copy(folder / START, out_dir / START)
-            watching_it = watching(options, out_dir, sets["val"], facts) if leads else nullcontext()
+                watching_it = watching(options, out_dir, sets["val"], facts, fresh)
             with watching_it as watcher:
                 result = _train(parsed, sets, folder, place, progress, watcher)
             if leads:

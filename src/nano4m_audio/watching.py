@@ -6,6 +6,7 @@ the same key, the same losses and the same weights with and without them.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -45,21 +46,25 @@ class WatchOptions:
 
 @contextmanager
 def watching(
-    options: WatchOptions, out_dir: Path, val: TokenSet, facts: Mapping[str, Any]
+    options: WatchOptions, out_dir: Path, val: TokenSet, facts: Mapping[str, Any], fresh: bool
 ) -> Iterator[Watch]:
     """Yield the function to be called after every step. ``facts`` are the run's key and settings.
 
-    Raises UserError when Weights & Biases is asked for and not installed.
+    What a run of other settings left in ``out_dir`` goes when a ``fresh`` run begins. Raises
+    UserError when Weights & Biases is asked for and not installed.
     """
+    events, samples = out_dir / "tensorboard", out_dir / "samples"
+    for folder in (events, samples) if fresh else ():
+        shutil.rmtree(folder, ignore_errors=True)
     with ExitStack() as stack:
         watchers: list[Watch] = []
         if options.tensorboard:
-            watchers.append(stack.enter_context(_tensorboard(out_dir / "tensorboard")))
+            watchers.append(stack.enter_context(_tensorboard(events)))
         if options.wandb_project:
             found = _wandb(options.wandb_project, out_dir.name, facts)
             watchers.append(stack.enter_context(found))
         if options.samples_every and len(val):
-            watchers.append(_samples(options, out_dir / "samples", val))
+            watchers.append(_samples(options, samples, val))
 
         def watch(step: int, model: FourM, rows: Sequence[MetricRow]) -> None:
             for watcher in watchers:
