@@ -22,3 +22,12 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("the reference material (../shared) is not on this machine")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist a file stays with one worker, so that what its fixtures made (a finished
+    run, a checkpoint of 600 MB) is made once. The workflow, the longest of all, goes first."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
