@@ -12,6 +12,7 @@ from tests.workflow.conftest import TINY, Project
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 TABLES = [f"results/tokens/depth/{shard}.parquet" for shard in ("0000", "0001")]
+WEIGHTS = "results/tokenizers/farm/tokenizer.safetensors"
 QUALITY = "results/quality/depth/trained-farm.json"
 
 
@@ -31,7 +32,7 @@ def test_an_own_tokenizer_is_trained_selected_and_measured(copy_of_finished):
     project.write_overlay(config(steps=2))
     project.run(*TABLES, QUALITY)
     assert project.computed("tokenize_depth") == selected
-    first = tokens(project)
+    first, weights = tokens(project), (project.folder / WEIGHTS).read_bytes()
     assert {i for clip in first.values() for frame in clip for i in frame} <= set(range(16))
     facts = json.loads((project.folder / QUALITY).read_text())
     assert facts["split"] in ("test", "val") and facts["n"] > 0 and facts["vocab_size"] == 16
@@ -43,11 +44,11 @@ def test_an_own_tokenizer_is_trained_selected_and_measured(copy_of_finished):
     )
     assert "Nothing to be done" in project.run(*TABLES, QUALITY)
 
-    # Other weights are other tokens; weights that were trained before are found, and so are rows.
+    # Other weights mean other rows; weights that were trained before are found, and so are rows.
     project.write_overlay(config(steps=3))
     project.run(*TABLES)
     assert project.computed("tokenize_depth") == selected
-    assert tokens(project) != first
+    assert (project.folder / WEIGHTS).read_bytes() != weights
     project.write_overlay(config(steps=2))
     project.run(*TABLES)
     assert project.computed("tokenize_depth") == 0
