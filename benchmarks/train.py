@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from nano4m_audio.grids import SIZES
+from nano4m_audio.config.grids import SIZES
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.distributed import Ranks, join
 from nano4m_audio.nano4m.settings import (

@@ -12,7 +12,7 @@ from nano4m_audio.backends import (
     identity,
 )
 from nano4m_audio import config as schema
-from nano4m_audio.config_reading import parse as read_config
+from nano4m_audio.config.reading import parse as read_config
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (

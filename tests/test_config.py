@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config import Config
-from nano4m_audio.config_curate import Verdict
-from nano4m_audio.config_reading import describe, load_config, parse, parse_json
+from nano4m_audio.config.curate import Verdict
+from nano4m_audio.config.reading import describe, load_config, parse, parse_json
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import modality_table
 from tests.conftest import ROOT

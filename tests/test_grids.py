@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config import Config
-from nano4m_audio.config_reading import load_config, parse
+from nano4m_audio.config.grids import SIZES, members
+from nano4m_audio.config.reading import load_config, parse
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
-from nano4m_audio.grids import SIZES, members
 from tests.conftest import ROOT
 
 VARY = {"size": ["d5w384", "d6w512"], "train_clips": [10, None]}

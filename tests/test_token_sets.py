@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.token_sets import read_token_sets, subset
+from nano4m_audio.training.token_sets import read_token_sets, subset
 from tests.tokens import MODALITIES, token_row, write_tokens
 
 SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test", "")[i % 6] for i in range(23)}

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.run_record import code_digest, write_start
 from nano4m_audio.training import self_test, train_run
+from nano4m_audio.training.run_record import code_digest, write_start
 from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test")[i % 5] for i in range(30)}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config_curate import Duplicates
+from nano4m_audio.config.curate import Duplicates
 from nano4m_audio.curate.duplicates import connected, find_groups
 
 D = 95

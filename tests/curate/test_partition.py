@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from nano4m_audio.config_curate import Split
+from nano4m_audio.config.curate import Split
 from nano4m_audio.curate.partition import partition
 from nano4m_audio.tables import read_rows, shard_names, shard_of, write_rows
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nano4m_audio import windows
 from nano4m_audio.config import WINDOW_S
-from nano4m_audio.config_curate import Verdict
+from nano4m_audio.config.curate import Verdict
 from nano4m_audio.curate.verdict import failed_filters, verdicts
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows

@@ -16,7 +16,7 @@ from nano4m_audio import backends
 from nano4m_audio.errors import UserError
 from nano4m_audio.interchange.layout import check_name, export_tokens, import_tokens
 from nano4m_audio.tables import read_rows, token_files
-from nano4m_audio.token_sets import read_token_sets
+from nano4m_audio.training.token_sets import read_token_sets
 from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {"as_abc-D_000010": "train", "vgg_x_y_000000": "val", "clip@100#f": "test"}

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nano4m_audio.backends.mini.runtime import WEIGHTS, read_notes
-from nano4m_audio.cli_mini import app
+from nano4m_audio.cli.mini import app
 from nano4m_audio.errors import UserError
 from nano4m_audio.minitrain.card import install, missed_requirements, render_page
 from tests.workflow.conftest import Project

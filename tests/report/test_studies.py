@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nano4m_audio.grids import members
+from nano4m_audio.config.grids import members
 from nano4m_audio.report import figures
 from nano4m_audio.report.build import build_report
 from nano4m_audio.report.runs import Run

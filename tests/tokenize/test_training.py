@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nano4m_audio import backends
-from nano4m_audio.config_tokenizers import Tokenizer
+from nano4m_audio.config.tokenizers import Tokenizer
 from nano4m_audio.errors import UserError
 from nano4m_audio.tokenize.names import backend_name, file_name, from_file_name
 from nano4m_audio.tokenize.quality import Options, measure_quality
@@ -48,7 +48,7 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
     settings = Tokenizer(**TINY).model_dump_json()
     code = (
         "import sys; from pathlib import Path;"
-        "from nano4m_audio.config_tokenizers import Tokenizer;"
+        "from nano4m_audio.config.tokenizers import Tokenizer;"
         "from nano4m_audio.tokenize.training import train_tokenizer;"
         "s = Tokenizer.model_validate_json(sys.argv[1]);"
         "train_tokenizer('again', s, Path(sys.argv[2]), 2); assert 'torch' not in sys.modules"

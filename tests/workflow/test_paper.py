@@ -18,7 +18,7 @@ import yaml
 from benchmarks import random_weights
 from nano4m_audio.backends import BackendSpec, get_spec
 from nano4m_audio.config import BACKEND_KEYS
-from nano4m_audio.config_reading import load_config
+from nano4m_audio.config.reading import load_config
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project

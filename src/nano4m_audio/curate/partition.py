@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.config_curate import Split
+from nano4m_audio.config.curate import Split
 from nano4m_audio.curate import duplicates
 from nano4m_audio.curate.prints import read_prints
 from nano4m_audio.curate.split import assign_splits, measure_leak

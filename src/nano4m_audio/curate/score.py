@@ -16,7 +16,7 @@ import numpy as np
 from nano4m_audio import backends, windows
 from nano4m_audio.acquire.decode import read_audio, read_frame
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config_curate import AudioScore, SpeechScore, VisualScore
+from nano4m_audio.config.curate import AudioScore, SpeechScore, VisualScore
 from nano4m_audio.crop import square_crop
 from nano4m_audio.curate.prints import fingerprint
 from nano4m_audio.progress import chunks, track

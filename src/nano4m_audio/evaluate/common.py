@@ -14,7 +14,7 @@ from nano4m_audio.nano4m.checkpoint import load_model
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import TrainSettings
-from nano4m_audio.token_sets import TokenSet
+from nano4m_audio.training.token_sets import TokenSet
 
 #: Samples per forward pass: bounds the memory of probes with whole clips as input.
 BATCH_SIZE = 32

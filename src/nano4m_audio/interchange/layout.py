@@ -39,7 +39,7 @@ from nano4m_audio.tables import (
     write_table,
 )
 from nano4m_audio.taxonomy import all_classes
-from nano4m_audio.token_sets import SPLITS, read_token_sets
+from nano4m_audio.training.token_sets import SPLITS, read_token_sets
 
 _CODEBOOK = 1024
 _WIDTHS = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nano4m_audio.grids import members
+from nano4m_audio.config.grids import members
 from nano4m_audio.report import funnel, numbers, provenance, runs, tokenizers, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens, read_clips
 from nano4m_audio.report.runs import MetricRow, Run

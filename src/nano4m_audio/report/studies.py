@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nano4m_audio.grids import members
+from nano4m_audio.config.grids import members
 from nano4m_audio.report.runs import Run
 
 #: Keys that make a model larger: their chart has the number of parameters on its axis.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio.config_tokenizers import PICTURES
+from nano4m_audio.config.tokenizers import PICTURES
 from nano4m_audio.report import media
 from nano4m_audio.report.runs import read_json
 from nano4m_audio.tokenize.names import file_name

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.backends import TRAINED_WEIGHTS
-from nano4m_audio.config_tokenizers import Tokenizer
+from nano4m_audio.config.tokenizers import Tokenizer
 from nano4m_audio.errors import UserError
 from nano4m_audio.progress import track
 from nano4m_audio.store import locked

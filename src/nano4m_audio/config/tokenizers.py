@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from nano4m_audio.config_base import Section
+from nano4m_audio.config.base import Section
 
 Picture = Literal["rgb", "depth", "normals"]
 PICTURES: tuple[Picture, ...] = get_args(Picture)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nano4m_audio.config_base import Section
+from nano4m_audio.config.base import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

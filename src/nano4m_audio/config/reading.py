@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nano4m_audio.config import Config
-from nano4m_audio.config_base import Section
+from nano4m_audio.config.base import Section
 from nano4m_audio.errors import UserError, did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -105,7 +105,7 @@ def _needed_by(config: Path) -> list[str]:
     """The weights ids of all backends that a config file names."""
     from nano4m_audio.backends import get_spec
     from nano4m_audio.config import BACKEND_KEYS
-    from nano4m_audio.config_reading import load_config
+    from nano4m_audio.config.reading import load_config
 
     named = load_config(config).backends()
     specs = [get_spec(BACKEND_KEYS[key], name) for key, name in named.items()]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from nano4m_audio.config_base import Section
-from nano4m_audio.grids import SIZES
+from nano4m_audio.config.base import Section
+from nano4m_audio.config.grids import SIZES
 from nano4m_audio.nano4m.settings import MaskingConfig
 
 Alpha = Annotated[float, Field(gt=0, le=100)]

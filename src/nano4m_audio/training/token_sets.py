@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from nano4m_audio.errors import UserError
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.settings import Modality
-from nano4m_audio.packing import Packed, Source, pack, size_bytes
 from nano4m_audio.tables import read_table
+from nano4m_audio.training.packing import Packed, Source, pack, size_bytes
 
 SPLITS = ("train", "val", "test")
 #: Tokens up to this size are held in memory; larger ones stay on disk as packed, mapped files.

@@ -31,8 +31,8 @@ def train(
     threads: Threads = 1,
 ) -> None:
     """Train one tokenizer; a killed run continues at its last checkpoint."""
-    from nano4m_audio.config_reading import parse_json
-    from nano4m_audio.config_tokenizers import Tokenizer
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.tokenizers import Tokenizer
     from nano4m_audio.tokenize.training import train_tokenizer
 
     train_tokenizer(name, parse_json(Tokenizer, settings), results, shards, threads)

@@ -27,12 +27,12 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
-from nano4m_audio.run_record import code_digest, write_start
 from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
-from nano4m_audio.token_sets import TokenSet, read_token_sets
+from nano4m_audio.training.run_record import code_digest, write_start
+from nano4m_audio.training.token_sets import TokenSet, read_token_sets
+from nano4m_audio.training.watching import WatchOptions, watching
 from nano4m_audio.versions import STAGE_VERSIONS
-from nano4m_audio.watching import WatchOptions, watching
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.train import TrainResult, Watch

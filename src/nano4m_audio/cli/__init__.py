@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nano4m_audio import cli_mini, cli_tokenizer, cli_weights
-from nano4m_audio.cli_interchange import export_app, import_app
+from nano4m_audio.cli import mini, tokenizer, weights
+from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
-app.add_typer(cli_mini.app, name="mini")
-app.add_typer(cli_tokenizer.app, name="tokenizer")
-app.add_typer(cli_weights.app, name="weights")
+app.add_typer(mini.app, name="mini")
+app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(weights.app, name="weights")
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 
@@ -77,7 +77,7 @@ def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
     from nano4m_audio.acquire.stages import film_barnyard
     from nano4m_audio.config import Barnyard
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.reading import parse_json
 
     film_barnyard(out, parse_json(Barnyard, settings), threads)
 
@@ -91,7 +91,7 @@ def candidates(
     """List the candidate clips of a folder, one table per shard."""
     from nano4m_audio.acquire.stages import list_candidates
     from nano4m_audio.config import Folder
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.reading import parse_json
 
     list_candidates(parse_json(Folder, settings), _classes(classes), shards, out)
 
@@ -130,7 +130,7 @@ def decode(
     """Decode every file once: frames with exact times, and one audio track."""
     from nano4m_audio.acquire.stages import decode_clips
     from nano4m_audio.config import Decode
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.reading import parse_json
 
     decode_clips(media, root, store, shard, out, parse_json(Decode, settings))
 
@@ -154,8 +154,8 @@ def score(
     threads: Threads = 1,
 ) -> None:
     """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
-    from nano4m_audio import config_curate as config
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config import curate as config
+    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate import score as scores
 
     names, compute = _classes(classes), _compute(device, dtype, threads)
@@ -177,8 +177,8 @@ def score(
 )
 def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Compare scores with thresholds: accepted, or every reason why not."""
-    from nano4m_audio.config_curate import Verdict
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.curate import Verdict
+    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate.verdict import verdicts
 
     verdicts(results, shard, parse_json(Verdict, settings))
@@ -187,8 +187,8 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}")
 @app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
 def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
-    from nano4m_audio.config_curate import Split
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.curate import Split
+    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate.partition import partition
 
     section = parse_json(Split, settings)
@@ -300,7 +300,7 @@ def evaluate(
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
     from nano4m_audio.config import Evaluate
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.evaluate import evaluate_probe
     from nano4m_audio.tables import token_files
 
@@ -326,7 +326,7 @@ def report(
     """Write the report: one HTML file that needs nothing else."""
     from nano4m_audio.backends import mini_card
     from nano4m_audio.config import Config
-    from nano4m_audio.config_reading import parse_json
+    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.report.build import build_report
     from nano4m_audio.report.inputs import ReportInputs
 
@@ -344,7 +344,7 @@ def check_config(
     path: Annotated[Path | None, typer.Argument(help="config file to check")] = None,
 ) -> None:
     """Check a config file, or list every key with its default and meaning."""
-    from nano4m_audio.config_reading import describe, load_config
+    from nano4m_audio.config.reading import describe, load_config
 
     if path:
         load_config(path)
@@ -361,7 +361,3 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.token_sets import TokenSet
+from nano4m_audio.training.token_sets import TokenSet
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.model import FourM

@@ -1,6 +1,6 @@
 """The schema of config.yaml: every key with its meaning, unit and range.
 
-config_reading.py reads values into these models and turns what is wrong into one line.
+reading.py reads values into these models and turns what is wrong into one line.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from nano4m_audio.backends import TRAINED, get_spec
-from nano4m_audio.config_base import Section
-from nano4m_audio.config_curate import Score, Split, Verdict
-from nano4m_audio.config_experiment import Experiment, Grid
-from nano4m_audio.config_tokenizers import (
+from nano4m_audio.config.base import Section
+from nano4m_audio.config.curate import Score, Split, Verdict
+from nano4m_audio.config.experiment import Experiment, Grid
+from nano4m_audio.config.grids import expand
+from nano4m_audio.config.tokenizers import (
     PICTURES,
     TOKENIZERS,
     Mini,
@@ -28,7 +29,6 @@ from nano4m_audio.config_tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.grids import expand
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000

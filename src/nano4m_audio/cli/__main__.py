@@ -1,0 +1,5 @@
+"""``python -m nano4m_audio.cli``, for launchers that start modules."""
+
+from nano4m_audio.cli import main
+
+main()
