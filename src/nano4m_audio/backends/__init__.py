@@ -165,7 +165,7 @@ _MINI = "nano4m_audio.backends.mini"
 _DIVAE = "nano4m_audio.backends.divae.tokenizer"
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 
-#: kind -> name -> spec. A name that is listed with an empty target is known but not available yet.
+#: kind -> name -> spec.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     "audio_tagger": {
         "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
@@ -366,8 +366,6 @@ def identity(kind: str, name: str, dtype: str = "float32") -> str:
     """What identifies a backend's output: its name, the digest of its weights or the version of its
     package, and the dtype it runs in if that is not float32. Loads no model."""
     spec = get_spec(kind, name)
-    if not spec.target:
-        return f"{name}:not-available"
     if folder := _trained_folder(name):  # the content of the file, not its name, decides
         return TRAINED + _trained_sha256(folder)[:16]
     parts = [name]
@@ -386,11 +384,6 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     """Import a backend, read its weights and return it ready for use where ``compute`` says, as far
     as the backend can (see BackendSpec)."""
     spec = get_spec(kind, name)
-    if not spec.target:
-        raise UserError(
-            f"{kind}: backend {name!r} ({spec.note}) is not part of this version yet; "
-            "use 'mini', or null for a filter"
-        )
     module, _, attribute = spec.target.partition(":")
     device = resolve_device(compute.device) if spec.gpu else "cpu"
     compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
