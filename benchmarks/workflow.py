@@ -7,6 +7,7 @@ Works in a temporary copy of the checkout; nothing in ./results is touched.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -63,19 +64,20 @@ def main() -> None:
     base = [sys.executable, "-m", "snakemake", "--cores", arguments.cores, "results/report.html"]
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     calls = {
-        "from nothing": [],
-        "nothing changed": [],
-        "threshold that changes no verdict": ["--config", "verdict={visual_min: 0.3999}"],
-        "visual filter off": ["--config", "verdict={visual_min: null}"],
+        "from nothing": {},
+        "nothing changed": {},
+        "threshold that changes no verdict": {"verdict": {"visual_min": 0.3999}},
+        "visual filter off": {"verdict": {"visual_min": None}},
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("rules", "profiles"):
+        for part in ("rules", "profiles", "envs"):
             shutil.copytree(ROOT / part, folder / part)
         for part in ("Snakefile", "config.yaml"):
             shutil.copy(ROOT / part, folder)
-        for label, more in calls.items():
-            seconds, peak, status = measure([*base, *more], folder)
+        for label, changed in calls.items():
+            (folder / "changed.yaml").write_text(json.dumps(changed))
+            seconds, peak, status = measure([*base, "--configfile", "changed.yaml"], folder)
             print(f"{label:36s} {seconds:7.1f} s  {peak:7.0f} MB  exit {status}", flush=True)
 
 

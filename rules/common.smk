@@ -12,7 +12,7 @@ from nano4m_audio.backends import (
     identity,
 )
 from nano4m_audio import config as schema
-from nano4m_audio.config.reading import parse as read_config
+from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
@@ -33,7 +33,7 @@ def or_exit(check, *arguments):
         sys.exit(1)
 
 
-CONFIG = or_exit(read_config, schema.Config, config, "config")
+CONFIG = or_exit(parse_workflow, config)
 or_exit(check_source, CONFIG)
 
 

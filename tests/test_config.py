@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from nano4m_audio.config import Config
 from nano4m_audio.config.curate import Verdict
-from nano4m_audio.config.reading import describe, load_config, parse, parse_json
+from nano4m_audio.config.reading import (
+    describe,
+    load_config,
+    parse,
+    parse_json,
+    parse_workflow,
+)
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import modality_table
 from tests.conftest import ROOT
@@ -155,3 +161,12 @@ def test_the_vocabulary_of_the_model_is_that_of_the_trained_tokenizer():
     sizes = {row["name"]: row["vocab_size"] for row in modality_table(config)}
     assert (sizes["rgb"], sizes["depth"], sizes["caption"]) == (64, 1024, 50304)
     assert config.measured_tokenizers("rgb") == ["trained:own"]
+
+
+def test_numbers_that_snakemake_passes_as_text_are_read():
+    given = {"n_shards": 3, "verdict": {"visual_min": "0.39", "voiced_max": "null"}}
+    found = parse_workflow(given)
+    assert (found.n_shards, found.verdict.visual_min, found.verdict.voiced_max) == (3, 0.39, None)
+    with pytest.raises(UserError, match="verdict.visual_min = 'abc'"):
+        parse_workflow({"verdict": {"visual_min": "abc"}})
+    assert parse_workflow({"folder": {"root": "2024"}}).folder.root == "2024"

@@ -43,7 +43,7 @@ def test_the_full_run_is_planned_and_running_it_ends_in_one_line(tmp_path):
     shutil.copy(ROOT / "configs/paper.yaml", project.folder / "overlay.yaml")
     plan = project.run("-n", "--quiet", "rules")
     totals = {line.split()[1] for line in plan.splitlines() if line.startswith("total")}
-    assert totals == {str(14 * PAPER.n_shards + 8)}
+    assert totals == {str(14 * PAPER.n_shards + 11)}
     output = project.run("results/report.html", check=False)
     assert output.count("error: ") == 1 and "fetching is not part of this version" in output
     assert "Traceback" not in output and not list(project.results.rglob("*.parquet"))

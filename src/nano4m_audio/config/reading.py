@@ -74,6 +74,34 @@ def parse_json(model: type[_Model], text: str, where: str = "--settings") -> _Mo
     return parse(model, values, where)
 
 
+def parse_workflow(values: Any) -> Config:
+    """Validate what Snakemake hands over. Raises UserError with one line.
+
+    Numbers inside ``--config 'verdict={audio_min: 0.4}'`` arrive as strings; they are read as YAML
+    when the values are wrong as they are and right after that.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        try:
+            return Config.model_validate(_read_scalars(values))
+        except ValidationError:
+            raise UserError(explain(error, Config, "config")) from None
+
+
+def _read_scalars(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _read_scalars(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_read_scalars(value) for value in values]
+    if not isinstance(values, str):
+        return values
+    try:
+        return yaml.safe_load(values)
+    except yaml.YAMLError:
+        return values
+
+
 def load_config(path: Path) -> Config:
     """Read and validate a YAML file. Raises UserError with one line."""
     try:
