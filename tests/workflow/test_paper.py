@@ -23,7 +23,7 @@ from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 PAPER = load_config(ROOT / "configs/paper.yaml")
 
@@ -147,6 +147,7 @@ def overlay(clips: Path) -> dict:
         "split": {**values["split"], "fractions": [0.5, 0.0, 0.5]},
         "experiments": {"base": {**values["experiments"]["base"], **small}},
         "evaluate": {"bootstrap": 100, "keyframes": 1},
+        "quality": {"frames": 0},  # 25 steps of diffusion a picture
         "report": {"examples": 0},
     }
 

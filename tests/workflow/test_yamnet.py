@@ -13,7 +13,7 @@ from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 #: What may reject a clip of each kind; a good clip is rejected by nothing.
 REASONS = {

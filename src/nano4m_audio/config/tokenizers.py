@@ -77,7 +77,9 @@ TOKENIZERS = {
 class Quality(Section):
     """Fidelity of the tokenizers in use, on held-out keyframes of the run."""
 
-    frames: int = Field(64, ge=1, description="keyframes to encode and decode, of different clips")
+    frames: int = Field(
+        64, ge=0, description="keyframes to encode and decode, of different clips; 0: measure none"
+    )
     examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
     rgb: tuple[str, ...] = Field((), description="further RGB tokenizers to measure, by name")
     depth: tuple[str, ...] = Field((), description="further depth tokenizers to measure")
