@@ -13,10 +13,10 @@ report: .venv/.ready  ## run the pipeline of config.yaml and write results/repor
 	snakemake --cores $(CORES) results/report.html
 
 test: .venv/.ready  ## run the fast tests
-	pytest -n auto --dist loadgroup -m "not slow"
+	pytest -n auto --dist loadfile -m "not slow"
 
 test-all: .venv/.ready  ## run every test
-	pytest -n auto --dist loadgroup
+	pytest -n auto --dist loadfile
 
 lint: .venv/.ready  ## check style, types and rules
 	ruff check .

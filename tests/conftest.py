@@ -25,9 +25,5 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With pytest-xdist a file stays with one worker, so that what its fixtures made (a finished
-    run, a checkpoint of 600 MB) is made once. The workflow, the longest of all, goes first."""
+    """The workflow, the longest of all, goes first, so that no worker waits for it at the end."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))

@@ -9,7 +9,7 @@ import pytest
 from nano4m_audio.tables import read_rows
 from tests.workflow.conftest import TINY, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 TABLES = [f"results/tokens/depth/{shard}.parquet" for shard in ("0000", "0001")]
 WEIGHTS = "results/tokenizers/farm/tokenizer.safetensors"

@@ -15,7 +15,7 @@ import pytest
 from nano4m_audio.tables import read_rows
 from tests.workflow.conftest import TINY, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 NO_TORCH = "raise ImportError('a job with nothing to compute must not load a model')\n"
 
