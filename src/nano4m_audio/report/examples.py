@@ -3,6 +3,7 @@ and rejected clips with the reason. The only part of the report that loads model
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ from nano4m_audio.crop import square_crop
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.store import RowStore
-from nano4m_audio.tables import read_rows
+from nano4m_audio.tables import content_key, read_rows, write_json
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
+from nano4m_audio.versions import STAGE_VERSIONS
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
 BUDGET_BYTES = 9_000_000
@@ -129,25 +131,43 @@ def _rejected(inputs: ReportInputs, clip: Clip) -> Rejected:
 
 
 def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Example:
+    """What is shown of a clip is kept by the keys of its tokens, so that it is decoded once."""
     verdict = clip.verdict
-    columns = ["frames", "audio_flac"]
-    decoded = _stored(inputs, "clips", clip, verdict["clip_key"], columns)
     keyframes = verdict["keyframes"]
     k = min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - verdict["best_frame"]), i))
+    parts = dict(clip.token_keys), verdict["window_start_s"], keyframes, k
+    key = content_key("example", STAGE_VERSIONS["report"], *parts)
+    kept = inputs.store / "examples" / f"{key}.json"
+    if not kept.exists():
+        write_json(kept, _shown(inputs, clip, k, load))
+    shown = json.loads(kept.read_text("utf-8"))
+    return Example(
+        clip=clip,
+        caption=shown["caption"],
+        keyframe_s=float(verdict["keyframe_times_s"][k]),
+        pictures=[(title, original, decoded) for title, original, decoded in shown["pictures"]],
+        sound=(shown["sound"][0], shown["sound"][1]),
+        spectrogram=(shown["spectrogram"][0], shown["spectrogram"][1]),
+    )
+
+
+def _shown(inputs: ReportInputs, clip: Clip, k: int, load: Callable[[str], Any]) -> dict[str, Any]:
+    """Caption, pictures of keyframe ``k`` and sounds of a clip, and what its tokens decode to."""
+    verdict = clip.verdict
+    stored = _stored(inputs, "clips", clip, verdict["clip_key"], ["frames", "audio_flac"])
     tokens = {
         m: _stored(inputs, f"tokens/{m}", clip, key)["tokens"] for m, key in clip.token_keys.items()
     }
-    audio = windows.cut(read_audio(decoded["audio_flac"]), verdict["window_start_s"])
+    audio = windows.cut(read_audio(stored["audio_flac"]), verdict["window_start_s"])
     sounds = [windows.resample(audio, _CODEC_HZ), _decode_audio(load("audio"), tokens["audio"])]
-    rates = [_CODEC_HZ, load("audio").sample_rate_hz]
-    return Example(
-        clip=clip,
-        caption=load("caption").decode([int(i) for i in tokens["caption"]]),
-        keyframe_s=float(verdict["keyframe_times_s"][k]),
-        pictures=_pictures(inputs, clip, decoded["frames"][keyframes[k]], tokens, k, load),
-        sound=(media.mp3_uri(sounds[0], rates[0]), media.mp3_uri(sounds[1], rates[1])),
-        spectrogram=(_spectrogram(sounds[0], rates[0]), _spectrogram(sounds[1], rates[1])),
-    )
+    heard = list(zip(sounds, (_CODEC_HZ, load("audio").sample_rate_hz), strict=True))
+    frame = stored["frames"][verdict["keyframes"][k]]
+    return {
+        "caption": load("caption").decode([int(i) for i in tokens["caption"]]),
+        "pictures": _pictures(inputs, clip, frame, tokens, k, load),
+        "sound": [media.mp3_uri(*sound) for sound in heard],
+        "spectrogram": [_spectrogram(*sound) for sound in heard],
+    }
 
 
 def _pictures(
