@@ -37,3 +37,13 @@ def test_parts_of_the_clips_count_like_all_of_them(monkeypatch, at_once):
     for position, mode in enumerate(modes):
         counts = Counter(data.arrays[0][:, :, position].ravel().tolist())
         assert mode == min(counts, key=lambda i: (-counts[i], i))
+
+
+def test_padding_that_is_asked_for_is_counted():
+    modalities = (MODALITIES[0], Modality("caption", 30, 8, pad_id=29))
+    rgb = np.zeros((2, 3, 6), np.int64)
+    data = TokenData(modalities, {"rgb": rgb}, [[1, 2, 1], [1]])
+    frequencies = np.exp(-cross_entropy.unigram_losses(data, data, 1, padded=True))
+    # Three times id 1, once id 2, 5 + 7 times padding, each plus one.
+    assert frequencies[[1, 2, 29]] == pytest.approx(np.array([4, 2, 13]) / 19)
+    assert np.isinf(cross_entropy.unigram_losses(data, data, 1)[29])

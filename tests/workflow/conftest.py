@@ -54,7 +54,7 @@ class Project:
         (self.folder / "overlay.yaml").write_text(yaml.safe_dump(config))
 
     def command(self, *arguments: str) -> list[str]:
-        overlay = ["--configfile", "overlay.yaml"]
+        overlay = [] if "--configfile" in arguments else ["--configfile", "overlay.yaml"]
         return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *overlay]
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -7,6 +7,8 @@ random weights, in the files and formats of the weights list.
 from __future__ import annotations
 
 import csv
+import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from benchmarks import random_weights
 from nano4m_audio.backends import BackendSpec, get_spec
 from nano4m_audio.config import BACKEND_KEYS
 from nano4m_audio.config.reading import load_config
+from nano4m_audio.experiments import train_settings
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
@@ -44,6 +47,9 @@ def test_the_full_run_is_planned_and_running_it_ends_in_one_line(tmp_path):
     plan = project.run("-n", "--quiet", "rules")
     totals = {line.split()[1] for line in plan.splitlines() if line.startswith("total")}
     assert totals == {str(14 * PAPER.n_shards + 11)}
+    commands = project.run("-n", "--printshellcmds", "results/runs/base/run.json")
+    settings = shlex.quote(json.dumps(train_settings(PAPER, "base")))
+    assert f" --settings {settings} " in commands, "the demo's values are not the paper's"
     output = project.run("results/report.html", check=False)
     assert output.count("error: ") == 1 and "fetching is not part of this version" in output
     assert "Traceback" not in output and not list(project.results.rglob("*.parquet"))
@@ -53,8 +59,6 @@ def divae(channels: int, codes: int) -> Callable[[Path], None]:
     """A function that writes a 4M tokenizer of these sizes as its makers publish them."""
 
     def write(folder: Path) -> None:
-        import json
-
         import torch
         from safetensors.torch import save_file
 
@@ -68,6 +72,7 @@ def divae(channels: int, codes: int) -> Callable[[Path], None]:
         for key, value in state.items():
             if key.endswith("embed"):
                 torch.nn.init.normal_(value)
+        state["encoder.proj.weight"] *= 30  # else random biases outweigh the picture
         save_file(state, folder / WEIGHTS)
 
     return write

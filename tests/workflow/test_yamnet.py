@@ -1,4 +1,4 @@
-"""configs/yamnet.yaml: a real tagger and a real speech detector sort real clips."""
+"""configs/yamnet.yaml on top of folder.yaml: a real tagger and a real speech detector sort real clips."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ def test_silence_noise_speech_and_wrong_sounds_are_rejected_and_good_clips_kept(
         (tmp_path / row["file"]).parent.mkdir(exist_ok=True)
         shutil.copy(shared / "media" / row["file"], tmp_path / row["file"])
 
-    values = yaml.safe_load((ROOT / "configs/yamnet.yaml").read_text())
+    values = yaml.safe_load((ROOT / "configs/folder.yaml").read_text())
     project = Project.make(tmp_path / "project", {**values, "folder": {"root": str(tmp_path)}})
+    shutil.copy(ROOT / "configs/yamnet.yaml", project.folder)
     monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(tmp_path / "cache"))
     files = [str(shared / "models" / name) for name in ("yamnet.tflite", "yamnet_class_map.csv")]
     monkeypatch.setattr("sys.argv", ["nano4m-audio", "weights", "add", "yamnet", *files])
     with pytest.raises(SystemExit, match="0"):
         cli.main()
     tables = [f"results/verdicts/{shard:04d}.parquet" for shard in range(values["n_shards"])]
-    project.run(*tables)
+    project.run(*tables, "--configfile", "overlay.yaml", "yamnet.yaml")
 
     kinds = {row["file"]: row["kind"] for row in rows}
     verdicts = {}

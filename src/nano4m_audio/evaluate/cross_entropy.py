@@ -27,7 +27,10 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     modalities = inputs.settings.model.modalities
     masking = inputs.settings.masking.at(inputs.settings.optim.steps)
     batches = inputs.data.fixed_batches(BATCH_SIZE, masking, inputs.seed, ROUNDS)
-    unigram = [unigram_losses(inputs.train.data, inputs.data, m) for m in range(len(modalities))]
+    data = inputs.train.data, inputs.data
+    unigram = [
+        unigram_losses(*data, m, padded=masking.padded_captions) for m in range(len(modalities))
+    ]
     shape = (len(modalities), len(inputs.data))
     sums, baseline, counts = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
     for batch in batches:
@@ -75,25 +78,29 @@ def _losses(inputs: ProbeInputs, batch: Batch) -> list[np.ndarray]:
     return [loss.double().numpy() for loss in losses]
 
 
-def unigram_losses(train: TokenData, chosen: TokenData, m: int) -> np.ndarray:
+def unigram_losses(
+    train: TokenData, chosen: TokenData, m: int, *, padded: bool = False
+) -> np.ndarray:
     """-log frequency of every id of modality ``m`` in the training clips, float64 [vocab_size].
 
     Add-one smoothing over the ids that occur in either set; other ids have infinite loss.
+    ``padded`` counts the padding of short sequences too, for a model that is asked for it.
     """
-    size = train.modalities[m].vocab_size
-    counts = _id_counts(train, m, size)
-    seen = (counts > 0) | (_id_counts(chosen, m, size) > 0)
+    counts = _id_counts(train, m, padded)
+    seen = (counts > 0) | (_id_counts(chosen, m, padded) > 0)
     smoothed = np.where(seen, counts + 1.0, 0.0)
     with np.errstate(divide="ignore"):
         return np.log(smoothed.sum()) - np.log(smoothed)
 
 
-def _id_counts(data: TokenData, m: int, size: int) -> np.ndarray:
+def _id_counts(data: TokenData, m: int, padded: bool) -> np.ndarray:
     """How often each id occurs; a part of the clips at a time, as they may be mapped from disk."""
-    array, lengths = data.arrays[m], data.lengths[:, m]
-    counts = np.zeros(size, np.int64)
+    modality, array, lengths = data.modalities[m], data.arrays[m], data.lengths[:, m]
+    counts = np.zeros(modality.vocab_size, np.int64)
     for start in range(0, len(array), CLIPS_AT_ONCE):
         part = array[start : start + CLIPS_AT_ONCE]
         valid = np.arange(part.shape[2]) < lengths[start : start + CLIPS_AT_ONCE, None, None]
-        counts += np.bincount(part[np.broadcast_to(valid, part.shape)], minlength=size)
+        counts += np.bincount(part[np.broadcast_to(valid, part.shape)], minlength=len(counts))
+    if padded and modality.pad_id is not None:
+        counts[modality.pad_id] += (modality.max_tokens - lengths).sum()
     return counts
