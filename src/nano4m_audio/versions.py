@@ -24,7 +24,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokens/caption": 1,
     "tokenizers": 1,
     "quality": 1,
-    "train": 3,
-    "evaluate": 2,
+    "train": 4,
+    "evaluate": 3,
     "report": 1,
 }

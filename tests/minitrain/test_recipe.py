@@ -46,45 +46,44 @@ def test_the_card_command_measures_the_weights_that_it_describes(tmp_path: Path)
     assert content["measured"]["rgb_tokenizer"]["psnr_db"] > 24
 
 
-def _trained(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Folder of weights, card and page, as `snakemake mini` leaves them."""
+def _trained(tmp_path: Path) -> tuple[Path, Path]:
+    """Folder of weights, and the card, as `snakemake mini` leaves them."""
     weights = tmp_path / "trained"
     weights.mkdir()
     for path in WEIGHTS.glob("*.safetensors"):
         shutil.copy(path, weights)
     shutil.copy(WEIGHTS / "card.json", tmp_path)
-    (tmp_path / "MINI.md").write_text("page")
-    return weights, tmp_path / "card.json", tmp_path / "MINI.md"
+    return weights, tmp_path / "card.json"
 
 
-def test_installing_copies_weights_card_and_page(tmp_path: Path) -> None:
-    weights, card, page = _trained(tmp_path)
+def test_installing_copies_weights_and_card_and_writes_the_page(tmp_path: Path) -> None:
+    weights, card = _trained(tmp_path)
     package, docs = tmp_path / "package", tmp_path / "docs"
     package.mkdir()
     docs.mkdir()
     (package / "tagger.safetensors").write_bytes(b"old")
-    install(weights, card, page, package=package, docs=docs)
+    install(weights, card, package=package, docs=docs)
     assert {path.name: path.read_bytes() for path in package.iterdir()} == {
         path.name: path.read_bytes() for path in [*weights.iterdir(), card]
     }
-    assert (docs / "MINI.md").read_text() == "page"
+    assert (docs / "MINI.md").read_text() == render_page(json.loads(card.read_text()))
 
 
 def test_weights_below_the_requirements_are_not_installed(tmp_path: Path) -> None:
-    weights, card, page = _trained(tmp_path)
+    weights, card = _trained(tmp_path)
     content = json.loads(card.read_text())
     content["measured"]["normals"]["mean_deg"] = 15.1
     card.write_text(json.dumps(content))
     with pytest.raises(UserError, match="normals: mean angular error"):
-        install(weights, card, page, package=tmp_path / "package", docs=tmp_path)
+        install(weights, card, package=tmp_path / "package", docs=tmp_path)
     assert not (tmp_path / "package").exists()
 
 
 def test_weights_that_the_card_does_not_describe_are_not_installed(tmp_path: Path) -> None:
-    weights, card, page = _trained(tmp_path)
+    weights, card = _trained(tmp_path)
     (weights / "tagger.safetensors").write_bytes(b"other")
     with pytest.raises(UserError, match="describes other weights"):
-        install(weights, card, page, package=tmp_path / "package", docs=tmp_path)
+        install(weights, card, package=tmp_path / "package", docs=tmp_path)
 
 
 def test_a_missed_requirement_is_named() -> None:

@@ -1,4 +1,4 @@
-"""configs/yamnet.yaml on top of folder.yaml: a real tagger and a real speech detector sort real clips."""
+"""configs/yamnet.yaml on top of folder.yaml: a real tagger and speech detector sort real clips."""
 
 from __future__ import annotations
 

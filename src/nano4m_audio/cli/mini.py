@@ -78,11 +78,10 @@ def card(
 def install(
     weights: Weights = TRAINED / "weights",
     card: Card = TRAINED / "card.json",
-    page: Page = TRAINED / "MINI.md",
-    docs: Annotated[Path, typer.Option(help="folder that holds MINI.md")] = Path("docs"),
+    docs: Annotated[Path, typer.Option(help="folder of the page MINI.md")] = Path("docs"),
 ) -> None:
-    """Copy freshly trained weights, card and page over the committed ones."""
+    """Copy freshly trained weights and their card over the committed ones, and write the page."""
     from nano4m_audio.backends import mini_card
     from nano4m_audio.minitrain.card import install as install_files
 
-    install_files(weights, card, page, package=mini_card().parent, docs=docs)
+    install_files(weights, card, package=mini_card().parent, docs=docs)

@@ -19,9 +19,7 @@ REQUIRED = (
     ("scorer", "top_1", 0.95, True, "scorer: right class first"),
     ("scorer", "seen", 0.95, True, "scorer: own cosine above 0.5"),
     ("scorer", "empty_unseen", 0.95, True, "scorer: empty scenes below 0.3 for every class"),
-    # Estimators promise relative depth (see backends.DepthEstimator), so each picture's scale is
-    # fitted before the error is taken, as MiDaS and Depth Anything are judged.
-    ("depth", "abs_rel_scaled", 0.10, False, "depth: mean relative error, scale fitted"),
+    ("depth", "abs_rel", 0.10, False, "depth: mean relative error"),
     ("normals", "mean_deg", 15.0, False, "normals: mean angular error, degrees"),
     ("rgb_tokenizer", "psnr_db", 24.0, True, "RGB tokenizer: PSNR, dB"),
     ("depth_tokenizer", "psnr_db", 24.0, True, "depth tokenizer: PSNR, dB"),
@@ -72,8 +70,8 @@ def missed_requirements(measured: dict[str, dict[str, float]]) -> list[str]:
     return missed
 
 
-def install(weights: Path, card: Path, page: Path, *, package: Path, docs: Path) -> None:
-    """Copy freshly trained weights and their card over the committed ones.
+def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
+    """Copy freshly trained weights and their card over the committed ones, and write the page.
 
     Raises UserError if the card misses a requirement or describes other weights.
     """
@@ -90,7 +88,7 @@ def install(weights: Path, card: Path, page: Path, *, package: Path, docs: Path)
         raise UserError(f"{card} describes other weights than those in {weights}: run `mini card`")
     for path in [*sorted(weights.glob("*.safetensors")), card]:
         shutil.copyfile(path, package / path.name)
-    shutil.copyfile(page, docs / "MINI.md")
+    _write(docs / "MINI.md", render_page(content))
 
 
 def render_page(content: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ class Ragged:
 
 def stream(seed: int, name: int, counter: int) -> np.random.Generator:
     """A generator keyed by (seed, stream, counter): equal keys give equal numbers."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, name, counter])))
+    return np.random.Generator(np.random.Philox(key=[seed, name], counter=[0, 0, 0, counter]))
 
 
 @lru_cache(maxsize=2)
@@ -125,7 +125,12 @@ class TokenData:
 
     def rows(self, clips: np.ndarray, keyframes: np.ndarray) -> list[np.ndarray]:
         """Tokens of ``clips`` [batch] at ``keyframes`` [batch]: one [batch, width] per modality."""
-        return [a[clips, keyframes if a.shape[1] > 1 else 0] for a in self.arrays]
+        chosen = []
+        for array in self.arrays:
+            width, frames = array.shape[2], array.shape[1]
+            places = clips * frames + keyframes if frames > 1 else clips
+            chosen.append(array.reshape(-1, width)[places])
+        return chosen
 
     def spread_keyframes(self, wanted: int | None) -> np.ndarray:
         """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip; of one, the

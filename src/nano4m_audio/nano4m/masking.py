@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,55 +64,50 @@ def draw_plan(
     """Draw the component of the mixture, the dropped modalities and the single sources."""
     shape = batch, len(modalities)
     weights = np.array([c.weight for c in config.components()])
-    chosen = rng.choice(len(weights), batch, p=weights / weights.sum())
-    dropped = rng.random(shape)
-    allowed = dropped >= config.modality_dropout
-    allowed[np.arange(batch), dropped.argmax(axis=1)] = True
-    single = rng.random(batch) < config.single_source_prob
-    return Plan(
-        np.array(config.alphas("input", modalities))[chosen],
-        np.array(config.alphas("target", modalities))[chosen],
-        allowed,
-        np.where(single, rng.integers(0, len(modalities), batch), -1),
-    )
+    alphas = (np.array(config.alphas(side, modalities)) for side in ("input", "target"))
+    chosen = np.zeros(batch, np.int64)
+    if len(weights) > 1:
+        chosen = rng.choice(len(weights), batch, p=weights / weights.sum())
+    allowed = np.ones(shape, bool)
+    if config.modality_dropout:
+        dropped = rng.random(shape)
+        allowed = dropped >= config.modality_dropout
+        allowed[np.arange(batch), dropped.argmax(axis=1)] = True
+    source = np.full(batch, -1)
+    if config.single_source_prob:
+        single = rng.random(batch) < config.single_source_prob
+        source = np.where(single, rng.integers(0, len(modalities), batch), -1)
+    input_alphas, target_alphas = (side[chosen] for side in alphas)
+    return Plan(input_alphas, target_alphas, allowed, source)
 
 
-def log_dirichlet(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Draw unnormalised log-Dirichlet weights along the last axis; -inf where not ``allowed``.
+def draw_weights(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Draw unnormalised Dirichlet weights along the last axis, float64; 0 where not ``allowed``.
 
-    ``alphas`` and ``allowed`` broadcast to the shape of the result (float64). In log space, because
-    a plain gamma draw underflows to 0 for every modality at small alphas.
+    ``alphas`` and ``allowed`` have the shape of the result. Below 0.1 in log space and scaled to a
+    largest weight of 1, because a plain gamma draw underflows to 0 for all modalities at once.
     """
-    alphas, allowed = np.broadcast_arrays(np.maximum(alphas, 1e-9), allowed)
-    boosted = np.log(rng.standard_gamma(alphas + 1.0))
-    weights = boosted + np.log1p(-rng.random(alphas.shape)) / alphas
-    return np.where(allowed, weights, -np.inf)
+    if alphas.min(initial=1) >= 0.1:
+        return rng.standard_gamma(alphas) * allowed
+    alphas = np.maximum(alphas, 1e-9)
+    logs = np.log(rng.standard_gamma(alphas + 1.0)) + np.log1p(-rng.random(alphas.shape)) / alphas
+    logs = np.where(allowed, logs, -np.inf)
+    return np.exp(logs - logs.max(axis=-1, keepdims=True))
 
 
-def draw_budgets(
-    rng: np.random.Generator,
-    totals: np.ndarray,
-    alphas: np.ndarray,
-    limits: np.ndarray,
-    allowed: np.ndarray,
+def draw_shares(
+    rng: np.random.Generator, totals: np.ndarray, alphas: np.ndarray, allowed: np.ndarray
 ) -> np.ndarray:
-    """Share ``totals`` [batch] among the allowed modalities, at most ``limits`` each.
-
-    All other arrays are [batch, M], the result int64. Tokens lost by rounding down each go to the
-    argmax of a fresh draw. What the limits cut is lost, not redistributed.
-    """
-    n_modalities = limits.shape[1]
-    log_weights = log_dirichlet(rng, alphas, allowed)
-    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    budgets = np.floor(shares * totals[:, None]).astype(np.int64)
-    left = totals - budgets.sum(axis=1)
-    # The left-over is below the number of modalities.
-    fresh = np.repeat(alphas[:, None], n_modalities - 1, axis=1)
-    winners = log_dirichlet(rng, fresh, allowed[:, None]).argmax(axis=2)
-    won = winners[:, :, None] == np.arange(n_modalities)
-    won &= (np.arange(n_modalities - 1) < left[:, None])[:, :, None]
-    return np.minimum(budgets + won.sum(axis=1), limits)
+    """Share ``totals`` [n] among the allowed modalities: int64 [n, M], as ``alphas`` and
+    ``allowed``. Tokens lost by rounding down each go to the argmax of a fresh draw."""
+    weights = draw_weights(rng, alphas, allowed)
+    scale = totals / weights.sum(axis=1)
+    shares = (weights * scale[:, None]).astype(np.int64)
+    left = totals - shares.sum(axis=1)
+    rows = np.repeat(np.arange(len(totals)), left)
+    winners = draw_weights(rng, alphas[rows], allowed[rows]).argmax(axis=1)
+    won = np.bincount(rows * shares.shape[1] + winners, minlength=shares.size)
+    return shares + won.reshape(shares.shape)
 
 
 def span_lengths(
@@ -153,19 +149,26 @@ def draw_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of input and target tokens per modality, two int64 [batch, M].
 
-    ``lengths`` [batch, M] are the real sequence lengths; padding is never budgeted. Every sample
-    has at least one input token, and at least one target unless its inputs use everything.
+    ``lengths`` [batch, M] are the real sequence lengths; padding is never budgeted. What they cut
+    from a budget is lost, not redistributed. Every sample has at least one input token, and at
+    least one target unless its inputs use everything.
     """
     batch = len(lengths)
     n_input = rng.integers(*config.input_tokens_range, batch, endpoint=True)
     n_target = rng.integers(*config.target_tokens_range, batch, endpoint=True)
     is_source = plan.source[:, None] == np.arange(len(modalities))
     single = is_source.any(axis=1, keepdims=True)
-    inputs = draw_budgets(rng, n_input, plan.input_alphas, lengths, plan.allowed)
-    inputs = np.where(single, lengths * is_source, inputs)
-    targets = draw_budgets(rng, n_target, plan.target_alphas, lengths - inputs, ~is_source)
+    shares = draw_shares(
+        rng,
+        np.concatenate([n_input, n_target]),
+        np.concatenate([plan.input_alphas, plan.target_alphas]),
+        np.concatenate([plan.allowed, ~is_source]),
+    )
+    inputs = np.where(single, lengths * is_source, np.minimum(shares[:batch], lengths))
+    targets = np.minimum(shares[batch:], lengths - inputs)
     longest = np.array([m.max_tokens for m in modalities])
-    targets = np.minimum(targets, hide_length(rng, lengths, lengths - inputs, longest))
+    if (lengths < longest).any():
+        targets = np.minimum(targets, hide_length(rng, lengths, lengths - inputs, longest))
     may_show = plan.allowed & ~single  # modalities whose span may begin with input tokens
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
@@ -201,18 +204,19 @@ def random_roles(
     length: np.ndarray,
     width: int,
 ) -> np.ndarray:
-    """Scatter ``inputs`` and ``targets`` [batch] over random positions below ``length``: int8
-    [batch, width].
+    """Scatter ``inputs`` and ``targets`` [n] over random positions below ``length``: int8 [n,
+    width].
 
     Every position gets a random key that ends in its own number, so that no two are equal; those
     with the smallest keys are inputs, the next ones targets. Only values are sorted, which is
     several times faster than sorting indices.
     """
-    bits = width.bit_length()
     columns = np.arange(width, dtype=np.uint32)
-    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width)
-    keys = keys >> (bits + 1) << bits | columns
-    keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
+    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width).astype(np.uint32)
+    keys <<= width.bit_length()
+    keys |= columns
+    if (length < width).any():
+        keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
     ranked = np.sort(keys, axis=1)
     rows = np.arange(len(inputs))
 
@@ -221,12 +225,12 @@ def random_roles(
         bound = np.where(n < width, ranked[rows, np.minimum(n, width - 1)], _PADDING)
         return (keys < bound[:, None]).view(np.int8)
 
-    return TARGET * least(inputs + targets) - (TARGET - INPUT) * least(inputs)
+    return TARGET * least(inputs + targets) - least(inputs)
 
 
 def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
-    """uint32 [n]; pairs are drawn as one number, which is the fastest way."""
-    return rng.integers(0, 2**64 - 1, (n + 1) // 2, np.uint64, endpoint=True).view(np.uint32)[:n]
+    """uint16 [n]; four are drawn as one number, which is the fastest way."""
+    return rng.bit_generator.random_raw((n + 3) // 4).view(np.uint16)[:n]
 
 
 def span_roles(
@@ -237,15 +241,14 @@ def span_roles(
     width: int,
     stride: int,
 ) -> np.ndarray:
-    """Place one span at a random multiple of ``stride``, inputs first, targets right after them."""
-    starts = rng.integers(0, (length - inputs - targets) // stride, endpoint=True) * stride
-    roles = np.zeros((len(starts), width), np.int8)
-    for start, n_input, n_target, row in zip(
-        starts.tolist(), inputs.tolist(), targets.tolist(), roles, strict=True
-    ):
-        row[start : start + n_input] = INPUT
-        row[start + n_input : start + n_input + n_target] = TARGET
-    return roles
+    """Place one span at a random multiple of ``stride``, inputs first, targets right after them:
+    int8 [batch, width]."""
+    total = inputs + targets
+    starts = rng.integers(0, (length - total) // stride, endpoint=True) * stride
+    # Positions before the start wrap around to large numbers.
+    ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]
+    asked, shown = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))
+    return TARGET * asked.view(np.int8) - shown.view(np.int8)
 
 
 def draw_roles(
@@ -262,20 +265,26 @@ def draw_roles(
     """
     plan = draw_plan(rng, modalities, config, len(lengths))
     inputs, targets = draw_counts(rng, modalities, config, lengths, plan)
-    parts = []
-    for m, (modality, width) in enumerate(zip(modalities, widths, strict=True)):
-        args = rng, inputs[:, m], targets[:, m], lengths[:, m], width
-        stride = modality.span_stride
-        parts.append(span_roles(*args, stride) if stride else random_roles(*args))
+    kinds = [(width, m.span_stride) for m, width in zip(modalities, widths, strict=True)]
+    parts = [np.empty(0)] * len(kinds)
+    for width, stride in dict.fromkeys(kinds):  # alike modalities at once
+        alike = [m for m, kind in enumerate(kinds) if kind == (width, stride)]
+        args = rng, *(n[:, alike].ravel() for n in (inputs, targets, lengths)), width
+        drawn = span_roles(*args, stride) if stride else random_roles(*args)
+        for i, m in enumerate(alike):
+            parts[m] = drawn[i :: len(alike)]
     roles = np.concatenate(parts, axis=1)
-    shown = np.where(plan.source < 0, config.input_tokens_range[1], roles.shape[1])
-    for role, counts, limits in (
-        (INPUT, inputs, shown),
-        (TARGET, targets, np.full(len(roles), config.target_tokens_range[1])),
-    ):
-        for row in np.flatnonzero(counts.sum(axis=1) > limits):
-            roles[row, np.flatnonzero(roles[row] == role)[limits[row] :]] = UNUSED
+    shown, asked = config.input_tokens_range[1], config.target_tokens_range[1]
+    most_inputs = np.where(plan.source < 0, shown, roles.shape[1])
+    _cut(roles, INPUT, inputs.sum(axis=1), most_inputs)
+    _cut(roles, TARGET, targets.sum(axis=1), np.full(len(roles), asked))
     return roles
+
+
+def _cut(roles: np.ndarray, role: int, counts: np.ndarray, limits: np.ndarray) -> None:
+    """Take the last tokens of a role from samples that have more than their limit."""
+    for row in np.flatnonzero(counts > limits):
+        roles[row, np.flatnonzero(roles[row] == role)[limits[row] :]] = UNUSED
 
 
 def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packed]:
@@ -283,23 +292,29 @@ def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packe
 
     ``tokens`` is one [batch, width] array per modality.
     """
-    widths = [t.shape[1] for t in tokens]
-    positions = np.concatenate([np.arange(w) for w in widths])
-    modalities = np.repeat(np.arange(len(widths)), widths)
+    positions, modalities = _places(tuple(t.shape[1] for t in tokens))
     flat = np.concatenate(tokens, axis=1).ravel()
+    firsts = np.arange(len(roles)) * roles.shape[1]
 
     def side(role: int) -> Packed:
         places = np.flatnonzero(roles == role)
-        samples = places // roles.shape[1]
-        columns = places - samples * roles.shape[1]
+        lengths = np.diff(np.searchsorted(places, firsts), append=len(places))
+        columns = places - np.repeat(firsts, lengths)
         return Packed(
             tokens=flat[places].astype(np.int64),
             positions=positions[columns],
             modalities=modalities[columns],
-            lengths=np.bincount(samples, minlength=len(roles)),
+            lengths=lengths,
         )
 
     return side(INPUT), side(TARGET)
+
+
+@lru_cache(maxsize=8)
+def _places(widths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Position and modality of every column of a sample."""
+    positions = np.concatenate([np.arange(w) for w in widths])
+    return positions, np.repeat(np.arange(len(widths)), widths)
 
 
 def fill_up(
