@@ -72,6 +72,7 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
             "lr": experiment.lr,
             "min_lr": experiment.min_lr,
             "head_lr_scale": experiment.head_lr_scale,
+            "embedding_lr_scale": experiment.embedding_lr_scale,
             "warmup_steps": experiment.warmup_steps,
             "weight_decay": experiment.weight_decay,
             "seed": experiment.seed,

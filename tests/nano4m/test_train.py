@@ -17,6 +17,8 @@ import torch
 
 from nano4m_audio.nano4m.checkpoint import load_state, save_state
 from nano4m_audio.nano4m.data import TokenData
+from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.optim import make_optimizers, set_learning_rate
 from nano4m_audio.nano4m.settings import (
     Hardware,
     MaskingConfig,
@@ -111,6 +113,24 @@ def test_bfloat16_stays_close_to_float32(tmp_path, uninterrupted):
     # Rounding errors grow with every step of so small a model: tight at first, then on average.
     np.testing.assert_allclose(ours[:8], theirs[:8], rtol=0.002)
     assert ours.mean() == pytest.approx(theirs.mean(), rel=0.01)
+
+
+def test_a_learning_rate_of_its_own_leaves_the_decay_alone():
+    """What was never seen shrinks alike at any scale; what was seen moves further at a larger one."""
+    rows = []
+    for scale in (1.0, 50.0):
+        settings = change(SETTINGS, embedding_lr_scale=scale, warmup_steps=0)
+        model = FourM(settings.model, 0)
+        table = model.enc_tok_emb.weight
+        before = table.detach().clone()
+        (optimizer,) = make_optimizers(model, settings)
+        set_learning_rate([optimizer], 0.01)
+        table.grad = torch.zeros_like(table)
+        table.grad[3] = 1.0
+        optimizer.step()
+        rows.append((table.detach() - before).norm(dim=1))
+    np.testing.assert_allclose(rows[0][4:], rows[1][4:], rtol=1e-4)
+    assert rows[1][3] > 40 * rows[0][3]
 
 
 def test_muon_trains_the_blocks(tmp_path, uninterrupted):

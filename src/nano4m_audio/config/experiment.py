@@ -88,6 +88,9 @@ class Experiment(Section):
     head_lr_scale: float = Field(
         1.0, gt=0, le=100, description="learning rate of the output table, in units of lr"
     )
+    embedding_lr_scale: float = Field(
+        1.0, gt=0, le=1000, description="learning rate of the table of input tokens, in units of lr"
+    )
     min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
     weight_decay: float = Field(0.05, ge=0, le=10, description="decay of matrices")
     seed: int = Field(0, ge=0, description="seed of weights, batches and masks")

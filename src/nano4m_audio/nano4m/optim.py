@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,16 +26,18 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
 
     Weight decay is on every matrix, embeddings included, and not on norm weights and biases
     (nanofm/utils/optim_factory.py). Muon's updates are scaled to AdamW's size, so that one learning
-    rate serves both; the table of logits has one of its own (``lr_scale``). Fast mode uses the
-    fused AdamW, which computes the same.
+    rate serves both; the tables of logits and of tokens have their own (``lr_scale``). Fast mode
+    uses the fused AdamW, which computes the same.
     """
     config, fused = settings.optim, settings.mode == "fast"
-    hidden, matrices, vectors, head = [], [], [], []
+    hidden, matrices, vectors, head, embedding = [], [], [], [], []
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             vectors.append(parameter)
         elif name.endswith("to_logits.weight"):
             head.append(parameter)
+        elif name.endswith("enc_tok_emb.weight"):
+            embedding.append(parameter)
         elif config.optimizer == "muon" and ".blocks." in name:
             hidden.append(parameter)
         else:
@@ -42,7 +45,8 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
-        {"params": head, "weight_decay": config.weight_decay, "lr_scale": config.head_lr_scale},
+        _scaled(head, config.weight_decay, config.head_lr_scale),
+        _scaled(embedding, config.weight_decay, config.embedding_lr_scale),
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=fused)
@@ -57,6 +61,12 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
             )
         )
     return optimizers
+
+
+def _scaled(parameters: list[nn.Parameter], weight_decay: float, scale: float) -> dict[str, Any]:
+    """A parameter group with a learning rate of its own and the decay of the others: AdamW
+    multiplies the decay by the learning rate, and rare ids would fade between two sightings."""
+    return {"params": parameters, "weight_decay": weight_decay / scale, "lr_scale": scale}
 
 
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], lr: float) -> None:

@@ -193,6 +193,9 @@ class OptimConfig:
 
     ``head_lr_scale`` times that for the table of logits: it starts at zero, and a short training
     spends most of its steps on learning which of the 50,304 ids occur at all.
+    ``embedding_lr_scale`` is the same for the table of input tokens: an id is rarely seen, and its
+    vector, one of random vectors of its size, has to outgrow them before a mean over many tokens
+    means anything.
     """
 
     steps: int = 1000
@@ -202,6 +205,7 @@ class OptimConfig:
     warmup_steps: int = 50
     weight_decay: float = 0.05
     head_lr_scale: float = 1.0
+    embedding_lr_scale: float = 1.0
     clip_norm: float = 1.0
     seed: int = 0
     log_every: int = 10
@@ -212,8 +216,9 @@ class OptimConfig:
         for key in ("steps", "batch_size", "log_every", "eval_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
-        if not self.head_lr_scale > 0:
-            raise ValueError(f"head_lr_scale must be above 0, not {self.head_lr_scale}")
+        for key in ("head_lr_scale", "embedding_lr_scale"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
         if not 0 <= self.min_lr <= self.lr or not 0 <= self.warmup_steps <= self.steps:
             raise ValueError("0 <= min_lr <= lr and 0 <= warmup_steps <= steps must hold")
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
