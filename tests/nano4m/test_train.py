@@ -116,7 +116,7 @@ def test_bfloat16_stays_close_to_float32(tmp_path, uninterrupted):
 
 
 def test_a_learning_rate_of_its_own_leaves_the_decay_alone():
-    """What was never seen shrinks alike at any scale; what was seen moves further at a larger one."""
+    """What was never seen shrinks alike at any scale; what was seen moves further at a larger."""
     rows = []
     for scale in (1.0, 50.0):
         settings = change(SETTINGS, embedding_lr_scale=scale, warmup_steps=0)

@@ -269,8 +269,11 @@ def draw_roles(
     parts = [np.empty(0)] * len(kinds)
     for width, stride in dict.fromkeys(kinds):  # alike modalities at once
         alike = [m for m, kind in enumerate(kinds) if kind == (width, stride)]
-        args = rng, *(n[:, alike].ravel() for n in (inputs, targets, lengths)), width
-        drawn = span_roles(*args, stride) if stride else random_roles(*args)
+        a, b, length = (n[:, alike].ravel() for n in (inputs, targets, lengths))
+        if stride:
+            drawn = span_roles(rng, a, b, length, width, stride)
+        else:
+            drawn = random_roles(rng, a, b, length, width)
         for i, m in enumerate(alike):
             parts[m] = drawn[i :: len(alike)]
     roles = np.concatenate(parts, axis=1)
