@@ -21,7 +21,8 @@ from nano4m_audio.taxonomy import get_class
 from nano4m_audio.tokenize.pictures import map_images, rgb_image
 from nano4m_audio.versions import STAGE_VERSIONS
 
-_CHUNK = 8
+#: Clips at once: ten pictures of each, or one window of sound, or a caption.
+_CHUNKS = {"rgb": 8, "depth": 8, "normals": 8, "audio": 64, "caption": 64}
 KINDS = {
     "rgb": "rgb_tokenizer",
     "depth": "depth_tokenizer",
@@ -64,7 +65,7 @@ def tokenize_clips(
             for item in todo:
                 if not _usable(item):
                     yield {"key": item.key, **_failed(Reason.LABEL_FAILED, "there is no map")}
-            for chunk in chunks(usable, _CHUNK):
+            for chunk in chunks(usable, _CHUNKS[modality]):
                 tokens = make(tokenizer, sources, [item.inputs for item in chunk])
                 for item, ids in zip(chunk, tokens, strict=True):
                     yield {"key": item.key, **_checked(ids, tokenizer)}
