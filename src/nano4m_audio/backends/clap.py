@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
@@ -21,6 +23,7 @@ from nano4m_audio.backends.log_mel import N_FFT, LogMel
 
 if TYPE_CHECKING:
     from transformers import ClapAudioConfig, ClapAudioModelWithProjection
+    from transformers.models.clap.modeling_clap import ClapAudioSelfAttention
 
 CHECKPOINT = "pytorch_model.bin"
 SAMPLE_RATE_HZ = 48_000
@@ -45,6 +48,46 @@ def mel_filters() -> torch.Tensor:
     )
 
 
+def fuse_attention(net: nn.Module) -> None:
+    """Put WindowAttention in the place of every plain window attention."""
+    from transformers.models.clap.modeling_clap import ClapAudioSelfAttention
+
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, ClapAudioSelfAttention):
+                setattr(module, name, WindowAttention(child))
+
+
+class WindowAttention(nn.Module):
+    """The windowed attention of transformers' ``ClapAudioSelfAttention`` as one fused kernel, its
+    bias of relative positions looked up once and not in every call. Inference only."""
+
+    def __init__(self, plain: ClapAudioSelfAttention) -> None:
+        super().__init__()
+        parts = plain.query, plain.key, plain.value
+        self.weight = nn.Parameter(torch.cat([part.weight for part in parts]))
+        self.bias = nn.Parameter(torch.cat([part.bias for part in parts]))
+        tokens = len(plain.relative_position_index)
+        biases = plain.relative_position_bias_table[plain.relative_position_index.view(-1)]
+        self.by_place = nn.Parameter(biases.view(tokens, tokens, -1).permute(2, 0, 1).contiguous())
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: object
+    ) -> tuple[torch.Tensor]:
+        """[windows, tokens, dim] -> the same; the mask is [windows of a sample, tokens, tokens]."""
+        windows, tokens, dim = hidden_states.shape
+        heads = len(self.by_place)
+        added = self.by_place.unsqueeze(0)
+        if attention_mask is not None:
+            added = (added + attention_mask.unsqueeze(1)).repeat(
+                windows // len(attention_mask), 1, 1, 1
+            )
+        qkv = linear(hidden_states, self.weight, self.bias)
+        q, k, v = qkv.view(windows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        out = scaled_dot_product_attention(q, k, v, added.expand(windows, -1, -1, -1))
+        return (out.transpose(1, 2).reshape(windows, tokens, dim),)
+
+
 class ClapAudio:
     """AudioEmbedder of up to 10 s; a shorter waveform is repeated as often as it fits whole.
 
@@ -67,6 +110,7 @@ class ClapAudio:
         path = folder / CHECKPOINT
         tensors = {k: v for k, v in read_torch(path).items() if k.startswith(_TOWER)}
         net = from_tensors(ClapAudioModelWithProjection, architecture(), tensors, path)
+        fuse_attention(net)
         compute = replace(compute, dtype="float32")
         return cls(place(LogMel(mel_filters(), _HOP), compute), place(net, compute), compute)
 
