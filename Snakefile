@@ -8,10 +8,11 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 # A file of --configfile that names its source is complete; any other changes keys of the demo's.
-if not any("source" in load_configfile(path) for path in workflow.overwrite_configfiles):
+if not any(
+    "source" in load_configfile(path) for path in workflow.overwrite_configfiles
+):
 
     configfile: "config.yaml"
-
 
 
 include: "rules/common.smk"

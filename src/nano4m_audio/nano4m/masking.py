@@ -103,7 +103,7 @@ def draw_shares(
     weights = draw_weights(rng, alphas, allowed)
     scale = totals / weights.sum(axis=1)
     shares = (weights * scale[:, None]).astype(np.int64)
-    left = totals - shares.sum(axis=1)
+    left = np.maximum(totals - shares.sum(axis=1), 0)  # rounding up can make it -1
     rows = np.repeat(np.arange(len(totals)), left)
     winners = draw_weights(rng, alphas[rows], allowed[rows]).argmax(axis=1)
     won = np.bincount(rows * shares.shape[1] + winners, minlength=shares.size)
