@@ -106,13 +106,15 @@ def test_padded_captions_train_in_both_modes(tmp_path):
     np.testing.assert_allclose(*map(losses, both), rtol=2e-4)
 
 
-def test_bfloat16_stays_close_to_float32(tmp_path, uninterrupted):
-    half = run(tmp_path, dataclasses.replace(SETTINGS, precision="bfloat16"))
-    ours, theirs = losses(half), losses(uninterrupted)
+def test_bfloat16_stays_close_to_float32(tmp_path):
+    """At a moderate learning rate: at a high one, rounding errors grow with every step."""
+    settings = change(SETTINGS, lr=4e-3)
+    ours, theirs = (
+        losses(run(tmp_path / precision, dataclasses.replace(settings, precision=precision)))
+        for precision in ("bfloat16", "float32")
+    )
     assert ours.tolist() != theirs.tolist()
-    # Rounding errors grow with every step of so small a model: tight at first, then on average.
-    np.testing.assert_allclose(ours[:8], theirs[:8], rtol=0.002)
-    assert ours.mean() == pytest.approx(theirs.mean(), rel=0.01)
+    np.testing.assert_allclose(ours, theirs, rtol=0.02)
 
 
 def test_a_learning_rate_of_its_own_leaves_the_decay_alone():
