@@ -230,7 +230,7 @@ def widest(rows: Sequence[MetricRow]) -> float:
 def strip(row: MetricRow, most: float) -> Markup:
     """One metric on a line from 0 to ``most``: value with interval, chance tick, paper diamond."""
     ours, paper = row.ours or {}, row.paper or {}
-    x = _Scale(0, most, 7, WIDTH - 46)
+    x = _Scale(0, most, 7, WIDTH - 60)
     parts = [_line(x.start, 12, x.end, 12, "track")]
     if ours.get("chance") is not None:
         parts.append(_line(x(ours["chance"]), 4, x(ours["chance"]), 20, "chance"))
