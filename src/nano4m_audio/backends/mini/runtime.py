@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -95,7 +96,7 @@ def as_image(rgb: torch.Tensor) -> torch.Tensor:
     return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-class MiniBackend:
+class MiniBackend(ABC):
     """What every mini backend has: an id, a weight file with its hash, and a fixed thread count.
 
     Subclasses set `backend_id` and `member` (the stem of the weight file), and build their network
@@ -118,5 +119,6 @@ class MiniBackend:
         return cls(compute, folder)
 
     @staticmethod
+    @abstractmethod
     def build_net(notes: dict[str, Any]) -> nn.Module:
-        raise NotImplementedError
+        """The network that the notes of a weight file describe, not yet filled."""
