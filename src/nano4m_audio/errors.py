@@ -12,5 +12,7 @@ class UserError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest known word, or an empty string."""
+    if len(str(word)) > 100:  # comparing takes the product of the lengths, and helps nobody
+        return ""
     match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f", did you mean {match[0]!r}?" if match else ""

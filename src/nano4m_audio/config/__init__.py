@@ -207,6 +207,8 @@ class Config(Section):
         for name in value:
             if not name.replace("_", "").isalnum() or not name.isascii():
                 raise ValueError(f"{name!r}: names of letters, digits and _ only")
+            if len(name) > 150:  # names of files hold it
+                raise ValueError(f"{name[:30]!r}...: names of at most 150 characters")
         return value
 
     @model_validator(mode="after")

@@ -1,13 +1,14 @@
 """Reading a config: YAML or JSON into the schema, and every error as one line.
 
-Snakemake validates the whole file once; each stage receives the JSON of the one section that
-changes its output and validates it again with the same model, so a command pasted by hand meets
-the same checks.
+Snakemake validates the whole file once; each stage receives a file with the JSON of the one section
+that changes its output and validates it again with the same model, so a command pasted by hand
+meets the same checks.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from nano4m_audio.config import Config
 from nano4m_audio.config.base import Section
+from nano4m_audio.config.plain import check_plain, dotted, shown, typed
 from nano4m_audio.errors import UserError, did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
+MAX_MESSAGE = 400
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -44,75 +47,93 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """One line for the first problem of a validation: key, value, what is allowed, a suggestion."""
     problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     path = tuple(p for p in problem["loc"] if p != "[key]")
-    key = ".".join(str(p) for p in path)
+    key = dotted(path)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(model, path)
-        hint = did_you_mean(str(path[-1]), known) or f" (known: {', '.join(known)})"
-        return f"{where}: {key}: unknown key{hint}{more}"
+        return f"{where}: {key}: unknown key{_advice(model, path)}{more}"
     if problem["type"] == "missing":
         return f"{where}: {key}: this key is required{more}"
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
-    return f"{where}: {key}{shown}: {message}{more}" if key else f"{where}: {message}{more}"
+    message = " ".join(problem["msg"].removeprefix("Value error, ").split())
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
+    value = "" if isinstance(problem["input"], dict | BaseModel) else f" = {shown(problem['input'])}"
+    return f"{where}: {key}{value}: {message}{more}" if key else f"{where}: {message}{more}"
+
+
+def _advice(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What to do about an unknown key."""
+    last = str(path[-1])
+    if last in {name for name, _, _ in describe()}:
+        *sections, leaf = last.split(".")
+        nested = ": {".join([*sections, f"{leaf}: ..."]) + "}" * len(sections)
+        return f": in a file, write {nested}"
+    known = _keys_at(model, path)
+    return did_you_mean(last, known) or f" (known: {', '.join(known)})"
 
 
 def parse(model: type[_Model], values: Any, where: str) -> _Model:
     """Validate plain values. Raises UserError with one line."""
+    check_plain(values, where)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise UserError(explain(error, model, where)) from None
 
 
-def parse_json(model: type[_Model], text: str, where: str = "--settings") -> _Model:
-    """Validate the JSON of one section, as stage commands receive it."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error})") from None
-    return parse(model, values, where)
+def read_json(text: str, where: str) -> Any:
+    """The values of an option that takes JSON or the path of a file that holds it.
 
-
-def parse_workflow(values: Any) -> Config:
-    """Validate what Snakemake hands over. Raises UserError with one line.
-
-    Numbers inside ``--config 'verdict={audio_min: 0.4}'`` arrive as strings; they are read as YAML
-    when the values are wrong as they are and right after that.
+    Raises UserError, in one line, for what is neither.
     """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
+    if not text.lstrip().startswith(("{", "[")):
         try:
-            return Config.model_validate(_read_scalars(values))
-        except ValidationError:
-            raise UserError(explain(error, Config, "config")) from None
-
-
-def _read_scalars(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _read_scalars(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_read_scalars(value) for value in values]
-    if not isinstance(values, str):
-        return values
+            text, where = Path(text).read_text("utf-8"), f"{where} {text}"
+        except FileNotFoundError:
+            raise UserError(f"{where}: {shown(text)} is neither JSON nor a file") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{where}: {shown(text)} cannot be read ({error})") from None
     try:
-        return yaml.safe_load(values)
-    except yaml.YAMLError:
-        return values
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
+
+
+def parse_json(model: type[_Model], text: str, where: str = "--settings") -> _Model:
+    """Validate the JSON of one section, or the file that holds it, as stage commands get it."""
+    return parse(model, read_json(text, where), where)
+
+
+def parse_workflow(values: Any, where: str = "config") -> Config:
+    """Validate a whole config. Raises UserError with one line.
+
+    Snakemake hands over ``--config 'verdict={audio_min: 0.4}'`` with all values as text; text is
+    read as YAML wherever the schema wants something else.
+    """
+    check_plain(values, where)
+    return parse(Config, typed(Config, values), where)
+
+
+def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """The mapping in a config file, by a function that reads YAML. Raises UserError, in one line."""
+    try:
+        values = read(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a config file is a mapping of keys to values")
+    check_plain(values, str(path))
+    return values
 
 
 def load_config(path: Path) -> Config:
     """Read and validate a YAML file. Raises UserError with one line."""
-    try:
-        values = yaml.safe_load(path.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such config file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a config file is a mapping of keys to values")
-    return parse(Config, values, str(path))
+    values = read_yaml(path, lambda path: yaml.safe_load(path.read_text("utf-8")) or {})
+    return parse_workflow(values, str(path))
 
 
 def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, str, str]]:

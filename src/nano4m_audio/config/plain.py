@@ -1,0 +1,136 @@
+"""Plain values before the schema sees them: their shape, and text that stands for other values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+from nano4m_audio.config.base import Section
+from nano4m_audio.errors import UserError
+
+MAX_DEPTH, MAX_VALUES, MAX_INT = 20, 200_000, 2**63 - 1
+_NULLS = ("null", "Null", "NULL", "~", "")
+#: What YAML 1.1 takes for text although it is a number: 1e-4.
+_FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def dotted(path: tuple[Any, ...]) -> str:
+    """The name of a key as errors show it; what would break the line or fill the page is quoted."""
+    return ".".join(
+        part if len(part := str(step)) <= 80 and part.isprintable() else shown(part)
+        for step in path
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as errors show it, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_plain(values: Any, where: str) -> None:
+    """Raise UserError, in one line, for values that no section can hold, however deep they lie:
+    keys that are not text, numbers that are not finite or have more than 64 bits, and nesting or
+    sizes out of all proportion."""
+    todo: list[tuple[tuple[Any, ...], Any]] = [((), values)]
+    seen = 0
+    while todo:
+        path, value = todo.pop()
+        seen += 1
+        at = f"{where}: {dotted(path[:3])}" + ("..." if len(path) > 3 else "")
+        if len(path) > MAX_DEPTH:
+            raise UserError(f"{at}: nested more than {MAX_DEPTH} levels deep")
+        if seen > MAX_VALUES:
+            raise UserError(f"{where}: more than {MAX_VALUES:,} values")
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    name = dotted(path) + ": " if path else ""
+                    raise UserError(
+                        f"{where}: {name}the key {shown(key)} is not text: put it in quotes"
+                    )
+            todo.extend(((*path, key), inner) for key, inner in value.items())
+        elif isinstance(value, list | tuple):
+            todo.extend(((*path, place), inner) for place, inner in enumerate(value))
+        elif (problem := _number_problem(value)) is not None:
+            name = f"{dotted(path)} = " if path else ""
+            raise UserError(f"{where}: {name}{problem}")
+
+
+def _number_problem(value: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}: a finite number is wanted"
+    if isinstance(value, int) and abs(value) > MAX_INT:
+        return f"a whole number of {value.bit_length()} bits: at most {MAX_INT:,}"
+    return None
+
+
+def typed(annotation: Any, value: Any) -> Any:
+    """``value`` with text read as YAML wherever ``annotation`` wants something else than text.
+
+    Snakemake hands over ``--config 'verdict={audio_min: 0.4}'`` with every number as text.
+    """
+    kind, arguments = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return typed(arguments[0], value)
+    if kind in (Union, UnionType):
+        return _typed_union(arguments, value)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        if not isinstance(value, Mapping):
+            return value
+        fields = annotation.model_fields
+        return {
+            key: typed(fields[key].annotation, inner) if key in fields else inner
+            for key, inner in value.items()
+        }
+    if kind is dict and isinstance(value, Mapping):
+        return {key: typed(arguments[1], inner) for key, inner in value.items()}
+    if kind in (list, tuple) and isinstance(value, list | tuple):
+        every = kind is list or arguments[-1] is Ellipsis
+        kinds = [arguments[0]] * len(value) if every else [*arguments, *[Any] * len(value)]
+        return [typed(inner, item) for inner, item in zip(kinds, value, strict=False)]
+    if annotation is Any and isinstance(value, Mapping):
+        return {key: typed(Any, inner) for key, inner in value.items()}
+    if annotation is Any and isinstance(value, list | tuple):
+        return [typed(Any, item) for item in value]
+    return _scalar(value) if isinstance(value, str) and not admits_text(annotation) else value
+
+
+def _typed_union(members: tuple[Any, ...], value: Any) -> Any:
+    if isinstance(value, str):
+        if type(None) in members and value in _NULLS:
+            return None
+        return value if any(admits_text(member) for member in members) else _scalar(value)
+    for member in members:
+        inner = get_args(member)[0] if get_origin(member) is Annotated else member
+        kind = get_origin(inner) or inner
+        is_section = isinstance(kind, type) and issubclass(kind, Section)
+        if isinstance(value, Mapping) and (kind is dict or is_section):
+            return typed(inner, value)
+        if isinstance(value, list | tuple) and kind in (list, tuple):
+            return typed(inner, value)
+    return value
+
+
+def admits_text(annotation: Any) -> bool:
+    """Whether text is a value of ``annotation`` as it is."""
+    kind, arguments = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return admits_text(arguments[0])
+    if kind in (Union, UnionType):
+        return any(admits_text(member) for member in arguments)
+    return annotation is str or kind is Literal
+
+
+def _scalar(text: str) -> Any:
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text

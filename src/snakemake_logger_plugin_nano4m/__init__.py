@@ -1,0 +1,64 @@
+"""Lets Snakemake take ``--config verdict.audio_min=0.5``, and say what is wrong in one line.
+
+Snakemake reads its command line and the files of ``--configfile`` before any Snakefile; what it
+imports before that are its plugins. This one changes how both are read, in the pinned version of
+Snakemake, and nothing else; as a logger it has nothing to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from logging import LogRecord
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+
+class LogHandler(LogHandlerBase):
+    """A logger that is silent; Snakemake wants one of every plugin of this kind."""
+
+    writes_to_stream = writes_to_file = has_filter = False
+    has_formatter = needs_rulegraph = False
+
+    def emit(self, record: LogRecord) -> None:
+        """Say nothing."""
+
+
+def _one_line(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """``function`` with UserErrors as the exceptions that Snakemake shows in one line."""
+    from snakemake.exceptions import CliException
+
+    from nano4m_audio.errors import UserError
+
+    def wrapped(argument: Any) -> dict[str, Any]:
+        try:
+            return function(argument)
+        except UserError as error:
+            raise CliException(str(error)) from None
+
+    return wrapped
+
+
+def _install() -> None:
+    from snakemake import cli
+    from snakemake.settings import types
+
+    read_plain, read_file = cli.parse_config, types.load_configfile
+
+    def parse_config(entries: Sequence[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+        if not entries or isinstance(entries, Mapping):
+            return read_plain(entries)
+        from nano4m_audio.config.command_line import read_entries
+
+        return read_entries(entries, read_plain)
+
+    def load_configfile(path: Any) -> dict[str, Any]:
+        from nano4m_audio.config.reading import read_yaml
+
+        return read_yaml(path, read_file)
+
+    cli.parse_config = _one_line(parse_config)
+    types.load_configfile = _one_line(load_configfile)
+
+
+_install()
