@@ -2,17 +2,21 @@
 -> training -> evaluation -> results/report.html. The rules of each wing are in rules/.
 """
 
+from pathlib import Path
+
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 # A file of --configfile that names its source is complete; any other changes keys of the demo's.
+# The demo's is that of the working directory, or else the one beside this file.
 if not any(
     "source" in load_configfile(path) for path in workflow.overwrite_configfiles
 ):
+    demo = Path("config.yaml")
 
-    configfile: "config.yaml"
+    configfile: demo if demo.is_file() else Path(workflow.basedir, demo)
 
 
 include: "rules/common.smk"

@@ -11,20 +11,28 @@ rule barnyard:
         "results/benchmarks/barnyard.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
-    threads: workflow.cores
+    threads: 16  # at most: never more than --cores
     resources:
         mem_mb=2000,
     params:
-        settings=CONFIG.barnyard.model_dump_json(),
+        settings=SETTINGS.path("barnyard", CONFIG.barnyard),
         version=STAGE_VERSIONS["barnyard"],
     shell:
-        "nano4m-audio barnyard --out results/barnyard --threads {threads}"
-        " --settings {params.settings:q} 2> {log}"
+        "nano4m-audio barnyard --out=results/barnyard --threads={threads}"
+        " --settings={params.settings:q} 2> {log}"
+
+
+#: What is in the folder, with the list of clips where that is no input.
+LISTING = (
+    ""
+    if FROM_BARNYARD
+    else folder_digest(FOLDER.root, FOLDER.clips_csv if as_input(CLIPS_CSV) else None)
+)
 
 
 rule candidates:
     input:
-        clips=LIST_OF_CLIPS,
+        clips=as_input(CLIPS_CSV),
     output:
         tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
     log:
@@ -34,14 +42,14 @@ rule candidates:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        settings=FOLDER.model_dump_json(exclude={"truth_csv"}),
+        settings=SETTINGS.path("candidates", FOLDER.model_dump(exclude={"truth_csv"})),
         shards=CONFIG.n_shards,
         classes=CLASSES,
-        listing="" if FROM_BARNYARD else folder_digest(FOLDER.root, FOLDER.clips_csv),
+        listing=LISTING,
         version=STAGE_VERSIONS["candidates"],
     shell:
-        "nano4m-audio candidates --out results/candidates --shards {params.shards}"
-        " --classes {params.classes} --settings {params.settings:q} 2> {log}"
+        "nano4m-audio candidates --out=results/candidates --shards={params.shards:q}"
+        " --classes={params.classes:q} --settings={params.settings:q} 2> {log}"
 
 
 rule media:
@@ -56,11 +64,11 @@ rule media:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        root=FOLDER.root,
+        root=literally(FOLDER.root),
         version=STAGE_VERSIONS["media"],
     shell:
-        "nano4m-audio media --candidates {input.candidates} --root {params.root:q}"
-        " --out {output.media} 2> {log}"
+        "nano4m-audio media --candidates={input.candidates} --root={params.root:q}"
+        " --out={output.media} 2> {log}"
 
 
 rule decode:
@@ -77,9 +85,9 @@ rule decode:
     resources:
         mem_mb=2000,
     params:
-        root=FOLDER.root,
-        settings=CONFIG.decode.model_dump_json(),
+        root=literally(FOLDER.root),
+        settings=SETTINGS.path("decode", CONFIG.decode),
         version=STAGE_VERSIONS["clips"],
     shell:
-        "nano4m-audio decode --media {input.media} --root {params.root:q} --shard {wildcards.shard}"
-        " --settings {params.settings:q} --out {output.clips} 2> {log}"
+        "nano4m-audio decode --media={input.media} --root={params.root:q} --shard={wildcards.shard}"
+        " --settings={params.settings:q} --out={output.clips} 2> {log}"

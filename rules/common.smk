@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.acquire.source_record import check_record, write_record
 from nano4m_audio.backends import (
     BackendSpec,
     TRAINED,
@@ -14,6 +15,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.settings_files import SettingsFiles
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
     backend_name,
@@ -33,15 +35,22 @@ def or_exit(check, *arguments):
         sys.exit(1)
 
 
-CONFIG = or_exit(parse_workflow, config)
-or_exit(check_source, CONFIG)
-
-
-onstart:  # not reached by a dry run
-    or_exit(check_runnable, CONFIG)
-
-
 RESULTS = Path("results")
+SETTINGS = SettingsFiles(RESULTS / "settings")
+CONFIG = or_exit(parse_workflow, config)
+if workflow.output_settings.dryrun:
+    or_exit(check_source, CONFIG)
+    or_exit(check_record, CONFIG, RESULTS)
+
+
+onstart:  # not reached by a dry run, nor by --unlock and its like, which concern no source
+    or_exit(check_source, CONFIG)
+    or_exit(check_record, CONFIG, RESULTS)
+    or_exit(check_runnable, CONFIG)
+    write_record(CONFIG, RESULTS)
+    SETTINGS.write()
+
+
 SHARDS = shard_names(CONFIG.n_shards)
 CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
@@ -50,8 +59,7 @@ FOLDER = {
     "folder": CONFIG.folder,
     "web": schema.Folder(root="results/web", clips_csv=None),
 }[CONFIG.source]
-#: The file whose change means other candidates.
-LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
+CLIPS_CSV = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else ""
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 
 
@@ -96,6 +104,16 @@ def dtype(key, name=None):
 def gpus(*keys):
     """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
+
+
+def literally(value):
+    """A function that returns ``value``, for params: in plain text {braces} mean wildcards."""
+    return lambda wildcards: value
+
+
+def as_input(path):
+    """A file of the user's as input. Snakemake cannot name one with braces in its path."""
+    return [] if not path or "{" in path else path
 
 
 def token_source(wildcards):

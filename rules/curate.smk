@@ -22,15 +22,15 @@ for score in ("audio", "visual", "speech"):
         params:
             what=score,
             classes=CLASSES,
-            settings=getattr(CONFIG.score, score).model_dump_json(),
+            settings=SETTINGS.path(f"score-{score}", getattr(CONFIG.score, score)),
             dtype=dtype(f"score.{score}"),
             identity=backend(f"score.{score}")[1],
             version=STAGE_VERSIONS[f"scores/{score}"],
         shell:
-            "nano4m-audio score {params.what} --clips {input.clips} --shard {wildcards.shard}"
-            " --classes {params.classes} --settings {params.settings:q}"
-            " --device {resources.device} --dtype {params.dtype} --threads {threads}"
-            " --out {output.scores} 2> {log}"
+            "nano4m-audio score {params.what:q} --clips={input.clips} --shard={wildcards.shard}"
+            " --classes={params.classes:q} --settings={params.settings:q}"
+            " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
+            " --out={output.scores} 2> {log}"
 
 
 rule score_prints:
@@ -49,8 +49,8 @@ rule score_prints:
     params:
         version=STAGE_VERSIONS["scores/prints"],
     shell:
-        "nano4m-audio score prints --clips {input.clips} --shard {wildcards.shard}"
-        " --out {output.scores} 2> {log}"
+        "nano4m-audio score prints --clips={input.clips} --shard={wildcards.shard}"
+        " --out={output.scores} 2> {log}"
 
 
 rule verdict:
@@ -70,10 +70,10 @@ rule verdict:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        settings=CONFIG.verdict.model_dump_json(),
+        settings=SETTINGS.path("verdict", CONFIG.verdict),
         version=STAGE_VERSIONS["verdicts"],
     shell:
-        "nano4m-audio verdict --shard {wildcards.shard} --settings {params.settings:q} 2> {log}"
+        "nano4m-audio verdict --shard={wildcards.shard} --settings={params.settings:q} 2> {log}"
 
 
 rule split:
@@ -94,7 +94,7 @@ rule split:
         mem_mb=4000,
     params:
         shards=CONFIG.n_shards,
-        settings=CONFIG.split.model_dump_json(),
+        settings=SETTINGS.path("split", CONFIG.split),
         version=STAGE_VERSIONS["split"],
     shell:
-        "nano4m-audio split --shards {params.shards} --settings {params.settings:q} 2> {log}"
+        "nano4m-audio split --shards={params.shards:q} --settings={params.settings:q} 2> {log}"

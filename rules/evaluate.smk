@@ -21,8 +21,8 @@ rule evaluate:
         mem_mb=3000,
     params:
         shards=CONFIG.n_shards,
-        settings=CONFIG.evaluate.model_dump_json(),
+        settings=SETTINGS.path("evaluate", CONFIG.evaluate),
         version=STAGE_VERSIONS["evaluate"],
     shell:
-        "nano4m-audio evaluate {wildcards.probe} --experiment {wildcards.experiment}"
-        " --shards {params.shards} --settings {params.settings:q} --threads {threads} 2> {log}"
+        "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
+        " --shards={params.shards:q} --settings={params.settings:q} --threads={threads} 2> {log}"

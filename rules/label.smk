@@ -23,7 +23,7 @@ rule label:
         identity=lambda wc: backend(f"label.{wc.what}")[1],
         version=lambda wc: STAGE_VERSIONS[f"labels/{wc.what}"],
     shell:
-        "nano4m-audio label {wildcards.what} --selected {input.selected}"
-        " --shard {wildcards.shard} --backend {params.backend}"
-        " --device {resources.device} --dtype {params.dtype} --threads {threads}"
-        " --out {output.labels} 2> {log}"
+        "nano4m-audio label {wildcards.what} --selected={input.selected}"
+        " --shard={wildcards.shard} --backend={params.backend:q}"
+        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
+        " --out={output.labels} 2> {log}"

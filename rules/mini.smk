@@ -38,8 +38,8 @@ rule mini_data:
         views=CONFIG.mini.views,
         sounds=CONFIG.mini.sounds,
     shell:
-        "nano4m-audio mini data --folder results/mini/data --seed {params.seed}"
-        " --views {params.views} --sounds {params.sounds} --workers {threads} 2> {log}"
+        "nano4m-audio mini data --folder=results/mini/data --seed={params.seed:q}"
+        " --views={params.views:q} --sounds={params.sounds:q} --workers={threads} 2> {log}"
 
 
 rule mini_train:
@@ -60,10 +60,10 @@ rule mini_train:
         mem_mb=6000,
     params:
         seed=CONFIG.mini.seed,
-        steps="" if CONFIG.mini.steps is None else f"--steps {CONFIG.mini.steps}",
+        steps=CONFIG.mini.steps or 0,
     shell:
-        "nano4m-audio mini train {wildcards.member} --data results/mini/data"
-        " --seed {params.seed} {params.steps} --out {output.weights} 2> {log}"
+        "nano4m-audio mini train {wildcards.member} --data=results/mini/data"
+        " --seed={params.seed:q} --steps={params.steps:q} --out={output.weights} 2> {log}"
 
 
 rule mini_card:
@@ -85,6 +85,6 @@ rule mini_card:
         views=CONFIG.mini.card_views,
         sounds=CONFIG.mini.card_sounds,
     shell:
-        "nano4m-audio mini card --weights results/mini/weights --seed {params.seed}"
-        " --views {params.views} --sounds {params.sounds}"
-        " --card {output.card} --page {output.page} 2> {log}"
+        "nano4m-audio mini card --weights=results/mini/weights --seed={params.seed:q}"
+        " --views={params.views:q} --sounds={params.sounds:q}"
+        " --card={output.card} --page={output.page} 2> {log}"

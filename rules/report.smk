@@ -24,9 +24,9 @@ rule report:
         mem_mb=3000,
         gpu=gpus(*(f"tokenize.{modality}" for modality in schema.MODALITIES)),
     params:
-        config=lambda wc: CONFIG.model_dump_json(),  # a function: the values hold braces
-        truth=TRUTH,
+        config=SETTINGS.path("config", CONFIG),
+        truth=literally(TRUTH),
         version=STAGE_VERSIONS["report"],
     shell:
-        "nano4m-audio report --config {params.config:q} --truth {params.truth:q}"
-        " --out {output.report} 2> {log}"
+        "nano4m-audio report --config={params.config:q} --truth={params.truth:q}"
+        " --out={output.report} 2> {log}"

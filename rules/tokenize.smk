@@ -29,8 +29,8 @@ rule tokenize:
             else "{caption}"
         ),
     shell:
-        "nano4m-audio tokenize {wildcards.modality} --selected {input.selected}"
-        " --source {input.source} --shard {wildcards.shard} --backend {params.backend}"
-        " --template {params.template:q}"
-        " --device {resources.device} --dtype {params.dtype} --threads {threads}"
-        " --out {output.tokens} 2> {log}"
+        "nano4m-audio tokenize {wildcards.modality} --selected={input.selected}"
+        " --source={input.source} --shard={wildcards.shard} --backend={params.backend:q}"
+        " --template={params.template:q}"
+        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
+        " --out={output.tokens} 2> {log}"

@@ -10,6 +10,11 @@ QUALITY = [
     for path in quality_files(modality, CONFIG.measured_tokenizers(modality))
 ]
 
+TOKENIZER_SETTINGS = {
+    name: SETTINGS.path(f"tokenizer-{name}", tokenizer)
+    for name, tokenizer in CONFIG.tokenizers.items()
+}
+
 
 rule tokenizers:
     input:
@@ -39,11 +44,11 @@ rule tokenizer_train:
         mem_mb=6000,
     params:
         shards=CONFIG.n_shards,
-        settings=lambda wc: CONFIG.tokenizers[wc.tokenizer].model_dump_json(),
+        settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
         version=STAGE_VERSIONS["tokenizers"],
     shell:
-        "nano4m-audio tokenizer train {wildcards.tokenizer} --settings {params.settings:q}"
-        " --shards {params.shards} 2> {log}"
+        "nano4m-audio tokenizer train {wildcards.tokenizer} --settings={params.settings:q}"
+        " --shards={params.shards:q} 2> {log}"
 
 
 rule tokenizer_quality:
@@ -78,8 +83,8 @@ rule tokenizer_quality:
         seed=CONFIG.evaluate.seed,
         version=STAGE_VERSIONS["quality"],
     shell:
-        "nano4m-audio tokenizer quality {wildcards.picture} --backend {params.backend}"
-        " --shards {params.shards} --frames {params.frames} --examples {params.examples}"
-        " --bootstrap {params.bootstrap} --confidence {params.confidence} --seed {params.seed}"
-        " --device {resources.device} --dtype {params.dtype} --threads {threads}"
-        " --out {output.quality} 2> {log}"
+        "nano4m-audio tokenizer quality {wildcards.picture} --backend={params.backend:q}"
+        " --shards={params.shards:q} --frames={params.frames:q} --examples={params.examples:q}"
+        " --bootstrap={params.bootstrap:q} --confidence={params.confidence:q} --seed={params.seed:q}"
+        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
+        " --out={output.quality} 2> {log}"

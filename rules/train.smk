@@ -1,7 +1,5 @@
 """Train: one run per experiment of the config."""
 
-import json
-
 from nano4m_audio.experiments import (
     gpus_of,
     hardware_options,
@@ -15,6 +13,17 @@ TOKENS = expand(
     modality=schema.MODALITIES,
     shard=SHARDS,
 )
+TRAIN_SETTINGS = {
+    name: {
+        what: SETTINGS.path(f"{what}-{name}", values(CONFIG, name))
+        for what, values in (
+            ("train", train_settings),
+            ("watch", watch_options),
+            ("hardware", hardware_options),
+        )
+    }
+    for name in CONFIG.experiments
+}
 
 
 rule train:
@@ -39,11 +48,11 @@ rule train:
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         shards=CONFIG.n_shards,
-        settings=lambda wc: json.dumps(train_settings(CONFIG, wc.experiment)),
-        watch=lambda wc: json.dumps(watch_options(CONFIG, wc.experiment)),
-        hardware=lambda wc: json.dumps(hardware_options(CONFIG, wc.experiment)),
+        settings=lambda wc: TRAIN_SETTINGS[wc.experiment]["train"],
+        watch=lambda wc: TRAIN_SETTINGS[wc.experiment]["watch"],
+        hardware=lambda wc: TRAIN_SETTINGS[wc.experiment]["hardware"],
         version=STAGE_VERSIONS["train"],
     shell:
-        "nano4m-audio train --experiment {wildcards.experiment} --shards {params.shards}"
-        " --settings {params.settings:q} --watch {params.watch:q}"
-        " --hardware {params.hardware:q} --device {resources.device} 2> {log}"
+        "nano4m-audio train --experiment={wildcards.experiment} --shards={params.shards:q}"
+        " --settings={params.settings:q} --watch={params.watch:q}"
+        " --hardware={params.hardware:q} --device={resources.device} 2> {log}"

@@ -1,13 +1,12 @@
 """The command line: one command per stage, the only entry that the Snakemake rules call.
 
-Every stage takes the JSON of its config section as ``--settings`` (absent: the defaults), reads and
-writes named files, and can be pasted and run by hand. Stages are imported inside their commands, so
-that ``--help`` stays quick.
+Every stage takes its config section as ``--settings``, JSON or a file that holds it (absent: the
+defaults), reads and writes named files, and can be pasted and run by hand. Stages are imported
+inside their commands, so that ``--help`` stays quick.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,13 +29,34 @@ app = typer.Typer(
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Normally run by Snakemake: snakemake --cores 8 results/report.html",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"nano4m-audio {version('nano4m-audio')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(weights.app, name="weights")
 app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 
-Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
+Settings = Annotated[
+    str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
+]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
 Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
@@ -245,20 +265,24 @@ def tokenize(
     tokenize_clips(modality, sources, out, backend, _compute(device, dtype, threads))
 
 
-def _json(text: str, where: str = "--settings") -> dict[str, Any]:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error})") from None
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    from nano4m_audio.config.plain import check_plain
+    from nano4m_audio.config.reading import read_json
+
+    values = read_json(text, where)
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: a mapping of keys to values is wanted")
+    check_plain(values, where)
+    return values
 
 
 @app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
 def train(
     experiment: Experiment,
     settings: Settings,
-    watch: Annotated[str, typer.Option(help="JSON of what else to record: see watching.py")] = "{}",
+    watch: Annotated[str, typer.Option(help="what else to record: see watching.py")] = "{}",
     hardware: Annotated[
-        str, typer.Option(help='JSON of where to compute: {"device": "cuda", "devices": 4}')
+        str, typer.Option(help='where to compute, such as {"device": "cuda", "devices": 4}')
     ] = "{}",
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     shards: Shards = 4,
@@ -272,9 +296,10 @@ def train(
     from nano4m_audio import training
     from nano4m_audio.tables import token_files
 
-    files, place = token_files(results, shards), _json(hardware, "--hardware")
+    files, place = token_files(results, shards), _mapping(hardware, "--hardware")
     place |= {"device": device} if device else {}
-    split, store, values = results / "split.parquet", results / "store", _json(settings)
+    split, store = results / "split.parquet", results / "store"
+    values = _mapping(settings, "--settings")
     if self_test:
         training.self_test(split, files, store, values, self_test, threads, place)
         return
@@ -285,7 +310,7 @@ def train(
         store,
         values,
         threads=threads,
-        watch=_json(watch, "--watch"),
+        watch=_mapping(watch, "--watch"),
         hardware=place,
         command=sys.argv[1:],
     )
@@ -321,7 +346,7 @@ def evaluate(
 @app.command(epilog=_example("report --config '{}' --out results/report.html"))
 def report(
     out: Annotated[Path, typer.Option(help="page to write")],
-    config: Annotated[str, typer.Option(help="JSON of the whole config")] = "{}",
+    config: Annotated[str, typer.Option(help="the whole config: JSON, or a file")] = "{}",
     truth: Annotated[str, typer.Option(help="CSV with the truth about planted defects")] = "",
     results: Results = RESULTS,
 ) -> None:
@@ -333,12 +358,10 @@ def report(
     from nano4m_audio.report.inputs import ReportInputs
 
     resolved = parse_json(Config, config, "--config").model_dump(mode="json")
-    build_report(
-        ReportInputs(
-            resolved, results, Path(truth) if truth else None, mini_card(), repository=Path.cwd()
-        ),
-        out,
-    )
+    checkout = Path(__file__).parents[3]
+    repository = checkout if (checkout / "Snakefile").is_file() else None
+    truth_csv = Path(truth) if truth else None
+    build_report(ReportInputs(resolved, results, truth_csv, mini_card(), repository), out)
 
 
 @app.command(name="config", epilog=_example("config config.yaml"))

@@ -50,13 +50,13 @@ def train(
     out: Annotated[Path, typer.Option(help="weights to write")],
     data: Annotated[Path, typer.Option(help="folder of the training data")] = TRAINED / "data",
     seed: Seed = SEED,
-    steps: Annotated[int | None, typer.Option(help="steps; absent: as in the recipe")] = None,
+    steps: Annotated[int, typer.Option(help="steps; 0: as in the recipe")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads to use")] = 1,
 ) -> None:
     """Train one member of the family."""
     from nano4m_audio.minitrain.members import train_member
 
-    train_member(member, out, data=data, seed=seed, steps=steps, threads=threads)
+    train_member(member, out, data=data, seed=seed, steps=steps or None, threads=threads)
 
 
 @app.command(epilog=_example("card --weights results/mini/weights"))

@@ -55,7 +55,9 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
         return f"{where}: {key}: this key is required{more}"
     message = " ".join(problem["msg"].removeprefix("Value error, ").split())
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."
-    value = "" if isinstance(problem["input"], dict | BaseModel) else f" = {shown(problem['input'])}"
+    value = (
+        "" if isinstance(problem["input"], dict | BaseModel) else f" = {shown(problem['input'])}"
+    )
     return f"{where}: {key}{value}: {message}{more}" if key else f"{where}: {message}{more}"
 
 
@@ -113,7 +115,7 @@ def parse_workflow(values: Any, where: str = "config") -> Config:
 
 
 def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
-    """The mapping in a config file, by a function that reads YAML. Raises UserError, in one line."""
+    """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
     try:
         values = read(path)
     except FileNotFoundError:

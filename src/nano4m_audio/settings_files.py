@@ -1,0 +1,40 @@
+"""Files with what each stage is told: results/settings/<stage>-<digest>.json.
+
+A command names such a file instead of holding its JSON: it stays short enough to paste, whatever
+the size of the config. The name changes with the content, so Snakemake sees a change of settings as
+a change of the command's parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from nano4m_audio.tables import write_bytes
+
+
+class SettingsFiles:
+    """Names the files while a workflow is read, and writes them when a run starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._texts = folder, dict[Path, bytes]()
+
+    def path(self, stage: str, values: BaseModel | Mapping[str, Any]) -> str:
+        """The file with the settings of ``stage``."""
+        plain = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
+        text = json.dumps(plain, indent=1, ensure_ascii=False).encode()
+        digest = hashlib.blake2b(text, digest_size=6).hexdigest()
+        path = self._folder / f"{stage}-{digest}.json"
+        self._texts[path] = text
+        return str(path)
+
+    def write(self) -> None:
+        """Write every file that was named and is not there with this content."""
+        for path, text in self._texts.items():
+            if not path.is_file() or path.read_bytes() != text:
+                write_bytes(path, text)
