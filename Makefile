@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all lint format setup clean
+.PHONY: help report test test-all lint format setup slurm clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,14 +32,20 @@ format: .venv/.ready  ## format Python and rules
 
 setup: .venv/.ready  ## create .venv from requirements.lock
 
-# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
 # Without uv it is put into a small environment of its own, as a system Python may refuse installs.
+FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
+	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }
+
+# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
 .venv/.ready: requirements.lock pyproject.toml
-	{ UV=$$(command -v uv) || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv && UV=.uv/bin/uv; }; } && \
+	$(FIND_UV) && \
 	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
 	$$UV pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock && \
 	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	touch $@
+
+slurm: .venv/.ready  ## add Snakemake's plugin for Slurm to .venv
+	$(FIND_UV) && $$UV pip install --quiet --python .venv/bin/python --no-build-isolation -e '.[slurm]'
 
 clean:  ## remove results and the environment
 	rm -rf results .venv .uv .snakemake

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config import Config
+from nano4m_audio.config.command_line import read_entries
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.config.reading import (
     describe,
@@ -81,6 +83,115 @@ def test_any_value_is_valid_or_one_line(values):
         parse(Config, values, "config.yaml")
     except UserError as error:
         assert "\n" not in str(error)
+
+
+def nested(depth: int) -> dict:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+SHAPES = [
+    ({"verdict": {1: 2}}, "config: verdict: the key 1 is not text: put it in quotes"),
+    ({True: 1}, "config: the key True is not text"),
+    ({"barnyard": {"seed": 2**64}}, "barnyard.seed = a whole number of 65 bits: at most"),
+    ({"barnyard": {"seed": -(10**5000)}}, "barnyard.seed = a whole number of"),
+    ({"split": {"fractions": [float("nan")] * 3}}, "split.fractions.2 = nan: a finite number"),
+    ({"evaluate": {"confidence": float("-inf")}}, "evaluate.confidence = -inf: a finite number"),
+    (nested(900), "config: a.a.a...: nested more than 20 levels deep"),
+    ({"classes": ["pig"] * 300_000}, "config: more than 200,000 values"),
+    ({"classes": ["p" * 10**6]}, "unknown class 'ppp"),
+    ({"experiments": {"a" * 200: {}}}, "names of at most 150 characters"),
+    ({"a\nb": 1}, "'a\\nb': unknown key"),
+    ({"verdict.audio_min": 1}, "unknown key: in a file, write verdict: {audio_min: ...}"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), SHAPES)
+def test_what_no_section_can_hold_is_one_short_line(values, message):
+    with pytest.raises(UserError) as caught:
+        parse_workflow(values)
+    text = str(caught.value)
+    assert message in text
+    assert "\n" not in text and len(text) < 700
+
+
+def test_values_that_contain_themselves_are_one_line():
+    values: dict = {}
+    values["verdict"] = values
+    with pytest.raises(UserError, match="nested more than 20 levels"):
+        parse_workflow(values)
+
+
+def read_plain(entries: list[str]) -> dict:
+    key, _, text = entries[0].partition("=")
+    return {key: yaml.load(text, yaml.BaseLoader)}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (["verdict.audio_min=0.5"], {"verdict": {"audio_min": 0.5}}),
+        (["verdict.audio_min=null", "verdict={visual_min: 0.1}"],
+         {"verdict": {"audio_min": None, "visual_min": 0.1}}),
+        (["folder.root={a} 'b' #c"], {"folder": {"root": "{a} 'b' #c"}}),
+        (["folder.root=2024", "folder.clips_csv=null"],
+         {"folder": {"root": "2024", "clips_csv": None}}),
+        (["folder={root: 2024, clips_csv: null}"], {"folder": {"root": "2024", "clips_csv": None}}),
+        (["experiments.base.lr=1e-4", "experiments.base.input_tokens=[1, 9]"],
+         {"experiments": {"base": {"lr": 1e-4, "input_tokens": [1, 9]}}}),
+        (["grids.a.vary={dim: [64, 128]}"], {"grids": {"a": {"vary": {"dim": [64, 128]}}}}),
+        (["compute.dtype=float16"], {"compute": {"dtype": "float16"}}),
+        (["score.audio.backend=null", "verdict.audio_min=null"],
+         {"score": {"audio": {"backend": None}}, "verdict": {"audio_min": None}}),
+    ],
+)  # fmt: skip
+def test_keys_on_the_command_line(entries, expected):
+    given = parse_workflow(read_entries(entries, read_plain))
+    assert given == parse(Config, expected, "config")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["verdict.audio_min=abc"], "verdict.audio_min = 'abc': Input should be a valid number"),
+        (["verdict.audio_min=40"], "verdict.audio_min = 40: Input should be less than or equal"),
+        (["verdict={audio_min: 40}"], "verdict.audio_min = 40: Input should be less than or equal"),
+        (["verdict.audio_mn=1"], "verdict.audio_mn: unknown key, did you mean 'audio_min'?"),
+        (["verdict.audio_min"], "--config 'verdict.audio_min': KEY=VALUE"),
+        (["verdict..x=1"], "--config 'verdict..x=1': KEY=VALUE"),
+        (["=1"], "--config '=1': KEY=VALUE"),
+        (["source.x=1"], "source: Input should be 'barnyard'"),
+        (["barnyard.seed=99999999999999999999999"], "barnyard.seed = a whole number of 77 bits"),
+        (["barnyard.fps=.nan"], "barnyard.fps = nan: a finite number is wanted"),
+        (["n_shards=2", "n_shards=3"], "n_shards is given twice"),
+        (["verdict=3", "verdict.audio_min=1"], "verdict is given twice"),
+        (["verdict.audio_min=1", "verdict={audio_min: 0}"], "verdict.audio_min is given twice"),
+    ],
+)
+def test_wrong_keys_on_the_command_line_are_one_line(entries, message):
+    with pytest.raises(UserError) as caught:
+        parse_workflow(read_entries(entries, read_plain))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@given(st.floats(0, 1), st.none() | st.floats(-1, 1), st.integers(1, 9999))
+def test_text_and_values_mean_the_same(audio, visual, shards):
+    values = {"n_shards": shards, "verdict": {"audio_min": audio, "visual_min": visual}}
+    text = {
+        "n_shards": str(shards),
+        "verdict": {k: "null" if v is None else repr(v) for k, v in values["verdict"].items()},
+    }
+    assert parse_workflow(text) == parse_workflow(values)
+
+
+def test_settings_come_from_a_file_as_well(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"audio_min": 0.25}')
+    assert parse_json(Verdict, str(path)) == parse_json(Verdict, '{"audio_min": 0.25}')
+    path.write_text("{" * 100_000)
+    for text in (str(path), "{" * 100_000, str(tmp_path), "x\0y", "", "a" * 10_000):
+        with pytest.raises(UserError, match="--settings") as caught:
+            parse_json(Verdict, text)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 def test_a_null_threshold_is_allowed():

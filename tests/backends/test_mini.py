@@ -128,7 +128,7 @@ def test_tokens_outside_the_vocabulary_are_refused() -> None:
 
 
 def test_missing_weights_are_explained(tmp_path) -> None:
-    with pytest.raises(UserError, match="snakemake mini"):
+    with pytest.raises(UserError, match="snakemake --cores 2 mini"):
         MiniTagger.load(folder=tmp_path)
 
 

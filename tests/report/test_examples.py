@@ -27,7 +27,9 @@ def tokenizers():
         try:
             backends.identity(kind, "mini")
         except FileNotFoundError:
-            pytest.skip("the weights of the mini tokenizers are not there: run `snakemake mini`")
+            pytest.skip(
+                "the weights of the mini tokenizers are not there: run `snakemake --cores 2 mini`"
+            )
 
 
 def test_examples_go_round_the_classes(world):

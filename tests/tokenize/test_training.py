@@ -96,7 +96,7 @@ def test_no_training_clip_is_one_line(tmp_path):
 
 
 def test_weights_that_are_not_there_are_explained(tmp_path):
-    with pytest.raises(UserError, match="train it with `snakemake tokenizers`"):
+    with pytest.raises(UserError, match="train it with `snakemake --cores 2 tokenizers`"):
         backends.identity("rgb_tokenizer", backend_name("trained:rgb", tmp_path))
 
 

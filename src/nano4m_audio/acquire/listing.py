@@ -16,7 +16,7 @@ def check_source(config: Config) -> None:
     if config.source == "folder" and not Path(root).is_dir():
         raise UserError(
             f"folder.root: {root!r} is not a folder: put your clips there, "
-            "or name yours with --config 'folder={root: PATH}'"
+            "or name yours with --config folder.root=PATH"
         )
 
 

@@ -237,7 +237,7 @@ def _trained_folder(name: str) -> Path | None:
 def _trained_sha256(folder: Path) -> str:
     path = folder / TRAINED_WEIGHTS
     if not path.is_file():
-        raise UserError(f"{path} does not exist: train it with `snakemake tokenizers`")
+        raise UserError(f"{path} does not exist: train it with `snakemake --cores 2 tokenizers`")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -25,7 +25,9 @@ RESULTS = Path("results")
 )
 def train(
     name: Annotated[str, typer.Argument(help="name of the tokenizer")],
-    settings: Annotated[str, typer.Option(help="its entry in the section tokenizers: JSON, or a file")],
+    settings: Annotated[
+        str, typer.Option(help="its entry in the section tokenizers: JSON, or a file")
+    ],
     shards: Shards = 4,
     results: Results = RESULTS,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,

@@ -92,7 +92,8 @@ def read_json(text: str, where: str) -> Any:
         except FileNotFoundError:
             raise UserError(f"{where}: {shown(text)} is neither JSON nor a file") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{where}: {shown(text)} cannot be read ({error})") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{where}: {shown(text)} cannot be read ({reason})") from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

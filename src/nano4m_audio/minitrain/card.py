@@ -78,7 +78,7 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
     from nano4m_audio.backends.mini.runtime import sha256_of
 
     if not card.is_file():
-        raise UserError(f"{card} does not exist: run `snakemake mini` first")
+        raise UserError(f"{card} does not exist: run `snakemake --cores 2 mini` first")
     content = json.loads(card.read_text("utf-8"))
     missed = missed_requirements(content["measured"])
     if missed:
@@ -100,7 +100,7 @@ def render_page(content: dict[str, Any]) -> str:
         "Small networks of our own for every place where the paper uses a pretrained model. They",
         "are trained on the barnyard alone, know nothing else, and let the whole pipeline run",
         "offline on a CPU.",
-        "This page is written by `snakemake mini`.",
+        "This page is written by `snakemake --cores 2 mini`.",
         "",
         f"Measured on {data['evaluation_views']} views and {data['evaluation_sounds']} sounds of "
         f"barnyard seed {data['evaluation_seed']}, trained on seed {data['training_seed']} and up.",

@@ -48,7 +48,7 @@ def read_notes(path: Path) -> dict[str, Any]:
             return json.loads(file.metadata()["notes"])
     except FileNotFoundError:
         raise UserError(
-            f"{path}: weights missing; restore the file or train it with `snakemake mini`"
+            f"{path}: weights missing; restore the file or train it with `snakemake --cores 2 mini`"
         ) from None
 
 
