@@ -56,6 +56,11 @@ def test_files_are_what_the_reference_reads(published):
     rgb = np.load(published / "train/tok_rgb@196/as_abc-D_000010.npy")
     sound = np.load(published / "train/tok_audio@512/as_abc-D_000010.npy")
     assert (rgb.shape, rgb.dtype, sound.shape, sound.dtype) == ((10, 196), "<i4", (10, 512), "<i4")
+    for path in published.rglob("*.npy"):
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        assert not fortran_order and shape[0] == 10 and dtype == "<i4", path
     assert (sound == sound[0]).all() and sound[0].tolist() == audio(0)[0]
     captions = json.loads((published / "val/scene_desc/vgg_x_y_000000.json").read_text())
     assert captions == ["pigeon cooing"] * 10

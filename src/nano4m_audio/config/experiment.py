@@ -115,7 +115,11 @@ class Experiment(Section):
     compile: bool = Field(False, description="torch.compile the blocks; worth it on a GPU")
     deterministic: bool = Field(False, description="a GPU repeats itself to the bit, slower")
     checkpoint_every_s: float = Field(
-        30.0, ge=0, le=86_400, description="seconds between checkpoints of an unfinished run"
+        30.0,
+        ge=0,
+        le=86_400,
+        description="least seconds between checkpoints; more where they would cost over 1 % of the "
+        "run. 0: after every step, at any cost",
     )
 
     tensorboard: bool = Field(True, description="write TensorBoard events beside the run")

@@ -104,9 +104,10 @@ def _caption_text(tokenizer: Any, ids: list[int], clip: str) -> str:
 
 
 def _npy(tokens: np.ndarray) -> bytes:
-    """int32 [10, tokens]; what is there once is repeated."""
+    """int32 [10, tokens] in C order; what is there once is repeated."""
     buffer = io.BytesIO()
-    np.save(buffer, np.broadcast_to(tokens, (KEYFRAMES, tokens.shape[1])).astype(np.int32))
+    rows = np.broadcast_to(tokens, (KEYFRAMES, tokens.shape[1]))
+    np.save(buffer, rows.astype(np.int32, order="C"))
     return buffer.getvalue()
 
 

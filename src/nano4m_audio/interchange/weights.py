@@ -1,6 +1,7 @@
 """Weights of a trained model in other forms, by the name of the file or folder:
 
-- ``*.pth`` or ``*.pt``: what run_training.py of nano4M-Audio saves, ``{"model": state_dict}``;
+- ``*.pth`` or ``*.pt``: what run_training.py of nano4M-Audio saves, ``{"model": state_dict}``, with
+  the arguments of the training in a form that both its loader and a plain ``torch.load`` take;
 - ``*.safetensors``: the same state with its config as metadata, in the reference's form or ours;
 - a folder: config.json and model.safetensors, as on the Hugging Face hub.
 
@@ -16,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,9 +124,9 @@ def export_model(run_dir: Path, out: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     theirs = reference_config(model.config)
     if out.suffix in (".pth", ".pt"):
-        args = argparse.Namespace(model_config=theirs)
+        content = {"model": state, "iteration": _steps(run_dir), "args": _arguments(theirs)}
         with atomic_path(out) as temp:
-            torch.save({"model": state, "iteration": _steps(run_dir), "args": args}, temp)
+            torch.save(content, temp)
     elif out.suffix == ".safetensors":
         metadata = {key: str(value) for key, value in theirs.items()}
         write_bytes(out, safetensors_bytes(state, metadata=metadata))
@@ -134,6 +136,14 @@ def export_model(run_dir: Path, out: Path) -> None:
             out / CONFIG_FILE, {"architectures": ["FourM"], "model_type": "nano4m", **config}
         )
         write_bytes(out / MODEL_FILE, safetensors_bytes(state, metadata={"format": "pt"}))
+
+
+def _arguments(theirs: dict[str, Any]) -> OrderedDict[str, Any]:
+    """What the reference saves as an argparse.Namespace, ``args.model_config``, as the one kind of
+    object with attributes that torch reads with ``weights_only``; also to be read as a mapping."""
+    arguments: OrderedDict[str, Any] = OrderedDict(model_config=theirs)
+    vars(arguments).update(arguments)
+    return arguments
 
 
 def reference_config(config: ModelConfig) -> dict[str, Any]:
@@ -188,7 +198,8 @@ def _torch_file(path: Path) -> tuple[State, Mapping[str, Any] | None, int | None
         raise UserError(f"{path}: holds no state dict, neither as 'model' nor by itself")
     state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     args, steps = content.get("args"), content.get("iteration")
-    theirs = vars(args).get("model_config") if isinstance(args, argparse.Namespace) else None
+    known = args if isinstance(args, dict) else getattr(args, "__dict__", {})
+    theirs = known.get("model_config")
     return (
         state,
         theirs if isinstance(theirs, dict) else None,

@@ -8,8 +8,9 @@ import json
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +19,10 @@ from torch import Tensor
 
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import model_config
+
+
+class SaveError(RuntimeError):
+    """A state could not be written; those before it are still there."""
 
 
 def _write(path: Path, temp: Path) -> None:
@@ -35,8 +40,13 @@ def save_model(path: Path, model: FourM, weights: dict[str, Tensor] | None = Non
     state = model.state_dict() if weights is None else weights
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    temp.write_bytes(safetensors_bytes(state, metadata={"config": config}))
-    _write(path, temp)
+    try:
+        temp.write_bytes(safetensors_bytes(state, metadata={"config": config}))
+        _write(path, temp)
+    except OSError:
+        with suppress(OSError):
+            temp.unlink()
+        raise
 
 
 def load_model(path: Path) -> FourM:
@@ -63,19 +73,62 @@ def load_model(path: Path) -> FourM:
 def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> None:
     """Write an unfinished run (tensors and plain values only) and drop all but the last ``keep``.
 
-    The state appears by an atomic rename, after the file with its digest.
+    The state appears by an atomic rename, after the file with its digest. Raises SaveError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_by_a_kill in folder.glob(".*.tmp.*"):
-        left_by_a_kill.unlink()
     path = folder / f"step_{step:09d}.pt"
     temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    torch.save(state, temp)
-    _digest_file(path).write_text(_digest(temp), "utf-8")
-    _write(path, temp)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in folder.glob(".*.tmp.*"):
+            left_by_a_kill.unlink()
+        with open(temp, "wb") as file:
+            digest = _save_hashed(state, file)
+        _digest_file(path).write_text(digest, "utf-8")
+        _write(path, temp)
+    except OSError as error:
+        with suppress(OSError):
+            temp.unlink()
+        raise SaveError(f"{path}: not written: {error.strerror or error}") from error
     for old in _states(folder)[keep:]:
         old.unlink()
         _digest_file(old).unlink(missing_ok=True)
+
+
+class _HashedFile:
+    """What torch.save writes to: hashes on the way, and remembers why a write failed, which torch
+    tells only in words of its own. Both let other threads run, unlike torch's own writer."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            self.digest.update(data)
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _save_hashed(state: dict[str, Any], file: BinaryIO) -> str:
+    """torch.save; returns the digest of what was written."""
+    hashed = _HashedFile(file)
+    checked = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)  # the digest sees damage, too
+    try:
+        torch.save(state, hashed)  # type: ignore[arg-type]
+    except RuntimeError:
+        if hashed.error is None:
+            raise
+    finally:
+        torch.serialization.set_crc32_options(checked)
+    if hashed.error is not None:
+        raise hashed.error
+    return hashed.digest.hexdigest()
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
@@ -102,9 +155,9 @@ def _states(folder: Path) -> list[Path]:
 
 
 def _digest_file(path: Path) -> Path:
-    return path.with_suffix(".blake2b")
+    return path.with_suffix(".sha256")
 
 
 def _digest(path: Path) -> str:
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "blake2b").hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nano4m_audio.nano4m.attention import IGNORED, Tokens
-from nano4m_audio.nano4m.checkpoint import load_state, save_state
+from nano4m_audio.nano4m.checkpoint import load_state
 from nano4m_audio.nano4m.data import Batch, TokenData
 from nano4m_audio.nano4m.distributed import (
     Ranks,
@@ -31,6 +31,7 @@ from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import Objective, loss_weights
 from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
 from nano4m_audio.nano4m.progress import Meter, showing
+from nano4m_audio.nano4m.saving import Saver
 from nano4m_audio.nano4m.settings import Hardware, TrainSettings
 
 #: Columns of a metrics row: loss is the mean over ``tokens`` targets, in nats.
@@ -129,7 +130,8 @@ def train(
     """Train to ``settings.optim.steps``, going on from ``state_dir`` when a state is there.
 
     ``val_data`` may be empty. Under torchrun every process calls this, and all return the same;
-    the first one writes. Raises NonFiniteGradientError, ValueError for data without a clip.
+    the first one writes. Raises NonFiniteGradientError, SaveError, ValueError for data without a
+    clip.
     """
     hardware = hardware or Hardware()
     ranks = join(hardware)
@@ -139,9 +141,13 @@ def train(
     resumed, steps = run.step, settings.optim.steps
     validation = validation_shares(settings, val_data, ranks)
     meter = Meter(steps, run.step)
-    clock = saved_at = time.monotonic()
+    clock = time.monotonic()
+    size = 3 * sum(p.numel() * p.element_size() for p in run.model.parameters())
     shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
-    with showing(meter, progress and ranks.rank == 0) as show:
+    with (
+        Saver(state_dir / STATES, hardware.checkpoint_every_s, size) as saver,
+        showing(meter, progress and ranks.rank == 0) as show,
+    ):
         for share in shares:
             take_step(run, share)
             known = len(run.metrics)
@@ -152,11 +158,10 @@ def train(
                 watch(run.step, run.model, run.metrics[known:])
             now = time.monotonic()
             run.elapsed_s, clock = run.elapsed_s + now - clock, now
-            late = now - saved_at > hardware.checkpoint_every_s
-            if run.step == steps or _agreed(ranks, late, run.step):
+            last = run.step == steps
+            if last or _agreed(ranks, ranks.rank == 0 and saver.due(), run.step):
                 _check_finite(run, data, state_dir)
-                _save(run, state_dir)
-                saved_at = time.monotonic()
+                _save(run, saver, wait=last)
             meter.update(run.step, share.n_tokens, _last_losses(run))
             show()
     weights = full_weights(run.model, run.sharded)
@@ -263,19 +268,20 @@ def _due(run: Run, every: int) -> bool:
 
 
 def _agreed(ranks: Ranks, due: bool, step: int) -> bool:
-    """Whether to save now: the first process's clock decides, asked every ten steps."""
+    """Whether to save now: the first process decides, asked every ten steps."""
     if ranks.world == 1:
         return due
     if step % 10:
         return False
-    flag = torch.tensor([int(due and ranks.rank == 0)], device=ranks.device)
+    flag = torch.tensor([int(due)], device=ranks.device)
     return bool(ranks.total(flag).item())
 
 
-def _save(run: Run, state_dir: Path) -> None:
+def _save(run: Run, saver: Saver, wait: bool) -> None:
+    began = time.monotonic()
     state = run.state()
     if run.ranks.rank == 0:
-        save_state(state_dir / STATES, run.step, state)
+        saver.save(run.step, state, began, wait)
 
 
 def validation_shares(settings: TrainSettings, data: TokenData, ranks: Ranks) -> list[Share]:
