@@ -34,7 +34,7 @@ rule tokenizer_train:
         tokenizer="|".join(CONFIG.tokenizers) or "none",
     conda:
         "../envs/nano4m-audio.yaml"
-    threads: workflow.cores
+    threads: lambda wc: CONFIG.tokenizers[wc.tokenizer].threads
     resources:
         mem_mb=6000,
     params:
@@ -43,7 +43,7 @@ rule tokenizer_train:
         version=STAGE_VERSIONS["tokenizers"],
     shell:
         "nano4m-audio tokenizer train {wildcards.tokenizer} --settings {params.settings:q}"
-        " --shards {params.shards} --threads {threads} 2> {log}"
+        " --shards {params.shards} 2> {log}"
 
 
 rule tokenizer_quality:

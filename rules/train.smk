@@ -2,7 +2,13 @@
 
 import json
 
-from nano4m_audio.experiments import hardware_options, train_settings, watch_options
+from nano4m_audio.experiments import (
+    gpus_of,
+    hardware_options,
+    train_device,
+    train_settings,
+    watch_options,
+)
 
 TOKENS = expand(
     "results/tokens/{modality}/{shard}.parquet",
@@ -26,10 +32,11 @@ rule train:
         "results/benchmarks/train_{experiment}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
-    threads: workflow.cores
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         mem_mb=4000,
-        gpu=lambda wc: CONFIG.experiments[wc.experiment].devices,
+        gpu=lambda wc: gpus_of(CONFIG, wc.experiment),
+        device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         shards=CONFIG.n_shards,
         settings=lambda wc: json.dumps(train_settings(CONFIG, wc.experiment)),
@@ -39,4 +46,4 @@ rule train:
     shell:
         "nano4m-audio train --experiment {wildcards.experiment} --shards {params.shards}"
         " --settings {params.settings:q} --watch {params.watch:q}"
-        " --hardware {params.hardware:q} --threads {threads} 2> {log}"
+        " --hardware {params.hardware:q} --device {resources.device} 2> {log}"

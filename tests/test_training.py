@@ -134,6 +134,46 @@ def test_a_subset_trains_on_fewer_clips_and_is_another_run(plain, tmp_path):
         run(tmp_path, files, "much", {**SETTINGS, "train_clips": 99})
 
 
+def weights_and_key(out: Path) -> tuple[bytes, str]:
+    return (out / PUBLISHED[0]).read_bytes(), json.loads((out / "run.json").read_text())["key"]
+
+
+def test_the_number_of_threads_is_part_of_the_key(plain, tmp_path):
+    """However it is given; and the same key means the same bytes."""
+    given = {"threads": 2}, {"settings": {**SETTINGS, "threads": 2}}, {"threads": 1}
+    found = []
+    for i, how in enumerate(given):
+        folder = tmp_path / str(i)
+        found.append(weights_and_key(run(folder, write_tokens(folder, SPLITS), **how)))
+    assert found[0] == found[1] and found[0][1] != found[2][1]
+    assert found[2] == weights_and_key(plain)
+
+
+def test_a_run_never_goes_on_with_another_number_of_threads(tmp_path, monkeypatch):
+    whole = run(tmp_path / "a", write_tokens(tmp_path / "a", SPLITS), threads=2)
+    files = write_tokens(tmp_path / "b", SPLITS)
+
+    def stop_late(run, _):
+        if run.step == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nano4m_audio.nano4m.train._record", stop_late)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b", files, threads=1, hardware={"checkpoint_every_s": 0.0})
+    assert list(tmp_path.glob("b/store/train/*/train_state/step_*.pt"))
+    other = run(tmp_path / "b", files, threads=2)
+    assert weights_and_key(other) == weights_and_key(whole)
+    timing = json.loads((other / "timing.json").read_text())
+    assert timing["last_sitting_from_step"] == 0 and timing["threads"] == 2
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_a_wrong_number_of_threads_is_one_line(tmp_path, threads):
+    with pytest.raises(UserError, match="threads is a whole number from 1"):
+        run(tmp_path, {}, settings={**SETTINGS, "threads": threads})
+
+
 def test_wandb_is_one_line_when_it_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="wandb is not installed: pip install wandb"):

@@ -82,17 +82,30 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
         "average": experiment.loss_average,
         "mode": experiment.mode,
         "precision": experiment.precision,
+        "threads": experiment.threads,
     }
     if experiment.train_clips is not None:
         settings["train_clips"] = experiment.train_clips
     return settings
 
 
+def train_device(config: Config, name: str) -> str:
+    """Where one experiment is trained: auto, cpu or cuda. Like compute.device it makes no rule run
+    again, so it is not among the hardware options."""
+    wanted = config.experiments[name].device
+    elsewhere = config.compute.device
+    return elsewhere if wanted == "auto" and elsewhere in ("cpu", "cuda") else wanted
+
+
+def gpus_of(config: Config, name: str) -> int:
+    """How many GPUs the job that trains one experiment asks for."""
+    return 0 if train_device(config, name) == "cpu" else config.experiments[name].devices
+
+
 def hardware_options(config: Config, name: str) -> dict[str, Any]:
     """Where one experiment is computed, as plain values; decides nothing but speed and rounding."""
     experiment = config.experiments[name]
     return {
-        "device": experiment.device,
         "devices": experiment.devices,
         "sharded": experiment.shard_weights,
         "compiled": experiment.compile,

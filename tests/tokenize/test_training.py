@@ -68,6 +68,17 @@ def test_other_settings_give_another_identity(results):
     assert len({backends.identity("depth_tokenizer", name) for name in names}) == 2
 
 
+def test_the_number_of_threads_makes_another_training(results, tmp_path):
+    """Given with the settings or in their place; sums are split by it, so the bits differ."""
+    folder = results_of(tmp_path, "train", "train", "train")
+    train_tokenizer("set", Tokenizer(**TINY, threads=1), folder, 2)
+    train_tokenizer("given", Tokenizer(**TINY), folder, 2, threads=1)
+    train_tokenizer("two", Tokenizer(**TINY), folder, 2)
+    keys = {n: json.loads((folder / f"tokenizers/{n}/run.json").read_text())["key"]
+            for n in ("set", "given", "two")}  # fmt: skip
+    assert keys["set"] == keys["given"] != keys["two"]
+
+
 def test_only_training_clips_are_seen(results, tmp_path):
     """The same training clips among other held-out clips give the same key and weights."""
     fewer = results_of(tmp_path, "train", "train", "train")

@@ -56,6 +56,17 @@ def test_a_second_call_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.run()
 
 
+def test_cores_change_no_training(finished):
+    """Weights depend on the number of threads, so the commands must not depend on --cores."""
+    targets = "results/runs/base/run.json", "results/tokenizers/rgb/run.json"
+    plans = [finished.run("-n", "-p", "--forceall", *targets, "--cores", n) for n in ("1", "3")]
+    commands = [
+        [line for line in plan.splitlines() if "nano4m-audio train " in line or "er train " in line]
+        for plan in plans
+    ]
+    assert commands[0] == commands[1] and len(commands[0]) == 2
+
+
 def test_another_device_concerns_the_report_alone(finished):
     output = finished.run("-n", "--config", "compute={device: cpu, dtype: bfloat16}")
     jobs = output.split("Job stats:")[1].split("total")[0]

@@ -260,9 +260,10 @@ def train(
     hardware: Annotated[
         str, typer.Option(help='JSON of where to compute: {"device": "cuda", "devices": 4}')
     ] = "{}",
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     shards: Shards = 4,
     results: Results = RESULTS,
-    threads: Threads = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
     self_test: Annotated[
         int, typer.Option(help="train nothing: compare this many steps in bfloat16 and float32")
     ] = 0,
@@ -272,6 +273,7 @@ def train(
     from nano4m_audio.tables import token_files
 
     files, place = token_files(results, shards), _json(hardware, "--hardware")
+    place |= {"device": device} if device else {}
     split, store, values = results / "split.parquet", results / "store", _json(settings)
     if self_test:
         training.self_test(split, files, store, values, self_test, threads, place)

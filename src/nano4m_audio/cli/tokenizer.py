@@ -28,7 +28,7 @@ def train(
     settings: Annotated[str, typer.Option(help="JSON of its entry in the section tokenizers")],
     shards: Shards = 4,
     results: Results = RESULTS,
-    threads: Threads = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
 ) -> None:
     """Train one tokenizer; a killed run continues at its last checkpoint."""
     from nano4m_audio.config.reading import parse_json

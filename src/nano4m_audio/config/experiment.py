@@ -102,7 +102,12 @@ class Experiment(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of matrix products; auto: bfloat16 on CUDA in fast mode"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
+    threads: int = Field(
+        2, ge=1, le=1024, description="CPU threads, whatever --cores is: other sums, another run"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: as compute.device says"
+    )
     devices: int = Field(1, ge=1, le=1024, description="devices (processes) of one machine")
     shard_weights: bool = Field(
         False, description="spread weights and optimiser state over the devices (FSDP2)"

@@ -53,6 +53,9 @@ class Tokenizer(Section):
     lr: float = Field(3e-3, gt=0, le=1, description="peak learning rate")
     frames: int = Field(4000, ge=1, description="most keyframes to train on; each takes 0.3 MB")
     seed: int = Field(0, ge=0, description="seed of weights, crops and batches")
+    threads: int = Field(
+        2, ge=1, le=1024, description="CPU threads, whatever --cores is: other sums, other weights"
+    )
 
     @field_validator("levels")
     @classmethod

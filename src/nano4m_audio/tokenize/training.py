@@ -31,18 +31,21 @@ _STATES = "states"
 
 
 def train_tokenizer(
-    name: str, settings: Tokenizer, results: Path, shards: int, threads: int = 1
+    name: str, settings: Tokenizer, results: Path, shards: int, threads: int | None = None
 ) -> None:
     """Train, or find the finished tokenizer, and publish it in ``results/tokenizers/<name>``.
 
     Only keyframes of the train split are seen. The bytes of the weights depend on pictures,
-    settings, thread count and processor. Raises UserError when there is nothing to train on.
+    settings and processor; ``threads`` stand for those of the settings. Raises UserError when there
+    is nothing to train on.
     """
     picks = spread(list_clips(results, shards, settings.modality, "train"), settings.frames)
     if not picks:
         raise UserError(
             f"tokenizers.{name}: no clip of the train split has {settings.modality} pictures"
         )
+    if threads is not None:
+        settings = settings.model_copy(update={"threads": threads})
     values = settings.model_dump(mode="json")
     key = content_key("tokenizers", STAGE_VERSIONS["tokenizers"], values, content_of(picks))
     folder = results / "store" / "tokenizers" / key
@@ -50,7 +53,7 @@ def train_tokenizer(
         if (folder / RUN).exists():
             print(f"tokenizer {name} is known, nothing to compute", file=sys.stderr)
         else:
-            facts = {"key": key, "settings": values, "clips": len(picks), "threads": threads}
+            facts = {"key": key, "settings": values, "clips": len(picks)}
             _train(name, settings, results / "store", picks, folder, facts)
         out = trained_folder(name, results)
         with atomic_path(out / TRAINED_WEIGHTS) as temp:
@@ -78,7 +81,7 @@ def _train(
     from nano4m_audio.nano4m.checkpoint import remove_states
 
     pictures = _gather(name, settings.modality, store, picks)
-    torch.set_num_threads(facts["threads"])
+    torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     net = ImageTokenizerNet(pictures.shape[1], settings.levels, settings.width)
     recipe = Recipe(settings.steps, settings.batch_size, settings.lr)

@@ -1,6 +1,7 @@
 """The training stage: token tables in, one run folder out, never trained twice.
 
-A run is identified by its key: the digest of the train and val tokens, the settings and the stage
+A run is identified by its key: the digest of the train and val tokens, the settings, the number of
+CPU threads (they decide how sums are split, and so the last bits of the weights) and the stage
 version. Train state and finished runs live in ``store/train/<key>/``. A finished key is published
 again at once, without importing torch; an unfinished one goes on at its last checkpoint.
 """
@@ -61,10 +62,10 @@ METRICS_SCHEMA = pa.schema(
 def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
     """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
 
-    Absent keys take their defaults; ``train_clips`` is about the data and not looked at. Raises
-    UserError naming a wrong key or value.
+    Absent keys take their defaults; ``train_clips`` is about the data and ``threads`` about the
+    machine, neither is looked at. Raises UserError naming a wrong key or value.
     """
-    values = {key: value for key, value in settings.items() if key != "train_clips"}
+    values = {k: v for k, v in settings.items() if k not in ("train_clips", "threads")}
     try:
         return TrainSettings(
             model=model_config(values.pop("model")),
@@ -102,7 +103,7 @@ def train_run(
     out_dir: Path,
     store_dir: Path,
     settings: Mapping[str, Any],
-    threads: int = 1,
+    threads: int | None = None,
     progress: bool = True,
     watch: Mapping[str, Any] | None = None,
     hardware: Mapping[str, Any] | None = None,
@@ -113,18 +114,20 @@ def train_run(
     Writes checkpoint.safetensors, best.safetensors, metrics.parquet, run.json, all the same bytes
     for the same input, timing.json and, before the first step, run_start.json. ``watch`` says what
     else to record (see watching.py), ``hardware`` where to compute; neither is part of the run's
-    key. With more than one device, ``command`` (the arguments of this call on the command line) is
-    started once per device, unless torchrun already did. Raises UserError for unusable tokens,
-    settings or hardware.
+    key. ``threads`` of the CPU, those of the settings if None, are: a run goes on with the number
+    that it began with. With more than one device, ``command`` (the arguments of this call on the
+    command line) is started once per device, unless torchrun already did. Raises UserError for
+    unusable tokens, settings or hardware.
     """
     options = WatchOptions.of(watch or {})
+    threads = _threads_of(settings, threads)
     place = _parse_hardware(hardware or {}, threads)
     if options.samples_every and place.sharded:
         raise UserError("samples_every needs whole weights: not with shard_weights")
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)
-    key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
+    key = content_key("train", digest, {**settings, "threads": threads}, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
     if place.devices > 1 and "WORLD_SIZE" not in os.environ and not (folder / RUN).exists():
         _launch(place.devices, command)
@@ -166,14 +169,14 @@ def self_test(
     store_dir: Path,
     settings: Mapping[str, Any],
     steps: int,
-    threads: int = 1,
+    threads: int | None = None,
     hardware: Mapping[str, Any] | None = None,
 ) -> None:
     """Train ``steps`` steps in bfloat16 and in float32 on the same batches, and print both losses.
 
     Nothing is written. Raises UserError when they diverge.
     """
-    place = _parse_hardware(hardware or {}, threads)
+    place = _parse_hardware(hardware or {}, _threads_of(settings, threads))
     parsed = parse_settings(settings)
     data = read_sets(settings, split, token_files, store_dir)["train"].data
     from nano4m_audio.nano4m.self_test import TOLERANCE, compare_precisions
@@ -191,6 +194,14 @@ def self_test(
             f"self-test: losses in bfloat16 differ by {found.worst:.1%}, more than "
             f"{TOLERANCE:.0%}: set precision: float32 for this experiment"
         )
+
+
+def _threads_of(settings: Mapping[str, Any], wanted: int | None) -> int:
+    """CPU threads of the whole run: ``wanted``, or those of its settings, or one."""
+    threads = settings.get("threads", 1) if wanted is None else wanted
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(f"training settings: threads is a whole number from 1, not {threads!r}")
+    return threads
 
 
 def _parse_hardware(values: Mapping[str, Any], threads: int) -> Hardware:
