@@ -92,7 +92,7 @@ def test_too_few_groups_have_none():
     few = np.arange(50) % (MIN_GROUPS - 1)
     assert share_interval(clips, clips, few) is None
     assert mean_interval(clips, clips, few) is None
-    assert paired_p(clips, few) is None
+    assert paired_p(clips, clips, few) is None
     # Groups without anything to count are no groups.
     counts = (np.arange(50) < 5).astype(int)
     assert mean_interval(counts, counts, np.arange(50)) is None
@@ -122,14 +122,16 @@ def test_the_paired_test_sees_what_single_intervals_hide():
     rng = np.random.default_rng(3)
     hard = rng.normal(0, 1, 26)  # some clips are harder, for the model and the baseline
     gain = 0.1 + 0.05 * rng.normal(size=26)
-    assert paired_p((hard + gain) - hard, np.arange(26)) < 0.001
-    assert paired_p(rng.normal(0, 1, 26), np.arange(26)) > 0.05
-    assert paired_p(np.zeros(26), np.arange(26)) == 1
+    ones, groups = np.ones(26), np.arange(26)
+    assert paired_p((hard + gain) - hard, ones, groups) < 0.001
+    assert paired_p(rng.normal(0, 1, 26), ones, groups) > 0.05
+    assert paired_p(0 * ones, ones, groups) == 1
 
 
 def test_the_paired_test_is_rarely_wrong_about_grouped_clips():
     rng, groups = np.random.default_rng(4), np.repeat(np.arange(20), 5)
-    found = [paired_p(rng.normal(size=20)[groups], groups) < 0.05 for _ in range(100)]
+    ones = np.ones(len(groups))
+    found = [paired_p(rng.normal(size=20)[groups], ones, groups) < 0.05 for _ in range(100)]
     assert np.mean(found) <= 0.1
 
 

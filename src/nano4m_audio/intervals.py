@@ -106,17 +106,17 @@ def mean_interval(
     return float(low), float(high)
 
 
-def paired_p(differences: np.ndarray, groups: np.ndarray, seed: int = 0) -> float | None:
+def paired_p(
+    differences: np.ndarray, counts: np.ndarray, groups: np.ndarray, seed: int = 0
+) -> float | None:
     """Two-sided p of "no difference": how often sums of ``differences`` (one per clip) with the
     sign of every group drawn anew are as far from 0 as the sum itself."""
-    size = int(groups.max(initial=-1)) + 1
-    d = np.bincount(groups, np.asarray(differences, float), size)
-    d = d[np.bincount(groups, minlength=size) > 0]
+    d = _per_group(differences, counts, groups)[0]
     if len(d) < MIN_GROUPS:
         return None
     rng, at_once = np.random.default_rng([seed, 17]), max(1, _DRAWS_AT_ONCE // len(d))
     # The tolerance: equal sums that were added in another order count as equal.
-    least, further = abs(d.sum()) - 1e-9 * (1e-300 + abs(d).sum()), 0
+    least, further = abs(d.sum()) - 1e-9 * abs(d).sum(), 0
     for start in range(0, FLIPS, at_once):
         signs = rng.integers(0, 2, (min(at_once, FLIPS - start), len(d))) * 2 - 1
         further += int((abs(signs @ d) >= least).sum())

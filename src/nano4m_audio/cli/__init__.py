@@ -298,6 +298,7 @@ def evaluate(
     settings: Settings = "{}",
     shards: Shards = 4,
     results: Results = RESULTS,
+    device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
@@ -315,6 +316,7 @@ def evaluate(
         results / "store",
         parse_json(Evaluate, settings).model_dump(),
         threads=threads,
+        device=device,
     )
 
 
