@@ -8,9 +8,12 @@ groups nothing can be said, and the answer is None.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nano4m_audio.tables import read_rows
 
 #: With fewer groups no interval is given.
 MIN_GROUPS = 10
@@ -40,6 +43,15 @@ def group_numbers(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     links = coo_array((np.ones(len(ends), bool), (one, other)), shape=(size, size))
     labels = connected_components(links, directed=False)[1][: len(rows)]
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def clip_groups(split: Path, clip_ids: Sequence[str]) -> np.ndarray:
+    """The group of each of these clips, int64 [n], by the videos and copies of the whole split
+    table. Raises UserError for a damaged table."""
+    rows = read_rows(split, "split", ["clip_id", "video_id", "group"])
+    number = dict(zip((row["clip_id"] for row in rows), group_numbers(rows).tolist(), strict=True))
+    chosen = np.array([number[clip] for clip in clip_ids], np.int64)
+    return np.unique(chosen, return_inverse=True)[1].astype(np.int64)
 
 
 def count_groups(counts: np.ndarray, groups: np.ndarray) -> int:

@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nano4m_audio.backends.compute import resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.intervals import group_numbers
-from nano4m_audio.tables import content_key, read_rows, write_json
+from nano4m_audio.intervals import clip_groups
+from nano4m_audio.tables import content_key, write_json
 from nano4m_audio.training import RUN, WEIGHTS, parse_settings, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
@@ -54,7 +52,7 @@ def evaluate_probe(
         )
     version = STAGE_VERSIONS["evaluate"]
     digests = sets["train"].digest, chosen.digest
-    groups = _groups(split, sets["train"].clip_ids), _groups(split, chosen.clip_ids)
+    groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
     grouped = [numbers.tolist() for numbers in groups]
     key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
@@ -79,13 +77,6 @@ def evaluate_probe(
     else:
         print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
     _publish(stored, out, run_dir.name)
-
-
-def _groups(split: Path, clip_ids: Sequence[str]) -> np.ndarray:
-    """The group of each clip, int64 [n]: clips of a video and copies, by all clips of the split."""
-    rows = read_rows(split, "split", ["clip_id", "video_id", "group"])
-    number = dict(zip((row["clip_id"] for row in rows), group_numbers(rows).tolist(), strict=True))
-    return np.unique([number[clip] for clip in clip_ids], return_inverse=True)[1].astype(np.int64)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from nano4m_audio.training.token_sets import TokenSet
 BATCH_SIZE = 32
 #: Units of metrics: a share, of which more is better, and nats, of which less is.
 ACCURACY, NATS = "accuracy", "nats/token"
-VERDICTS = ("better", "worse", "unclear", "too few")
+#: What a metric is, compared with its baseline; "chance": better than it, but not than chance.
+VERDICTS = ("better", "worse", "unclear", "chance", "too few")
 
 
 @dataclass(frozen=True)
@@ -174,14 +175,23 @@ def _compare(
         "low": low,
         "high": high,
         "p": paired_p(gains, own.counts, inputs.groups, inputs.seed),
+        "beyond_chance": _beyond_chance(row),
     }
-    return {**comparison, "verdict": verdict(comparison, row, 1 - inputs.confidence)}
+    return {**comparison, "verdict": verdict(comparison, 1 - inputs.confidence)}
 
 
-def verdict(comparison: Mapping[str, Any], row: Mapping[str, Any], level: float) -> str:
+def _beyond_chance(row: Mapping[str, Any]) -> bool:
+    """Whether the whole interval is on the good side of chance, where there are both."""
+    chance = row["chance"]
+    if row["low"] is None or chance is None:
+        return chance is None
+    return bool(row["low"] > chance if row["unit"] == ACCURACY else row["high"] < chance)
+
+
+def verdict(comparison: Mapping[str, Any], level: float) -> str:
     """One of VERDICTS: what the paired test at this level says about a metric and its baseline.
 
-    "better" also takes an interval beyond chance, as the baseline may have had bad luck.
+    A metric that is not beyond chance is not better either: the baseline may have had bad luck.
     """
     if comparison["p"] is None:
         return "too few"
@@ -189,7 +199,4 @@ def verdict(comparison: Mapping[str, Any], row: Mapping[str, Any], level: float)
         return "unclear"
     if comparison["gain"] < 0:
         return "worse"
-    if row["chance"] is None:
-        return "better"
-    beyond = row["low"] > row["chance"] if row["unit"] == ACCURACY else row["high"] < row["chance"]
-    return "better" if beyond else "unclear"
+    return "better" if comparison["beyond_chance"] else "chance"
