@@ -180,7 +180,8 @@ def baseline_name(probe: str, name: str) -> str:
 
 
 def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
-    """Every experiment side by side: columns of (probe, metric), rows of values."""
+    """Every experiment side by side: columns of (probe, metric), rows of values. Baselines have no
+    columns: they are the same clips' and hardly differ from run to run."""
     evaluations = {run.name: read_evaluation(results, run.name) for run in runs}
     columns: list[tuple[str, str]] = []
     values: dict[str, dict[tuple[str, str], Any]] = {}
@@ -188,6 +189,7 @@ def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
         values[name] = {
             (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
         }
-        columns += [key for key in values[name] if key not in columns]
+        baselines = {(probe, baseline_name(probe, metric)) for probe, metric in values[name]}
+        columns += [key for key in values[name] if key not in baselines and key not in columns]
     rows = [{"run": run, "cells": [values[run.name].get(c) for c in columns]} for run in runs]
     return {"columns": columns, "rows": rows}

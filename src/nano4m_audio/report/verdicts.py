@@ -42,6 +42,7 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
         claim = f"Better than {than}, but not distinguishable from chance"
     elif word == "unclear":
         claim = f"Not distinguishable from {than}"
+        evidence = f"{direction.lower()} {evidence}"
     return Verdict(word, claim, evidence)
 
 
