@@ -17,12 +17,16 @@ rule evaluate:
         "results/benchmarks/evaluate_{experiment}_{probe}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         mem_mb=3000,
+        gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),
+        device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         shards=CONFIG.n_shards,
         settings=SETTINGS.path("evaluate", CONFIG.evaluate),
         version=STAGE_VERSIONS["evaluate"],
     shell:
         "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
-        " --shards={params.shards:q} --settings={params.settings:q} --threads={threads} 2> {log}"
+        " --shards={params.shards:q} --settings={params.settings:q}"
+        " --device={resources.device} --threads={threads} 2> {log}"

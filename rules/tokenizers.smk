@@ -54,6 +54,7 @@ rule tokenizer_train:
 rule tokenizer_quality:
     input:
         tables=lambda wc: picture_tables(wc.picture),
+        split="results/split.parquet",
         weights=lambda wc: trained_weights(from_file_name(wc.measured)),
     output:
         quality="results/quality/{picture}/{measured}.json",

@@ -38,13 +38,23 @@ def token_row(clip: str, name: str) -> dict:
 
 
 def write_tokens(
-    results: Path, splits: dict[str, str], shards: int = 2, changed: dict | None = None
+    results: Path,
+    splits: dict[str, str],
+    shards: int = 2,
+    changed: dict | None = None,
+    videos: dict[str, str] | None = None,
 ) -> dict[str, list[Path]]:
     """Write ``splits`` (clip -> split) and its token tables; ``changed`` maps (modality, clip) to
-    columns of that row that are different. Returns the shards of each modality."""
+    columns of that row that are different, ``videos`` clips to videos other than their own.
+    Returns the shards of each modality."""
     clips, names = list(splits), shard_names(shards)
     rows = [
-        {"clip_id": c, "video_id": c, "class_name": CLASSES[number_of(c) % 3], "split": s}
+        {
+            "clip_id": c,
+            "video_id": (videos or {}).get(c, c),
+            "class_name": CLASSES[number_of(c) % 3],
+            "split": s,
+        }
         for c, s in splits.items()
     ]
     write_rows(results / "split.parquet", "split", rows)

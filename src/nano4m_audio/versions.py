@@ -23,8 +23,8 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokens/audio": 1,
     "tokens/caption": 1,
     "tokenizers": 1,
-    "quality": 1,
+    "quality": 2,
     "train": 4,
-    "evaluate": 3,
-    "report": 2,
+    "evaluate": 4,
+    "report": 3,
 }

@@ -29,7 +29,10 @@ def inputs() -> ProbeInputs:
     tokens = {"rgb": rng.integers(0, 9, (5, 2, 6)), "audio": rng.integers(0, 8, (5, 1, 4))}
     data = TokenData(MODALITIES, tokens, [CAPTIONS[i % 3] for i in range(5)])
     clips = SimpleNamespace(data=data)
-    return ProbeInputs(model.eval(), TrainSettings(config), clips, clips, 100, 0.95, 1, 0)
+    groups = np.arange(5)
+    return ProbeInputs(
+        model.eval(), TrainSettings(config), clips, clips, groups, groups, 100, 0.95, 1, 0
+    )
 
 
 def test_branches_are_where_captions_part():

@@ -247,11 +247,26 @@ def _write_run(folder: Path) -> None:
 def _write_evaluation(folder: Path) -> None:
     folder.mkdir(parents=True)
 
-    def metric(name: str, value: float, chance: float, unit: str, half: float) -> dict[str, Any]:
+    def metric(
+        name: str, value: float, chance: float, unit: str, half: float, other: float | None = None
+    ) -> dict[str, Any]:
+        gain = 0.0 if other is None else (value - other) * (1 if unit == "accuracy" else -1)
+        word = "better" if gain > half else "worse" if gain < -half else "unclear"
+        comparison = {
+            "value": other,
+            "gain": gain,
+            "low": gain - half,
+            "high": gain + half,
+            "p": 0.3 if word == "unclear" else 0.0001,
+            "beyond_chance": True,
+            "verdict": word,
+        }
         return {
+            **({} if other is None else {"baseline": comparison}),
             "name": name,
             "value": value,
             "n": 33,
+            "groups": 30,
             "low": max(0.0, value - half),
             "high": value + half,
             "chance": chance,
@@ -263,17 +278,21 @@ def _write_evaluation(folder: Path) -> None:
     probes: dict[str, list] = {"cross_entropy": [], "classes": [], "structure": []}
     for m, value, chance in entropies:
         probes["cross_entropy"] += [
-            metric(m, value, chance, "nats/token", 0.1),
+            metric(m, value, chance, "nats/token", 0.1, value + 1),
             metric(f"{m}_unigram", value + 1, chance, "nats/token", 0.1),
         ]
     for source, value in (("audio", 0.48), ("rgb", 0.55), ("all", 0.6), ("frequency", 0.12)):
         for k in (1, 3, 5):
+            guess = None if source == "frequency" else 0.12 + k / 20
             probes["classes"].append(
-                metric(f"{source}_top{k}", value + k / 20, k / 11, "accuracy", 0.17)
+                metric(f"{source}_top{k}", value + k / 20, k / 11, "accuracy", 0.17, guess)
             )
     for m, value in (("depth", 0.31), ("normals", 0.42)):
         for name, part in ((f"rgb_to_{m}", 1.0), (f"rgb_to_{m}_position_mode", 0.6)):
-            probes["structure"].append(metric(name, part * value, 1 / 1024, "accuracy", 0.03))
+            guess = 0.6 * value if part == 1 else None
+            probes["structure"].append(
+                metric(name, part * value, 1 / 1024, "accuracy", 0.03, guess)
+            )
     for probe, metrics in probes.items():
         content = {"probe": probe, "experiment": folder.name, "split": "test", "metrics": metrics}
         if probe == "classes":
@@ -295,7 +314,8 @@ def write_quality(results: Path, modality: str, backend: str, psnr_db: float) ->
         "modality": modality,
         "backend": backend,
         "split": "test",
-        "clips": 5,
+        "clips": 12,
+        "groups": 11,
         "n": 10,
         "tokens": 1960,
         "vocab_size": 4096,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.report.inputs import read_clips
-from nano4m_audio.report.truth import compare, read_truth, wilson
+from nano4m_audio.report.truth import compare, read_truth
 from tests.report.fake import Fate, write_results, write_truth
 
 
@@ -93,17 +91,11 @@ def test_bad_truth_files_are_explained(tmp_path):
         judged(tmp_path, [Fate("pig")], [("good", "maybe", "")])
 
 
-@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_is_symmetric(pair):
-    k, n = pair
-    low, high = wilson(k, n)
-    assert 0 <= low <= k / n + 1e-12 and k / n - 1e-12 <= high <= 1
-    other_low, other_high = wilson(n - k, n)
-    assert other_low == pytest.approx(1 - high, abs=1e-9)
-    assert other_high == pytest.approx(1 - low, abs=1e-9)
-
-
-def test_wilson_against_published_values():
-    # Newcombe 1998, table of method 3: 81 of 263 gives 0.2553 to 0.3662.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+def test_shares_have_intervals_over_videos_and_copies(tmp_path):
+    """26 of 26 leaves room; the same clips as four groups say too little."""
+    rows = [("good", "keep", "")] * 26
+    alone = judged(tmp_path / "a", [Fate("pig")] * 26, rows)
+    assert alone.recall.k == alone.recall.n == 26
+    assert alone.recall.interval == pytest.approx((0.868, 1), abs=5e-4)
+    groups = judged(tmp_path / "b", [Fate("pig", group=f"g{i % 4}") for i in range(26)], rows)
+    assert groups.recall.n == 26 and groups.recall.interval is None

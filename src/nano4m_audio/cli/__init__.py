@@ -323,6 +323,7 @@ def evaluate(
     settings: Settings = "{}",
     shards: Shards = 4,
     results: Results = RESULTS,
+    device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
@@ -340,6 +341,7 @@ def evaluate(
         results / "store",
         parse_json(Evaluate, settings).model_dump(),
         threads=threads,
+        device=device,
     )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.backends.compute import resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.intervals import clip_groups
 from nano4m_audio.tables import content_key, write_json
 from nano4m_audio.training import RUN, WEIGHTS, parse_settings, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
@@ -26,12 +28,15 @@ def evaluate_probe(
     store_dir: Path,
     settings: Mapping[str, Any],
     threads: int = 1,
+    device: str = "cpu",
 ) -> None:
     """Compute one probe of the run in ``run_dir``, or find it in the store, and write its JSON.
 
     ``settings`` are split, bootstrap, confidence, keyframes and seed. The key covers the run, the
-    evaluated tokens, the settings and the version; a known key is published without torch. Raises
-    UserError for an unknown probe, an unfinished run or an empty split.
+    evaluated tokens and their groups, the settings and the version; a known key is published
+    without torch. ``device`` (auto, cpu, cuda or mps) and ``threads`` change no more than rounding.
+    Raises UserError for an unknown probe, an unfinished run, an empty split or a device that is
+    not there.
     """
     if name not in PROBES:
         raise UserError(
@@ -47,17 +52,25 @@ def evaluate_probe(
         )
     version = STAGE_VERSIONS["evaluate"]
     digests = sets["train"].digest, chosen.digest
-    key = content_key("evaluate", name, run["key"], digests, settings, version)
+    groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
+    grouped = [numbers.tolist() for numbers in groups]
+    key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
     if not stored.exists():
-        from nano4m_audio.evaluate.common import load_probe_inputs
-
-        inputs = load_probe_inputs(
-            run_dir / WEIGHTS, parse_settings(run["settings"]), sets["train"], chosen, settings
-        )
         import torch
 
+        from nano4m_audio.evaluate.common import load_probe_inputs
+
         torch.set_num_threads(threads)
+        inputs = load_probe_inputs(
+            run_dir / WEIGHTS,
+            parse_settings(run["settings"]),
+            sets["train"],
+            chosen,
+            groups,
+            settings,
+            resolve_device(device),
+        )
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})

@@ -1,4 +1,4 @@
-"""What the probes share: their inputs, intervals, and the form of a metric."""
+"""What the probes share: their inputs, and the form of a metric."""
 
 from __future__ import annotations
 
@@ -8,28 +8,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.intervals import (
+    Interval,
+    count_groups,
+    mean_interval,
+    paired_p,
+    share_interval,
+)
+from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.checkpoint import load_model
 from nano4m_audio.nano4m.data import TokenData
+from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.training.token_sets import TokenSet
 
 #: Samples per forward pass: bounds the memory of probes with whole clips as input.
 BATCH_SIZE = 32
-#: Clips whose tokens are counted at once.
-CLIPS_AT_ONCE = 4096
+#: Units of metrics: a share, of which more is better, and nats, of which less is.
+ACCURACY, NATS = "accuracy", "nats/token"
+#: What a metric is, compared with its baseline; "chance": better than it, but not than chance.
+VERDICTS = ("better", "worse", "unclear", "chance", "too few")
 
 
 @dataclass(frozen=True)
 class ProbeInputs:
-    """A trained model, the clips it learnt from (for baselines) and the clips to evaluate."""
+    """A trained model, the clips it learnt from (for baselines) and the clips to evaluate.
+
+    ``groups`` and ``train_groups`` number the groups of the clips to evaluate and of the training
+    clips, int64 [n]: clips of a group are alike.
+    """
 
     model: FourM
     settings: TrainSettings
     train: TokenSet
     chosen: TokenSet
+    train_groups: np.ndarray
+    groups: np.ndarray
     n_bootstrap: int
     confidence: float
     keyframes: int
@@ -39,6 +57,10 @@ class ProbeInputs:
     def data(self) -> TokenData:
         """The tokens of the clips to evaluate."""
         return self.chosen.data
+
+    def tokens(self, packed: Packed) -> Tokens:
+        """Packed sequences where the model is."""
+        return Tokens.of(packed).to(self.model.enc_tok_emb.weight.device)
 
     def modality(self, name: str) -> int:
         """The index of a modality in config order. Raises UserError when the run has none."""
@@ -53,16 +75,36 @@ class ProbeInputs:
         return np.round(np.linspace(0, self.data.n_keyframes - 1, wanted)).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The mean ``sums / counts`` of one value per clip in each, float [n]; a clip without counts
+    takes no part."""
+
+    name: str
+    sums: np.ndarray
+    counts: np.ndarray
+    note: str
+
+    @property
+    def value(self) -> float:
+        return float(self.sums.sum() / self.counts.sum())
+
+
 def load_probe_inputs(
     weights: Path,
     settings: TrainSettings,
     train: TokenSet,
     chosen: TokenSet,
+    groups: tuple[np.ndarray, np.ndarray],
     options: Mapping[str, Any],
+    device: str = "cpu",
 ) -> ProbeInputs:
-    """Load the model and the tokens of a probe. Raises UserError for a wrong checkpoint."""
+    """Load the model onto ``device`` and the tokens of a probe; ``groups`` are those of the
+    training clips and of the evaluated ones. Raises UserError for a wrong checkpoint or device."""
     try:
-        model = load_model(weights).eval()
+        model = load_model(weights).eval().to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device it has not
+        raise UserError(f"device {device!r} cannot be used: {error}".splitlines()[0]) from None
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"{error}: train the experiment again") from None
     return ProbeInputs(
@@ -70,6 +112,8 @@ def load_probe_inputs(
         settings=settings,
         train=train,
         chosen=chosen,
+        train_groups=groups[0],
+        groups=groups[1],
         n_bootstrap=options["bootstrap"],
         confidence=options["confidence"],
         keyframes=options["keyframes"],
@@ -77,44 +121,82 @@ def load_probe_inputs(
     )
 
 
-def bootstrap_interval(
-    sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs
-) -> tuple[float, float]:
-    """Percentile interval of ``sum(sums) / sum(counts)`` when clips are drawn with replacement.
-
-    ``sums`` and ``counts`` have one value per clip; a clip without counts takes part as nothing.
-    """
-    rng = np.random.default_rng([inputs.seed, 7])
-    drawn = rng.integers(0, len(sums), (inputs.n_bootstrap, len(sums)))
-    totals = counts[drawn].sum(axis=1)
-    ratios = sums[drawn].sum(axis=1)[totals > 0] / totals[totals > 0]
-    tail = (1 - inputs.confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def ratio_metric(
-    name: str,
-    sums: np.ndarray,
-    counts: np.ndarray,
+def metric(
+    measured: Measured,
     inputs: ProbeInputs,
     *,
-    chance: float | None,
     unit: str,
-    note: str,
+    chance: float | None,
+    baseline: Measured | None = None,
 ) -> dict[str, Any]:
-    """A metric that is a ratio of sums over clips (one value per clip in each), with its interval.
+    """A metric with its interval, and how it compares with its baseline on the same clips.
 
-    ``n`` is the number of clips that count.
+    ``n`` clips in ``groups`` groups count; ``low`` and ``high`` are None when groups are too few.
     """
-    low, high = bootstrap_interval(sums, counts, inputs)
-    return {
-        "name": name,
-        "value": float(sums.sum() / counts.sum()),
+    sums, counts = measured.sums, measured.counts
+    if unit == ACCURACY:
+        interval = share_interval(sums, counts, inputs.groups, inputs.confidence)
+    else:
+        interval = _mean_interval(sums, counts, inputs)
+    low, high = interval or (None, None)
+    row = {
+        "name": measured.name,
+        "value": measured.value,
         "n": int((counts > 0).sum()),
+        "groups": count_groups(counts, inputs.groups),
         "low": low,
         "high": high,
         "chance": chance,
         "unit": unit,
-        "note": note,
+        "note": measured.note,
     }
+    return (
+        row if baseline is None else {**row, "baseline": _compare(measured, baseline, row, inputs)}
+    )
+
+
+def _mean_interval(sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs) -> Interval | None:
+    options = inputs.confidence, inputs.n_bootstrap, inputs.seed
+    return mean_interval(sums, counts, inputs.groups, *options)
+
+
+def _compare(
+    own: Measured, other: Measured, row: Mapping[str, Any], inputs: ProbeInputs
+) -> dict[str, Any]:
+    """The baseline, and ``gain``: by how much the metric is better, paired over groups of clips."""
+    gains = (own.sums - other.sums) * (1 if row["unit"] == ACCURACY else -1)
+    interval = _mean_interval(gains, own.counts, inputs)
+    # Where all groups gain the same, how far the gain may be off is not known.
+    low, high = interval if interval and interval[0] < interval[1] else (None, None)
+    comparison = {
+        "name": other.name,
+        "value": other.value,
+        "gain": float(gains.sum() / own.counts.sum()),
+        "low": low,
+        "high": high,
+        "p": paired_p(gains, own.counts, inputs.groups, inputs.seed),
+        "beyond_chance": _beyond_chance(row),
+    }
+    return {**comparison, "verdict": verdict(comparison, 1 - inputs.confidence)}
+
+
+def _beyond_chance(row: Mapping[str, Any]) -> bool:
+    """Whether the whole interval is on the good side of chance, where there are both."""
+    chance = row["chance"]
+    if row["low"] is None or chance is None:
+        return chance is None
+    return bool(row["low"] > chance if row["unit"] == ACCURACY else row["high"] < chance)
+
+
+def verdict(comparison: Mapping[str, Any], level: float) -> str:
+    """One of VERDICTS: what the paired test at this level says about a metric and its baseline.
+
+    A metric that is not beyond chance is not better either: the baseline may have had bad luck.
+    """
+    if comparison["p"] is None:
+        return "too few"
+    if comparison["p"] >= level:
+        return "unclear"
+    if comparison["gain"] < 0:
+        return "worse"
+    return "better" if comparison["beyond_chance"] else "chance"

@@ -1,4 +1,4 @@
-"""Cross-entropy per modality under the run's last masking, beside uniform and unigram guesses."""
+"""Cross-entropy per modality under the run's last masking, beside counts that ignore the clip."""
 
 from __future__ import annotations
 
@@ -8,99 +8,88 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
-from nano4m_audio.nano4m.attention import Tokens
-from nano4m_audio.nano4m.data import Batch, TokenData
+from nano4m_audio.evaluate.baselines import CountModel, fit_counts
+from nano4m_audio.evaluate.common import BATCH_SIZE, NATS, Measured, ProbeInputs, metric
+from nano4m_audio.evaluate.masks import Asked, draw_masks
 from nano4m_audio.nano4m.objective import token_losses
 
-#: How often every clip is masked anew; more rounds, less noise from the masks.
-ROUNDS = 4
-UNIT = "nats/token"
+#: How many masks ask each clip for each modality; more masks, less noise from them.
+MASKS = 4
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """Metrics ``<modality>`` and ``<modality>_unigram``.
 
-    The masks depend on the seed alone. The interval is over clips; the unigram row is what token
-    frequencies of the training clips reach on exactly the same targets.
+    Every clip is asked for every modality under ``MASKS`` fixed masks; its value is the mean over
+    their targets, and the metric the mean over clips. The unigram row is what the ids' frequencies
+    by position and codebook in the training clips reach on exactly the same targets.
     """
     modalities = inputs.settings.model.modalities
     masking = inputs.settings.masking.at(inputs.settings.optim.steps)
-    batches = inputs.data.fixed_batches(BATCH_SIZE, masking, inputs.seed, ROUNDS)
-    data = inputs.train.data, inputs.data
-    unigram = [
-        unigram_losses(*data, m, padded=masking.padded_captions) for m in range(len(modalities))
+    counted = [
+        fit_counts(inputs.train.data, inputs.train_groups, m, padded=masking.padded_captions)
+        for m in range(len(modalities))
     ]
     shape = (len(modalities), len(inputs.data))
-    sums, baseline, counts = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
-    for batch in batches:
-        clips = np.repeat(batch.clips, batch.targets.lengths)
-        for m, losses in enumerate(_losses(inputs, batch)):
-            chosen = batch.targets.modalities == m
-            np.add.at(sums[m], clips[chosen], losses)
-            np.add.at(baseline[m], clips[chosen], unigram[m][batch.targets.tokens[chosen]])
-            np.add.at(counts[m], clips[chosen], 1)
-    metrics, targets = [], {}
-    for m, modality in enumerate(modalities):
-        targets[modality.name] = int(counts[m].sum())
-        if not targets[modality.name]:
-            continue
-        ids = modality.vocab_size
-        if inputs.settings.loss == "unified":
-            ids = inputs.settings.model.vocab_size
-        chance = math.log(ids)
-        note = f"{targets[modality.name]:,} targets; chance is log {ids:,}"
-        metrics.append(
-            ratio_metric(
-                modality.name, sums[m], counts[m], inputs, chance=chance, unit=UNIT, note=note
-            )
-        )
-        note = "token frequencies of the training clips, plus one, on the same targets"
-        metrics.append(
-            ratio_metric(
-                f"{modality.name}_unigram",
-                baseline[m],
-                counts[m],
-                inputs,
-                chance=chance,
-                unit=UNIT,
-                note=note,
-            )
-        )
-    return {"metrics": metrics, "targets": targets, "mask_rounds": ROUNDS}
+    own, counts, other = np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape)
+    for asked in draw_masks(inputs.data, masking, inputs.seed, MASKS, BATCH_SIZE):
+        losses = _losses(inputs, asked)
+        samples = np.repeat(np.arange(len(asked.clips)), asked.targets.lengths)
+        for m, model in enumerate(counted):
+            of_m = asked.targets.modalities == m
+            used = asked.used[samples[of_m], m]
+            places = np.flatnonzero(of_m)[used]
+            clips = asked.clips[samples[places]]
+            np.add.at(own[m], clips, losses[m][used])
+            ids = asked.targets.positions[places], asked.targets.tokens[places]
+            np.add.at(other[m], clips, model.losses[ids])
+            np.add.at(counts[m], clips, 1)
+    metrics = [
+        row
+        for m, model in enumerate(counted)
+        if counts[m].any()
+        for row in _rows(inputs, m, model, own[m], other[m], counts[m])
+    ]
+    targets = {name.name: int(n.sum()) for name, n in zip(modalities, counts, strict=True)}
+    return {"metrics": metrics, "targets": targets, "masks": MASKS}
+
+
+def _rows(
+    inputs: ProbeInputs,
+    m: int,
+    model: CountModel,
+    own: np.ndarray,
+    other: np.ndarray,
+    counts: np.ndarray,
+) -> list[dict[str, Any]]:
+    """The metric of a modality and its baseline, from sums over each clip's targets."""
+    modality = inputs.settings.model.modalities[m]
+    unified = inputs.settings.loss == "unified"
+    ids = inputs.settings.model.vocab_size if unified else modality.vocab_size
+    asked = (counts > 0).astype(np.int64)
+    each = np.maximum(counts, 1)
+    books = (
+        f" and of its one of {period} codebooks" if (period := model.smoothing.period) > 1 else ""
+    )
+    baseline = Measured(
+        f"{modality.name}_unigram",
+        other / each,
+        asked,
+        f"token frequencies of the position{books} in the training clips, on the same targets",
+    )
+    note = f"{counts.sum():,} targets under {MASKS} masks a clip; chance is log {ids:,}"
+    measured = Measured(modality.name, own / each, asked, note)
+    chance = math.log(ids)
+    return [
+        metric(measured, inputs, unit=NATS, chance=chance, baseline=baseline),
+        metric(baseline, inputs, unit=NATS, chance=chance),
+    ]
 
 
 @torch.inference_mode()
-def _losses(inputs: ProbeInputs, batch: Batch) -> list[np.ndarray]:
-    targets = Tokens.of(batch.targets)
-    features = inputs.model(Tokens.of(batch.inputs), targets)
+def _losses(inputs: ProbeInputs, asked: Asked) -> list[np.ndarray]:
+    """Cross-entropy of every target, one float64 vector per modality, in packed order."""
+    targets = inputs.tokens(asked.targets)
+    features = inputs.model(inputs.tokens(asked.inputs), targets)
     losses = token_losses(inputs.model, features, targets, inputs.settings.loss)
-    return [loss.double().numpy() for loss in losses]
-
-
-def unigram_losses(
-    train: TokenData, chosen: TokenData, m: int, *, padded: bool = False
-) -> np.ndarray:
-    """-log frequency of every id of modality ``m`` in the training clips, float64 [vocab_size].
-
-    Add-one smoothing over the ids that occur in either set; other ids have infinite loss.
-    ``padded`` counts the padding of short sequences too, for a model that is asked for it.
-    """
-    counts = _id_counts(train, m, padded)
-    seen = (counts > 0) | (_id_counts(chosen, m, padded) > 0)
-    smoothed = np.where(seen, counts + 1.0, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.log(smoothed.sum()) - np.log(smoothed)
-
-
-def _id_counts(data: TokenData, m: int, padded: bool) -> np.ndarray:
-    """How often each id occurs; a part of the clips at a time, as they may be mapped from disk."""
-    modality, array, lengths = data.modalities[m], data.arrays[m], data.lengths[:, m]
-    counts = np.zeros(modality.vocab_size, np.int64)
-    for start in range(0, len(array), CLIPS_AT_ONCE):
-        part = array[start : start + CLIPS_AT_ONCE]
-        valid = np.arange(part.shape[2]) < lengths[start : start + CLIPS_AT_ONCE, None, None]
-        counts += np.bincount(part[np.broadcast_to(valid, part.shape)], minlength=len(counts))
-    if padded and modality.pad_id is not None:
-        counts[modality.pad_id] += (modality.max_tokens - lengths).sum()
-    return counts
+    return [loss.cpu().double().numpy() for loss in losses]

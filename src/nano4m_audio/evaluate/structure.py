@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio.evaluate.common import BATCH_SIZE, CLIPS_AT_ONCE, ProbeInputs, ratio_metric
-from nano4m_audio.nano4m.attention import Tokens
+from nano4m_audio.evaluate.common import ACCURACY, BATCH_SIZE, Measured, ProbeInputs, metric
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.objective import own_table
 
-UNIT = "accuracy"
+#: Clips whose tokens are counted at once.
+CLIPS_AT_ONCE = 4096
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
@@ -22,32 +22,26 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     modality is asked for at once. The value is the share of positions whose most likely id is the
     true one; the second row always guesses the position's most frequent training id.
     """
-    metrics = []
+    metrics: list[dict[str, Any]] = []
     for name in ("depth", "normals"):
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
-        predicted = predict(inputs, m)
         mode = position_modes(inputs.train.data.arrays[m])
-        counts = np.full(len(true), true[0].size)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
-        guesses = [
-            (
-                f"rgb_to_{name}",
-                predicted,
-                f"{true.shape[1]} keyframes per clip, {true.shape[2]} positions each, one pass",
-            ),
-            (
-                f"rgb_to_{name}_position_mode",
-                np.broadcast_to(mode, true.shape),
-                "the most frequent training token of each position, whatever the picture",
-            ),
+        size = f"{true.shape[1]} keyframes per clip, {true.shape[2]} positions each"
+        measured = _hits(f"rgb_to_{name}", predict(inputs, m), true, f"{size}, one pass")
+        note = "the most frequent training token of each position, whatever the picture"
+        baseline = _hits(f"rgb_to_{name}_position_mode", mode, true, note)
+        metrics += [
+            metric(measured, inputs, unit=ACCURACY, chance=chance, baseline=baseline),
+            metric(baseline, inputs, unit=ACCURACY, chance=chance),
         ]
-        for metric, guess, note in guesses:
-            hits = (guess == true).sum(axis=(1, 2))
-            metrics.append(
-                ratio_metric(metric, hits, counts, inputs, chance=chance, unit=UNIT, note=note)
-            )
     return {"metrics": metrics, "keyframes": inputs.keyframe_numbers().tolist()}
+
+
+def _hits(name: str, guess: np.ndarray, true: np.ndarray, note: str) -> Measured:
+    hits = (guess == true).sum(axis=(1, 2))
+    return Measured(name, hits, np.full(len(true), true[0].size), note)
 
 
 @torch.inference_mode()
@@ -61,10 +55,10 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
     out = []
     for start in range(0, len(pictures), BATCH_SIZE):
         part = pictures[start : start + BATCH_SIZE]
-        seen = Tokens.of(whole(rgb, part, np.full(len(part), part.shape[1])))
+        seen = inputs.tokens(whole(rgb, part, np.full(len(part), part.shape[1])))
         asked = np.zeros((len(part), width), np.int64)
-        features = inputs.model(seen, Tokens.of(whole(m, asked, np.full(len(part), width))))
-        out.append((features @ table.T).argmax(dim=1).numpy().reshape(len(part), width))
+        features = inputs.model(seen, inputs.tokens(whole(m, asked, np.full(len(part), width))))
+        out.append((features @ table.T).argmax(dim=1).cpu().numpy().reshape(len(part), width))
     return np.concatenate(out).reshape(len(inputs.data), len(frames), width)
 
 

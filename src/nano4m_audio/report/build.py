@@ -8,10 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import Content, collect
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.studies import value_text
+from nano4m_audio.report.verdicts import short_verdict
 from nano4m_audio.tables import write_bytes
 
 _PACKAGE = "nano4m_audio.report"
@@ -55,6 +57,7 @@ def render(content: Content, examples: Any = None) -> str:
         value=value_text,
     )
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
+    environment.globals.update(min_groups=MIN_GROUPS, short_verdict=short_verdict)
     page = environment.get_template("report.html.j2")
     return page.render(c=content, examples=examples, css=Markup(css), figures=figures)
 

@@ -47,6 +47,7 @@ class Content:
     evaluate: dict[str, Any]
     per_class: list[dict[str, Any]]
     paper: dict[str, Any]
+    caveat: str
     card: dict[str, Any] | None
     provenance: dict[str, Any]
 
@@ -61,13 +62,16 @@ def collect(inputs: ReportInputs) -> Content:
     known = truth.read_truth(inputs.truth_csv) if inputs.truth_csv else None
     split = numbers.split_tables(clips, classes)
     leak = numbers.leak(clips, config["split"])
-    card = runs.read_json(inputs.card) if inputs.card and mini_members(config) else None
+    synthetic = config["source"] == "barnyard"
+    # Measured on the synthetic world, the card says nothing about media of one's own.
+    card = runs.read_json(inputs.card) if inputs.card and synthetic else None
     quality = tokenizers.read_quality(inputs.results, config)
     found = runs.read_runs(inputs.results, list(config["experiments"]))
     lead = next((r for r in found if r.name == config["report"]["experiment"]), None)
     in_grids = {m for name, g in config["grids"].items() for m in members(name, g["vary"])}
     alone = [run for run in found if run.name not in in_grids]
     paper = runs.paper_numbers()
+    beside = runs.papers_probes(config, paper)
     evaluation = runs.read_evaluation(inputs.results, config["report"]["experiment"])
     class_table = funnel.by_class(clips, classes)
     return Content(
@@ -87,11 +91,12 @@ def collect(inputs: ReportInputs) -> Content:
         runs=found,
         lead=lead,
         experiments=runs.experiments_table(inputs.results, alone),
-        studies=studies(config["grids"], found, paper["studies"]),
-        metrics=runs.metric_rows(evaluation, tokenizers.rgb_fidelity(quality), paper),
+        studies=studies(config["grids"], found, paper["studies"] if beside else {}),
+        metrics=runs.metric_rows(evaluation, tokenizers.rgb_fidelity(quality), paper, beside),
         evaluate=config["evaluate"],
         per_class=evaluation.get("classes", {}).get("per_class", []),
         paper=paper,
+        caveat=paper["caveats"]["synthetic" if synthetic else "real"] if beside else "",
         card=card,
         provenance=provenance.collect(config, found, inputs.results, inputs.repository),
     )

@@ -244,4 +244,5 @@ def strip(row: MetricRow, most: float) -> Markup:
         parts.append(_line(x(ours["low"]), 12, x(ours["high"]), 12, "interval"))
     parts.append(_tag("circle", cx=x(ours["value"]), cy=12, r=4.5, class_="ours"))
     parts.append(_text(WIDTH - 4, 16, f"{100 * ours['value']:.1f} %", "end", "value"))
-    return _svg(24, f"{row.title}: value, interval, chance and paper", parts)
+    paper_too = ", chance and paper" if paper else " and chance"
+    return _svg(24, f"{row.title}: value, interval{paper_too}", parts)

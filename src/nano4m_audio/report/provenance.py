@@ -138,7 +138,7 @@ def find(values: Any, key: str) -> Any:
 
 
 def seeds(config: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Every seed in the config by dotted name."""
+    """Every seed of the config that these results can depend on, by dotted name."""
     out: list[tuple[str, int]] = []
 
     def walk(values: Mapping[str, Any], prefix: str) -> None:
@@ -148,7 +148,9 @@ def seeds(config: Mapping[str, Any]) -> list[tuple[str, int]]:
             elif key == "seed":
                 out.append((f"{prefix}{key}", value))
 
-    walk(config, "")
+    # The mini family is shipped; its seed is that of a training of one's own.
+    others = {"mini"} if config["source"] == "barnyard" else {"mini", "barnyard"}
+    walk({key: values for key, values in config.items() if key not in others}, "")
     return out
 
 
@@ -164,5 +166,9 @@ def collect(
         "backends": backend_rows(config, results),
         "runs": run_rows(runs),
         "seeds": seeds(config),
-        "stages": sorted(STAGE_VERSIONS.items()),
+        "stages": sorted(
+            (name, version)
+            for name, version in STAGE_VERSIONS.items()
+            if name != "barnyard" or config["source"] == "barnyard"
+        ),
     }

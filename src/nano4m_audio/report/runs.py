@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,6 +14,8 @@ import yaml
 
 from nano4m_audio.config import MODALITIES
 from nano4m_audio.errors import UserError
+from nano4m_audio.report.verdicts import Verdict, verdict_of
+from nano4m_audio.taxonomy import class_names
 
 PROBES = ("cross_entropy", "classes", "structure")
 _POINTS = 240
@@ -41,7 +43,8 @@ class Run:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric: ours, the simplest baseline on the same clips, and the paper's, if any."""
+    """One metric: ours, the simplest baseline on the same clips and the verdict on the two, and the
+    paper's, if any."""
 
     probe: str
     name: str
@@ -50,6 +53,7 @@ class MetricRow:
     ours: Mapping[str, Any] | None
     baseline: Mapping[str, Any] | None
     paper: Mapping[str, Any] | None
+    verdict: Verdict | None = None
 
 
 def read_json(path: Path) -> Any:
@@ -113,17 +117,36 @@ def read_evaluation(results: Path, experiment: str) -> dict[str, dict[str, Any]]
 
 
 def paper_numbers() -> dict[str, Any]:
-    """The committed facts about the paper: label, caveats, metrics."""
+    """The committed facts about the paper: label, caveats, tokenizers, metrics."""
     text = resources.files("nano4m_audio.report").joinpath("paper_numbers.yaml").read_text("utf-8")
     return yaml.safe_load(text)
+
+
+def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[str]:
+    """The probes whose numbers in the paper may stand beside those of this run.
+
+    The demo shows them all, as an example, beside a caveat. A run on other data has them where they
+    measure the same thing: losses of the same tokenizers' tokens, and the class out of the same
+    classes.
+    """
+    probes = {metric["probe"] for metric in paper["metrics"]}
+    same_tokens = all(config["tokenize"][m] == name for m, name in paper["tokenizers"].items())
+    if config["source"] != "barnyard" and not same_tokens:
+        return set()
+    same_classes = set(config["classes"]) == set(class_names())
+    return probes if same_classes else probes - {"classes"}
 
 
 def metric_rows(
     evaluation: Mapping[str, Mapping[str, Any]],
     rgb_fidelity: Mapping[str, Any] | None,
     paper: Mapping[str, Any],
+    probes_beside: Collection[str] | None = None,
 ) -> list[MetricRow]:
-    """Our metrics and the paper's, joined by probe and name; first those that both have."""
+    """Our metrics and the paper's, joined by probe and name; first those that both have.
+
+    Of the paper's only those of ``probes_beside`` (None: all) are given; titles are the same.
+    """
     ours = {
         (probe, metric["name"]): metric
         for probe, content in evaluation.items()
@@ -131,17 +154,20 @@ def metric_rows(
     }
     if rgb_fidelity:
         ours["tokenizer", rgb_fidelity["name"]] = rgb_fidelity
-    theirs = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
+    titles = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
+    theirs = {k: m for k, m in titles.items() if probes_beside is None or k[0] in probes_beside}
     baselines = {(probe, baseline_name(probe, name)) for probe, name in ours}
-    order = [*theirs, *(key for key in ours if key not in theirs and key not in baselines)]
+    known = [key for key in titles if key in theirs or key in ours]
+    order = [*known, *(key for key in ours if key not in titles and key not in baselines)]
     rows = []
     for key in order:
         probe, name = key
         mine, other = ours.get(key), theirs.get(key)
-        title = other["title"] if other else name.replace("_", " ")
+        title = titles[key]["title"] if key in titles else name.replace("_", " ")
         unit = (mine or other or {}).get("unit") or ""
         baseline = ours.get((probe, baseline_name(probe, name)))
-        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other))
+        verdict = verdict_of(probe, mine)
+        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict))
     probes = [*PROBES, "tokenizer"]
     return sorted(rows, key=lambda r: probes.index(r.probe))
 
@@ -154,7 +180,8 @@ def baseline_name(probe: str, name: str) -> str:
 
 
 def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
-    """Every experiment side by side: columns of (probe, metric), rows of values."""
+    """Every experiment side by side: columns of (probe, metric), rows of values. Baselines have no
+    columns: they are the same clips' and hardly differ from run to run."""
     evaluations = {run.name: read_evaluation(results, run.name) for run in runs}
     columns: list[tuple[str, str]] = []
     values: dict[str, dict[tuple[str, str], Any]] = {}
@@ -162,6 +189,7 @@ def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
         values[name] = {
             (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
         }
-        columns += [key for key in values[name] if key not in columns]
+        baselines = {(probe, baseline_name(probe, metric)) for probe, metric in values[name]}
+        columns += [key for key in values[name] if key not in baselines and key not in columns]
     rows = [{"run": run, "cells": [values[run.name].get(c) for c in columns]} for run in runs]
     return {"columns": columns, "rows": rows}

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nano4m_audio.errors import UserError
+from nano4m_audio.intervals import Interval, group_numbers, share_interval
 from nano4m_audio.reasons import Reason
 from nano4m_audio.report.inputs import Clip
 
@@ -35,18 +38,16 @@ class Judged:
 
 @dataclass(frozen=True)
 class Share:
-    """k of n with the Wilson score interval (95 %); value is None for n = 0."""
+    """k of n; value is None for n = 0. ``interval`` is at 95 % and over groups of clips: None where
+    they are too few, or where it is not asked for."""
 
     k: int
     n: int
+    interval: Interval | None = None
 
     @property
     def value(self) -> float | None:
         return self.k / self.n if self.n else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        return wilson(self.k, self.n) if self.n else None
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,6 @@ class Truth:
     mistakes: list[Judged]
     more_mistakes: int
     copies: dict[str, Any] = field(default_factory=dict)
-
-
-def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share k / n, n >= 1, at 95 %."""
-    centre = (k + z * z / 2) / (n + z * z)
-    half = z * (k * (n - k) / n + z * z / 4) ** 0.5 / (n + z * z)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def read_truth(path: Path) -> dict[str, dict[str, str]]:
@@ -92,12 +86,11 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
         Judged(c, row["file"], row["kind"], _expected(row), kept[c.clip_id]) for c, row in known
     ]
     decided = [j for j in judged if j.expected != "either"]
-    good = sum(j.kept and j.expected == "keep" for j in decided)
     mistakes = [j for j in decided if not j.right]
     listed = {posixpath.normpath(c.path) for c, _ in known}
     return Truth(
-        precision=Share(good, sum(j.kept for j in decided)),
-        recall=Share(good, sum(j.expected == "keep" for j in decided)),
+        precision=_share([j for j in decided if j.kept]),
+        recall=_share([j for j in decided if j.expected == "keep"]),
         either=len(judged) - len(decided),
         unlisted=len(set(truth) - listed),
         unknown=len(clips) - len(known),
@@ -106,6 +99,14 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
         more_mistakes=max(0, len(mistakes) - _SHOWN_MISTAKES),
         copies=_copies(known),
     )
+
+
+def _share(judged: Sequence[Judged]) -> Share:
+    """How many were decided rightly, with an interval over groups of clips."""
+    right = np.array([j.right for j in judged], np.int64)
+    named = [{"video_id": j.clip.video_id, "group": j.clip.split.get("group")} for j in judged]
+    interval = share_interval(right, np.ones(len(right)), group_numbers(named))
+    return Share(int(right.sum()), len(right), interval)
 
 
 def _expected(row: Mapping[str, str]) -> str:

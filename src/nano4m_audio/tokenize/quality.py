@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from nano4m_audio import backends
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.intervals import clip_groups, mean_interval
 from nano4m_audio.progress import track
 from nano4m_audio.tables import atomic_path, content_key, write_bytes, write_json
 from nano4m_audio.tokenize.fidelity import psnr_db, ssim, vocabulary_use
@@ -41,6 +42,7 @@ class Options:
 class Measured:
     """What the tokenizer does to the pictures of one clip: values per picture, and its tokens."""
 
+    clip_id: str
     psnr_db: np.ndarray
     ssim: np.ndarray
     tokens: np.ndarray
@@ -65,7 +67,10 @@ def measure_quality(
     split, picks = _held_out(modality, results, shards, options.frames)
     identity = backends.identity(KINDS[modality], backend, compute.dtype)
     version = STAGE_VERSIONS["quality"]
-    key = content_key("quality", version, modality, identity, asdict(options), content_of(picks))
+    ids = [pick.clip_id for pick in picks]
+    groups = dict(zip(ids, clip_groups(results / "split.parquet", ids).tolist(), strict=True))
+    content = [content_of(picks), groups]
+    key = content_key("quality", version, modality, identity, asdict(options), content)
     stored = results / "store" / "quality" / f"{key}.json"
     if stored.exists():
         print(f"quality of {modality} by {backend} is known, nothing to compute", file=sys.stderr)
@@ -74,11 +79,11 @@ def measure_quality(
         clips = _run(tokenizer, results / "store", modality, picks)
         write_bytes(stored.with_suffix(".png"), _examples(modality, clips, options.examples))
         head = {"key": key, "split": split, "identity": identity}
-        write_json(stored, {**head, **_summary(clips, tokenizer.vocab_size, options)})
+        write_json(stored, {**head, **_summary(clips, groups, tokenizer.vocab_size, options)})
     with atomic_path(out.with_suffix(".png")) as temp:
         shutil.copyfile(stored.with_suffix(".png"), temp)
-    content = json.loads(stored.read_text("utf-8"))
-    write_json(out, {"modality": modality, "backend": backend, **content})
+    measured = json.loads(stored.read_text("utf-8"))
+    write_json(out, {"modality": modality, "backend": backend, **measured})
 
 
 def _held_out(modality: str, results: Path, shards: int, frames: int) -> tuple[str, list[Pick]]:
@@ -92,18 +97,22 @@ def _held_out(modality: str, results: Path, shards: int, frames: int) -> tuple[s
 def _run(tokenizer: Any, store: Path, modality: str, picks: Sequence[Pick]) -> list[Measured]:
     clips = []
     pairs = track(read_pictures(store, modality, picks), len(picks), f"quality {modality} [clips]")
-    for _, images in pairs:
+    for pick, images in pairs:
         tokens = tokenizer.tokenize(images)
         decoded = tokenizer.decode(tokens)
         values = psnr_db(images, decoded), ssim(images, decoded)
-        clips.append(Measured(*values, tokens, images[:1], decoded[:1]))
+        clips.append(Measured(pick.clip_id, *values, tokens, images[:1], decoded[:1]))
     return clips
 
 
-def _summary(clips: Sequence[Measured], vocab_size: int, options: Options) -> dict[str, Any]:
-    """Means with intervals over clips, and the use of the vocabulary by all their tokens."""
+def _summary(
+    clips: Sequence[Measured], group_of: Mapping[str, int], vocab_size: int, options: Options
+) -> dict[str, Any]:
+    """Means with intervals over groups of clips, and the use of the vocabulary by all tokens."""
+    groups = np.array([group_of[clip.clip_id] for clip in clips], np.int64)
     summary: dict[str, Any] = {
         "clips": len(clips),
+        "groups": len(np.unique(groups)),
         "n": sum(len(clip.ssim) for clip in clips),
         "vocab_size": vocab_size,
     }
@@ -115,20 +124,21 @@ def _summary(clips: Sequence[Measured], vocab_size: int, options: Options) -> di
         "tokens": len(tokens),
         "used": used,
         "perplexity": perplexity,
-        "psnr_db": _mean([clip.psnr_db for clip in clips], options),
-        "ssim": _mean([clip.ssim for clip in clips], options),
+        "psnr_db": _mean([clip.psnr_db for clip in clips], groups, options),
+        "ssim": _mean([clip.ssim for clip in clips], groups, options),
     }
 
 
-def _mean(values: Sequence[np.ndarray], options: Options) -> dict[str, float]:
-    """The mean over pictures, with a percentile interval over clips drawn with replacement."""
+def _mean(
+    values: Sequence[np.ndarray], groups: np.ndarray, options: Options
+) -> dict[str, float | None]:
+    """The mean over pictures, with an interval over groups of clips; None where they are few."""
     sums, counts = np.array([v.sum() for v in values]), np.array([len(v) for v in values])
-    rng = np.random.default_rng([options.seed, 11])
-    drawn = rng.integers(0, len(sums), (options.bootstrap, len(sums)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    tail = (1 - options.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return {"value": float(sums.sum() / counts.sum()), "low": float(low), "high": float(high)}
+    interval = mean_interval(
+        sums, counts, groups, options.confidence, options.bootstrap, options.seed
+    )
+    low, high = interval or (None, None)
+    return {"value": float(sums.sum() / counts.sum()), "low": low, "high": high}
 
 
 def _examples(modality: str, clips: Sequence[Measured], most: int) -> bytes:

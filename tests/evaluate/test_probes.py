@@ -1,0 +1,131 @@
+"""The probes of a finished run: every clip counts, and verdicts follow from paired differences."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate import PROBES, evaluate_probe
+from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
+from nano4m_audio.training import train_run
+from tests.tokens import MODALITIES, write_tokens
+
+TEST_CLIPS, VIDEOS = 24, 12
+OPTIONS = {"split": "test", "bootstrap": 100, "confidence": 0.95, "keyframes": 2, "seed": 0}
+SETTINGS = {
+    "model": {
+        "modalities": [asdict(m) for m in MODALITIES],
+        "dim": 32, "enc_depth": 1, "dec_depth": 1, "head_dim": 32,
+    },
+    "masking": {
+        "input_tokens_range": [64, 64], "target_tokens_range": [64, 64],
+        "input_alphas": 0.2, "target_alphas": 0.2,
+    },
+    "optim": {"steps": 2, "batch_size": 4, "warmup_steps": 1},
+    "loss": "own_ids",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two steps; the test clips are pairs of cuts of twelve videos."""
+    folder = tmp_path_factory.mktemp("run")
+    splits = {f"clip{i:02d}": "test" for i in range(TEST_CLIPS)}
+    splits |= {f"train{i:02d}": "train" for i in range(12)}
+    videos = {f"clip{i:02d}": f"video{i % VIDEOS}" for i in range(TEST_CLIPS)}
+    files = write_tokens(folder, splits, videos=videos)
+    train_run(
+        folder / "split.parquet", files, folder / "runs/base", folder / "store", SETTINGS,
+        progress=False,
+    )  # fmt: skip
+    return folder, files
+
+
+def evaluate(run, probe: str, store: str = "store", **place):
+    folder, files = run
+    out = folder / "evaluation" / f"{probe}.json"
+    evaluate_probe(
+        probe, folder / "runs/base", folder / "split.parquet", files, out, folder / store, OPTIONS,
+        **place,
+    )  # fmt: skip
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_every_clip_counts_in_every_metric(run, probe):
+    found = evaluate(run, probe)
+    assert len(found["metrics"]) >= 4
+    for row in found["metrics"]:
+        assert (row["n"], row["groups"]) == (TEST_CLIPS, VIDEOS), row["name"]
+        assert row["low"] < row["high"] and row["low"] <= row["value"] <= row["high"], row["name"]
+        is_guess = row["name"].startswith("frequency") or row["name"].endswith(("unigram", "mode"))
+        assert ("baseline" in row) == (not is_guess), row["name"]
+
+
+@pytest.mark.slow
+def test_where_it_is_computed_changes_no_key_and_no_more_than_rounding(run):
+    for probe in PROBES:
+        one = evaluate(run, probe, "first", threads=1, device="cpu")
+        two = evaluate(run, probe, "second", threads=2, device="auto")
+        assert one["key"] == two["key"]
+        for a, b in zip(one["metrics"], two["metrics"], strict=True):
+            assert a["value"] == pytest.approx(b["value"], abs=1e-4), a["name"]
+
+
+def test_a_device_that_is_not_there_is_one_line(run):
+    with pytest.raises(UserError, match=r"^device 'mps' cannot be used: .*$"):
+        evaluate(run, "structure", "third", device="mps")
+
+
+def inputs(n: int = 26, per_group: int = 1):
+    groups = np.arange(n) // per_group
+    return SimpleNamespace(groups=groups, confidence=0.95, n_bootstrap=200, seed=0)
+
+
+def compared(own, other, unit=NATS, chance=None, clips=None):
+    own, other = np.asarray(own, float), np.asarray(other, float)
+    ones = np.ones(len(own), int)
+    row = metric(
+        Measured("own", own, ones, ""),
+        clips or inputs(len(own)),
+        unit=unit,
+        chance=chance,
+        baseline=Measured("other", other, ones, ""),
+    )
+    return row["baseline"]
+
+
+def test_verdicts_are_paired():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(5, 1, 26)
+    near = rng.normal(0, 0.05, 26)
+    worse = compared(hard + 0.2 + near, hard)
+    assert worse["verdict"] == "worse" and worse["gain"] == pytest.approx(-0.2, abs=0.05)
+    assert worse["low"] < worse["gain"] < worse["high"] < 0
+    assert compared(hard - 0.2 + near, hard, chance=9.0)["verdict"] == "better"
+    assert compared(hard + near, hard)["verdict"] == "unclear"
+    assert compared(hard[:8] + 1, hard[:8])["verdict"] == "too few"
+    clips = inputs(26, per_group=4)
+    assert compared(hard + 1, hard, clips=clips)["verdict"] == "too few"
+
+
+def test_guessing_is_beaten_only_where_the_frequent_classes_are():
+    clips = np.arange(40)
+    frequent = clips < 24  # the most frequent class is 60 % of the clips
+    often = compared(clips < 26, frequent, ACCURACY, chance=1 / 11)
+    assert often["verdict"] == "unclear"  # 65 %, far above chance, by saying one class
+    assert compared(clips < 39, frequent, ACCURACY, chance=1 / 11)["verdict"] == "better"
+    assert compared(clips < 10, frequent, ACCURACY, chance=1 / 11)["verdict"] == "worse"
+    # A baseline without luck is no proof: 30 % against 0 %, where blind draws reach 27 %.
+    lucky = compared(clips < 12, clips < 0, ACCURACY, chance=3 / 11)
+    assert lucky["p"] < 0.05 and lucky["verdict"] == "chance"
+
+
+def test_equal_gains_of_all_clips_have_no_interval():
+    row = compared(np.ones(26), np.zeros(26), ACCURACY, chance=0.1)
+    assert row["verdict"] == "better" and row["gain"] == 1 and row["low"] is row["high"] is None

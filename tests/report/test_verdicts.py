@@ -1,0 +1,114 @@
+"""What is said of a metric and its baseline: in words, with figures, never more than was tested."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+
+import pytest
+
+from nano4m_audio.report.collect import collect
+from nano4m_audio.report.runs import paper_numbers
+from nano4m_audio.report.verdicts import short_verdict, verdict_of
+from nano4m_audio.taxonomy import class_names
+from tests.report.fake import default_fates, write_results
+from tests.report.test_build import Page, build
+
+PAPERS_TOKENIZERS = paper_numbers()["tokenizers"]
+
+
+def metric(word: str, gain: float, p: float | None, unit: str = "nats/token", **more):
+    low, high = (None, None) if p is None else (gain - 0.1, gain + 0.1)
+    comparison = {"verdict": word, "gain": gain, "low": low, "high": high, "p": p}
+    return {"unit": unit, "groups": 4, "baseline": {**comparison, **more}}
+
+
+@pytest.mark.parametrize(
+    ("found", "claim", "evidence"),
+    [
+        (metric("worse", -0.78, 0.0001), "Worse than the token frequencies of the training clips",
+         "by 0.780 nats (0.680 to 0.880), p < 0.001"),
+        (metric("better", 0.42, 0.0123), "Better than the token frequencies of the training clips",
+         "by 0.420 nats (0.320 to 0.520), p = 0.012"),
+        (metric("unclear", 0.05, 0.4),
+         "Not distinguishable from the token frequencies of the training clips",
+         "better by 0.050 nats (−0.050 to 0.150), p = 0.400"),
+        (metric("too few", -0.78, None),
+         "Too few clips to compare with the token frequencies of the training clips",
+         "worse here by 0.780 nats, from 4 independent groups of clips"),
+    ],
+)  # fmt: skip
+def test_the_claim_follows_the_test(found, claim, evidence):
+    verdict = verdict_of("cross_entropy", found)
+    assert (verdict.claim, verdict.evidence.replace("\u202f", " ")) == (claim, evidence)
+
+
+def test_a_share_gains_points_and_may_fail_at_chance():
+    found = metric("chance", 0.3, 0.001, "accuracy")
+    verdict = verdict_of("classes", found)
+    assert verdict.claim.endswith("not distinguishable from chance")
+    assert verdict.evidence.replace("\u202f", " ") == "by 30.0 points (20.0 to 40.0), p = 0.001"
+    assert short_verdict(found) == "not better than chance"
+    assert short_verdict(metric("better", 0.3, 0.001)) == short_verdict(None) == ""
+    assert verdict_of("classes", None) is verdict_of("tokenizer", {"unit": "dB"}) is None
+
+
+def page_of(tmp_path, **config):
+    config = {"source": "folder", "folder": {"root": "clips"}, **config}
+    inputs = write_results(tmp_path, default_fates(class_names(), 2), config=config)
+    return inputs, lambda: unescape(Page(build(inputs, tmp_path / "report.html")).text)
+
+
+def test_a_loss_worse_than_its_baseline_is_marked_in_words(tmp_path):
+    inputs, text = page_of(tmp_path, experiments={"base": {}})
+    assert "Worse than" not in text()
+    path = inputs.results / "evaluation/base/cross_entropy.json"
+    content = json.loads(path.read_text())
+    audio = next(row for row in content["metrics"] if row["name"] == "audio")
+    audio["baseline"] |= {"verdict": "worse", "gain": -0.78, "low": -0.9, "high": -0.7}
+    path.write_text(json.dumps(content))
+    assert "Worse than the token frequencies of the training clips: by 0.780" in text()
+
+
+def test_too_few_groups_are_said_to_be_too_few(tmp_path):
+    inputs, text = page_of(tmp_path)
+    path = inputs.results / "evaluation/base/classes.json"
+    content = json.loads(path.read_text())
+    for row in content["metrics"]:
+        row |= {"low": None, "high": None, "n": 4, "groups": 2}
+        if "baseline" in row:
+            row["baseline"] |= {"verdict": "too few", "p": None, "low": None, "high": None}
+    path.write_text(json.dumps(content))
+    shown = text()
+    assert "from 2 independent groups of clips" in shown and "2 groups" in shown
+    assert shown.count("too few") >= 9
+
+
+def test_own_clips_are_not_called_synthetic_nor_set_beside_the_paper(tmp_path):
+    inputs, text = page_of(tmp_path)
+    shown = text().split("Skip to the report")[1].split("Resolved configuration")[0]
+    for true in ("trained on a synthetic world", "trained on the synthetic barnyard"):
+        assert true in shown  # what the mini models are, not what the clips are
+        shown = shown.replace(true, "")
+    for word in ("synthetic", "paper", "planted", "barnyard", "Model card"):
+        assert word not in shown, word
+    content = collect(inputs)
+    assert content.caveat == "" and not any(row.paper for row in content.metrics)
+    assert {row.title for row in content.metrics} >= {"Audio tokens", "Class from audio, top 1"}
+
+
+def test_the_papers_tokenizers_bring_back_the_papers_columns(tmp_path):
+    inputs, text = page_of(tmp_path, tokenize=PAPERS_TOKENIZERS)
+    content = collect(inputs)
+    assert {row.probe for row in content.metrics if row.paper} >= {"cross_entropy", "classes"}
+    assert "synthetic" not in content.caveat and "Evaluation beside the paper" in text()
+    fewer = {"tokenize": PAPERS_TOKENIZERS, "classes": ["dog", "cat"], "source": "folder"}
+    inputs = write_results(tmp_path / "few", default_fates(("dog", "cat")), config=fewer)
+    probes = {row.probe for row in collect(inputs).metrics if row.paper}
+    assert probes == {"cross_entropy", "structure", "tokenizer"}
+
+
+def test_the_demo_stands_beside_the_paper_with_a_caveat(tmp_path):
+    content = collect(write_results(tmp_path, default_fates(class_names(), 2)))
+    assert "synthetic data" in content.caveat
+    assert all(row.verdict for row in content.metrics if row.ours and row.probe != "tokenizer")
