@@ -5,7 +5,7 @@ are recomputed."""
 from __future__ import annotations
 
 STAGE_VERSIONS: dict[str, int] = {
-    "barnyard": 1,
+    "barnyard": 2,
     "candidates": 1,
     "media": 1,
     "clips": 1,

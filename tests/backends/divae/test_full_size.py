@@ -16,10 +16,12 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.divae.model import Divae
 from nano4m_audio.backends.divae.settings import read_settings
 from nano4m_audio.backends.divae.tokenizer import FourmRgbTokenizer
+from tests.backends.rows import check_tokens
 
 pytestmark = pytest.mark.slow
 
 RGB = "fourm_divae_rgb_16k"
+ROUNDING = 1e-4  # of a cosine, as recorded with the margins
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,6 @@ def rgb(published, golden) -> Iterator[Loaded]:
     (folder / "model.safetensors").unlink()  # 1.1 GB
 
 
-def _check_tokens(tokens: Any, recorded: np.ndarray, margin: np.ndarray) -> None:
-    """Equal where the reference's choice was not a near tie."""
-    firm = margin.reshape(recorded.shape) > 1e-4
-    assert firm.mean() > 0.97
-    assert np.array_equal(np.asarray(tokens).reshape(recorded.shape)[firm], recorded[firm])
-
-
 def _input(recipe, meta: dict[str, Any], name: str) -> torch.Tensor:
     wanted = meta["inputs"][name]
     return recipe.seeded_tensor(wanted["key"], wanted["shape"], wanted["kind"])
@@ -60,7 +55,7 @@ def test_config_and_keys_are_those_of_the_published_files(rgb):
 def test_tokens_and_latents_at_224_pixels(rgb):
     tokens = rgb.tokenizer.tokenize(rgb.io["image"])
     assert tokens.shape == (1, 196) and tokens.dtype == np.int32
-    _check_tokens(tokens, rgb.io["tokens"], rgb.io["token_margin"])
+    check_tokens(tokens, rgb.io["tokens"], rgb.io["token_margin"], ROUNDING)
     latents = rgb.tokenizer.net.latents(torch.from_numpy(rgb.io["image"]))
     assert np.allclose(latents, rgb.io["latents"], atol=1e-3)
 
@@ -69,7 +64,7 @@ def test_tokens_and_latents_at_224_pixels(rgb):
 def test_tokens_at_other_sizes(rgb, recipe, name):
     size = name.removeprefix("image").lstrip("_")
     tokens = rgb.tokenizer.net.tokens(_input(recipe, rgb.meta, name))
-    _check_tokens(tokens, rgb.io[f"tokens_{size}"], rgb.io[f"token_margin_{size}"])
+    check_tokens(tokens, rgb.io[f"tokens_{size}"], rgb.io[f"token_margin_{size}"], ROUNDING)
 
 
 def test_the_decoder_predicts_the_recorded_pictures(rgb):
@@ -104,4 +99,5 @@ def test_tokens_of_the_other_two(name, shared: Path, golden, seeded, tmp_path):
         k: shape for k, (shape, _) in keys.items()
     }
     with torch.inference_mode():
-        _check_tokens(net.tokens(torch.from_numpy(io["image"])), io["tokens"], io["token_margin"])
+        tokens = net.tokens(torch.from_numpy(io["image"]))
+    check_tokens(tokens, io["tokens"], io["token_margin"], ROUNDING)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.backends.rows import check_tokens
+
 ATOL = 1e-4
 NAME = "fourm_divae_tiny"
 
@@ -21,9 +23,7 @@ def test_pictures_become_the_recorded_tokens(tiny, golden, size):
     assert np.allclose(tiny.encoder(images), io[f"features_{size}"], atol=ATOL)
     assert np.allclose(tiny.latents(images), io[f"latents_{size}"], atol=ATOL)
     tokens = tiny.tokens(images)
-    firm = io[f"token_margin_{size}"].reshape(tokens.shape) > 1e-4
-    assert firm.mean() > 0.9
-    assert np.array_equal(tokens[firm], io[f"tokens_{size}"][firm])
+    check_tokens(tokens, io[f"tokens_{size}"], io[f"token_margin_{size}"], ATOL, firm=0.9)
     vectors = tiny.quantize.vectors(_tensor(io[f"tokens_{size}"]))
     assert np.array_equal(vectors, io[f"quantized_{size}"])
 

@@ -16,8 +16,9 @@ from nano4m_audio.acquire.barnyard.render import SIZE_PX, render
 from nano4m_audio.acquire.barnyard.scene import make_scene
 from nano4m_audio.acquire.barnyard.streams import CLASSES
 from nano4m_audio.acquire.barnyard.voices import phrase
-from nano4m_audio.acquire.barnyard.world import WORLD_VERSION, ClipPlan
+from nano4m_audio.acquire.barnyard.world import ClipPlan
 from nano4m_audio.tables import atomic_path, content_key, write_bytes
+from nano4m_audio.versions import STAGE_VERSIONS
 
 _RATE_HZ = noises.SAMPLE_RATE_HZ
 _SHIFT_S = 0.7
@@ -33,7 +34,7 @@ def film(plan: ClipPlan, folder: Path, fps: float) -> Path:
     so that an interrupted build goes on where it was. An exact duplicate needs its original there.
     """
     path = folder / plan.file
-    key = content_key("film", WORLD_VERSION, asdict(plan), fps)
+    key = content_key("film", STAGE_VERSIONS["barnyard"], asdict(plan), fps)
     if _recipe_of(path) == key:
         return path
     if plan.kind == "exact_duplicate":

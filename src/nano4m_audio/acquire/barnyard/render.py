@@ -28,10 +28,28 @@ class Frame:
     normals: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Buffers:
     depth: np.ndarray
     what: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Quadrics:
+    """Ellipsoids [N] as rays see them, in camera coordinates, float64.
+
+    The ray d = (x, y, 1) enters an ellipsoid at 1 / depth = pull.d + sqrt(d.form.d), and misses it
+    where the root has no value. Both are evaluated around ``middle``, the (x, y) in the middle of
+    the ellipsoid's ``boxes`` of pixels: no two large terms cancel there, so float32 does for small
+    and for flat bodies. ``slope`` is form.d and ``power`` is d.form.d at that middle.
+    """
+
+    boxes: list[tuple[slice, slice]]
+    middle: np.ndarray
+    pull: np.ndarray
+    form: np.ndarray
+    slope: np.ndarray
+    power: np.ndarray
 
 
 def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
@@ -41,11 +59,14 @@ def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     if scene.animal is not None:
         bodies.append(animal_at(scene, t, calling))
     world = _join(bodies)
-    centre = ((world.centre - position) @ rotation.T).astype(np.float32)
-    axes = (rotation @ world.rotation).astype(np.float32)
-    buffers = _cast_ground(float(position[1]), rotation)
-    _cast_bodies(buffers, centre, axes, world.radii.astype(np.float32))
-    normals = _normals(buffers, centre, axes, world.radii, rotation)
+    quadrics = _quadrics(
+        (world.centre - position) @ rotation.T, rotation @ world.rotation, world.radii
+    )
+    nearness, what = _cast_ground(float(position[1]), rotation)
+    _cast_bodies(nearness, what, quadrics)
+    with np.errstate(divide="ignore"):
+        buffers = _Buffers(1 / nearness, what)
+    normals = _normals(buffers.what, quadrics, rotation)
     rgb = _shade(scene, buffers, normals, world, position, rotation)
     return Frame(rgb, buffers.depth, normals)
 
@@ -55,50 +76,73 @@ def _join(parts: list[Bodies]) -> Bodies:
     return Bodies(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
-def _cast_ground(height: float, rotation: np.ndarray) -> _Buffers:
-    """The plane y = 0 seen from ``height`` above it; rays that never meet it are sky."""
+def _cast_ground(height: float, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / depth [1/m] and ids of the plane y = 0 from ``height`` above it, [224, 224] each; rays
+    that never meet it are sky, at 0."""
     down = rotation[:, 1].astype(np.float32)  # world up in camera coordinates
     slope = -(down[0] * _PIXELS[None, :] + down[1] * _PIXELS[:, None] + down[2])
-    with np.errstate(divide="ignore"):
-        depth = np.where(slope > 1e-4, np.float32(height) / slope, np.float32(np.inf))
-    what = np.where(slope > 1e-4, _GROUND, _SKY).astype(np.int16)
-    return _Buffers(depth.astype(np.float32), what)
+    nearness = np.where(slope > 1e-4, slope / np.float32(height), np.float32(0))
+    return nearness, np.where(slope > 1e-4, _GROUND, _SKY).astype(np.int16)
 
 
-def _cast_bodies(
-    buffers: _Buffers, centre: np.ndarray, axes: np.ndarray, radii: np.ndarray
-) -> None:
-    """Intersect every ellipsoid with the rays of its own bounding box; the nearest hit wins.
+def _quadrics(centre: np.ndarray, axes: np.ndarray, radii: np.ndarray) -> _Quadrics:
+    """Ellipsoids with centres c [N, 3], axes R [N, 3, 3] and radii r [N, 3].
 
-    With Q = R diag(1/r^2) R^T and d = (x, y, 1), depth is the smaller root of
-    (d.Q.d) z^2 - 2 (d.Q.c) z + (c.Q.c - 1) = 0.
+    With A = diag(1/r) R^T, u = A d and w = A c, the ray is inside where |z u - w| < 1. So it enters
+    where 1/z = (u.w + sqrt(u.u - |u x w|^2)) / (w.w - 1). The term under the root is that of the
+    textbook, (u.w)^2 - u.u (w.w - 1), after what cancels in it: for a wall a millimetre thick the
+    textbook's takes nine of float32's seven digits. u x w is det(A) diag(r) R^T (d x c).
     """
-    quadric = np.einsum("nij,nj,nkj->nik", axes, radii**-2, axes)
-    sigma = np.einsum("nij,nj,nkj->nik", axes, radii**2, axes)
-    pulled = np.einsum("nij,nj->ni", quadric, centre)
-    rest = np.einsum("ni,ni->n", pulled, centre) - 1
-    for i, (rows, columns) in enumerate(_boxes(sigma, centre)):
+    sphere = axes.transpose(0, 2, 1) / radii[:, :, None]
+    w = np.einsum("nij,nj->ni", sphere, centre)
+    rest = np.einsum("ni,ni->n", w, w) - 1
+    outside = rest > 0  # a camera in a body does not see it
+    rest = np.where(outside, rest, 1)
+    scaled = (axes * (radii / radii.prod(1, keepdims=True))[:, None, :]).transpose(0, 2, 1)
+    across = -np.cross(scaled, centre[:, None, :])
+    form = (_gram(sphere) - _gram(across)) / rest[:, None, None] ** 2
+    sigma = _gram((axes * radii[:, None, :]).transpose(0, 2, 1))
+    boxes = _boxes(sigma, centre, outside)
+    middle = np.array([[_middle(columns), _middle(rows)] for rows, columns in boxes])
+    ray = np.concatenate([middle, np.ones((len(middle), 1))], 1)
+    slope = np.einsum("nij,nj->ni", form, ray)
+    pull = np.einsum("nij,ni->nj", sphere, w) / rest[:, None]
+    return _Quadrics(boxes, middle, pull, form, slope, np.einsum("ni,ni->n", ray, slope))
+
+
+def _gram(rows: np.ndarray) -> np.ndarray:
+    return rows.transpose(0, 2, 1) @ rows
+
+
+def _middle(pixels: slice) -> np.float32:
+    """In float32, so that the difference of a pixel of the box and its middle is exact."""
+    return np.float32(((pixels.start + pixels.stop) / 2 - SIZE_PX / 2) / FOCAL_PX)
+
+
+def _cast_bodies(nearness: np.ndarray, what: np.ndarray, quadrics: _Quadrics) -> None:
+    """Meet every ellipsoid with the rays of its own bounding box; the nearest point wins."""
+    ray = np.concatenate([quadrics.middle, np.ones((len(quadrics.middle), 1))], 1)
+    level = np.einsum("ni,ni->n", quadrics.pull, ray).tolist()
+    power, middle = quadrics.power.tolist(), quadrics.middle.tolist()
+    pull, form, slope = quadrics.pull.tolist(), quadrics.form.tolist(), quadrics.slope.tolist()
+    for i, (rows, columns) in enumerate(quadrics.boxes):
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
-        x, y = _PIXELS[None, columns], _PIXELS[rows, None]
-        q, b = quadric[i], pulled[i]
-        a2 = (
-            (q[0, 0] * x + 2 * q[0, 2]) * x
-            + (q[1, 1] * y + 2 * q[1, 2]) * y
-            + q[2, 2]
-            + 2 * q[0, 1] * x * y
-        )
-        ab = b[0] * x + b[1] * y + b[2]
-        root = ab * ab - a2 * rest[i]
-        depth = (ab - np.sqrt(np.maximum(root, 0))) / a2
-        old = buffers.depth[rows, columns]
-        hit = (root > 0) & (depth < old) & (depth > 0)
-        np.copyto(old, depth, where=hit)
-        np.copyto(buffers.what[rows, columns], np.int16(i), where=hit)
+        x = _PIXELS[None, columns] - middle[i][0]
+        y = _PIXELS[rows, None] - middle[i][1]
+        ((xx, xy, _), (_, yy, _), _), (sx, sy, _) = form[i], slope[i]
+        root = ((xx * x + 2 * sx) * x) + ((yy * y + 2 * sy) * y + power[i]) + (2 * xy * x) * y
+        near = np.sqrt(np.maximum(root, 0))
+        near += pull[i][0] * x + (pull[i][1] * y + level[i])
+        old = nearness[rows, columns]
+        hit = (root > 0) & (near > old)
+        np.copyto(old, near, where=hit)
+        np.copyto(what[rows, columns], np.int16(i), where=hit)
 
 
-def _boxes(sigma: np.ndarray, centre: np.ndarray) -> list[tuple[slice, slice]]:
-    """Exact bounding boxes in pixels, from the dual conic sigma - c c^T of each outline."""
+def _boxes(sigma: np.ndarray, centre: np.ndarray, outside: np.ndarray) -> list[tuple[slice, slice]]:
+    """Exact bounding boxes in pixels, from the dual conic sigma - c c^T of each outline; empty for
+    a body behind the camera or around it."""
     dual = sigma - centre[:, :, None] * centre[:, None, :]
     spans = []
     for k in (1, 0):
@@ -107,7 +151,7 @@ def _boxes(sigma: np.ndarray, centre: np.ndarray) -> list[tuple[slice, slice]]:
             edges = (dual[:, k, 2, None] + half[:, None] * np.array([-1, 1])) / dual[:, 2, 2, None]
         edges = np.sort(edges, 1) * FOCAL_PX + SIZE_PX / 2 - 0.5
         inside = np.isfinite(edges).all(1) & (centre[:, 2] > np.sqrt(sigma[:, 2, 2]))
-        behind = centre[:, 2] < -np.sqrt(sigma[:, 2, 2])
+        behind = (centre[:, 2] < -np.sqrt(sigma[:, 2, 2])) | ~outside
         edges = np.where(inside[:, None], edges, [0, SIZE_PX])
         edges = np.where(behind[:, None], 0, edges.clip(-1, SIZE_PX + 1))
         low = np.floor(edges[:, 0]).astype(int).clip(0, SIZE_PX)
@@ -125,19 +169,28 @@ def _points(depth: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.stack([_PIXELS[columns] * z, _PIXELS[rows] * z, z], 1)
 
 
-def _normals(
-    buffers: _Buffers, centre: np.ndarray, axes: np.ndarray, radii: np.ndarray, rotation: np.ndarray
-) -> np.ndarray:
-    """Unit normals of every pixel, camera coordinates."""
+def _normals(what: np.ndarray, quadrics: _Quadrics, rotation: np.ndarray) -> np.ndarray:
+    """Unit normals of every pixel, camera coordinates, float32 [224, 224, 3].
+
+    1 / depth is homogeneous in the ray, and is 1 at the points of the surface: the normal is its
+    gradient, pull + form.d / root, here times the root, which is 0 on the outline.
+    """
+    what = what.ravel()
     normals = np.empty((SIZE_PX * SIZE_PX, 3), np.float32)
-    what = buffers.what.ravel()
     normals[what == _SKY] = (0, 0, -1)
     normals[what == _GROUND] = rotation[:, 1]
     where = np.flatnonzero(what >= 0)
-    ids = what[where]
-    inverse = (axes / (radii.astype(np.float32) ** 2)[:, None, :]) @ axes.transpose(0, 2, 1)
-    out = np.einsum("nij,nj->ni", inverse[ids], _points(buffers.depth, where) - centre[ids])
-    normals[where] = out / np.linalg.norm(out, axis=1, keepdims=True)
+    rows, columns = np.divmod(where, SIZE_PX)
+    q = quadrics
+    table = np.concatenate(
+        [q.middle, q.power[:, None], q.slope, q.form[:, :, 0], q.form[:, :, 1], q.pull], 1
+    )
+    picked = table.T.astype(np.float32)[:, what[where]]
+    x, y = _PIXELS[columns] - picked[0], _PIXELS[rows] - picked[1]
+    slope = picked[3:6] + picked[6:9] * x + picked[9:12] * y
+    root = picked[2] + (picked[3] + slope[0]) * x + (picked[4] + slope[1]) * y
+    out = slope + picked[12:15] * np.sqrt(np.maximum(root, 0))
+    normals[where] = (out / -np.sqrt((out * out).sum(0))).T
     return normals.reshape(SIZE_PX, SIZE_PX, 3)
 
 

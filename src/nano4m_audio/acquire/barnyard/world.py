@@ -9,9 +9,6 @@ import numpy as np
 
 from nano4m_audio.acquire.barnyard.streams import CLASSES, stream
 
-#: Raise when the same plan would be filmed differently: films of an earlier version are redone.
-WORLD_VERSION = 1
-
 DUPLICATES = (
     "exact_duplicate",
     "near_duplicate_bitrate",
