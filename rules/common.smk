@@ -14,6 +14,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
     backend_name,
@@ -39,6 +40,7 @@ or_exit(check_source, CONFIG)
 
 onstart:  # not reached by a dry run
     or_exit(check_runnable, CONFIG)
+    or_exit(check_weights, planned_uses())
 
 
 RESULTS = Path("results")
@@ -96,6 +98,29 @@ def dtype(key, name=None):
 def gpus(*keys):
     """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
+
+
+def planned_uses():
+    """Config key and name of every backend that the planned jobs load; not of those that are done."""
+    uses = []
+    for job in workflow.dag.needrun_jobs():
+        stage, _, what = job.rule.name.partition("_")
+        values = dict(job.wildcards.items())
+        name = None
+        if stage == "score" and what != "prints":
+            key = f"score.{what}"
+        elif stage == "label":
+            key = f"label.{values['what']}"
+        elif stage == "tokenize":
+            key = f"tokenize.{values['modality']}"
+        elif job.rule.name == "tokenizer_quality":
+            key = f"tokenize.{values['picture']}"
+            name = from_file_name(values["measured"])
+        else:
+            continue
+        if name := name or CONFIG.backend(key):
+            uses.append((key, name))
+    return uses
 
 
 def token_source(wildcards):
