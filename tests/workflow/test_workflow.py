@@ -170,7 +170,7 @@ def test_missing_weights_stop_a_run_before_its_first_job(tmp_path):
     assert f"{cache}/weights/yamnet/yamnet.tflite (4.0 MB)" in output
     assert "Traceback" not in output and not project.results.exists()
     assert "score_audio" in project.run("-n", NANO4M_AUDIO_CACHE=cache)  # a plan needs none
-    needs_none = ("results/barnyard/clips.csv", "--config", "barnyard={clips: 3}")
+    needs_none = ("results/barnyard/clips.csv", "--config", "barnyard={clips: 11}")
     project.run(*needs_none, NANO4M_AUDIO_CACHE=cache)
 
 
