@@ -15,6 +15,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
@@ -47,6 +48,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_source, CONFIG)
     or_exit(check_record, CONFIG, RESULTS)
     or_exit(check_runnable, CONFIG)
+    or_exit(check_weights, planned_uses())
     write_record(CONFIG, RESULTS)
     SETTINGS.write()
 
@@ -114,6 +116,29 @@ def literally(value):
 def as_input(path):
     """A file of the user's as input. Snakemake cannot name one with braces in its path."""
     return [] if not path or "{" in path else path
+
+
+def planned_uses():
+    """Config key and name of every backend that the planned jobs load; not of those that are done."""
+    uses = []
+    for job in workflow.dag.needrun_jobs():
+        stage, _, what = job.rule.name.partition("_")
+        values = dict(job.wildcards.items())
+        name = None
+        if stage == "score" and what != "prints":
+            key = f"score.{what}"
+        elif stage == "label":
+            key = f"label.{values['what']}"
+        elif stage == "tokenize":
+            key = f"tokenize.{values['modality']}"
+        elif job.rule.name == "tokenizer_quality":
+            key = f"tokenize.{values['picture']}"
+            name = from_file_name(values["measured"])
+        else:
+            continue
+        if name := name or CONFIG.backend(key):
+            uses.append((key, name))
+    return uses
 
 
 def token_source(wildcards):

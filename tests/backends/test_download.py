@@ -6,9 +6,11 @@ import hashlib
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nano4m_audio.backends import download as module
-from nano4m_audio.backends.download import download
+from nano4m_audio.backends.download import download, size_text
 from nano4m_audio.errors import UserError
 from tests.backends import web
 
@@ -163,3 +165,124 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     target = tmp_path / "cache" / "model.bin"
     with web.serving({"/a": web.whole(DATA)}) as server, pytest.raises(UserError, match="written"):
         download([f"{server.url}/a"], target)
+
+
+def endless(handler):
+    """A body without a stated length that does not end by itself; counts what was taken of it."""
+    handler.send_response(200)
+    handler.end_headers()
+    handler.server.sent = 0
+    try:
+        while handler.server.sent < 200_000_000:
+            handler.server.sent += handler.wfile.write(bytes(1 << 16))
+    except OSError:
+        return  # the reader has had enough
+
+
+def chunked(data):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for start in range(0, len(data), 100_000):
+            chunk = data[start : start + 100_000]
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    return answer
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_body_without_an_end_is_cut_off(target, listed):
+    limits = {"size_bytes": 1_000_000} if listed else {"max_bytes": 1_000_000}
+    with web.serving({"/a": endless}) as server:
+        with pytest.raises(UserError, match="sends more than 1000000 bytes"):
+            download([f"{server.url}/a"], target, **limits)
+        assert server.sent < 50_000_000
+        assert len(server.seen) == 1
+    assert leftovers(target) == []
+
+
+def test_an_announced_size_above_the_limit_is_refused_unread(target):
+    told = []
+    refused = pytest.raises(UserError, match="announces 3.0 MB, more than the 2.0 MB allowed")
+    with web.serving({"/a": web.whole(DATA)}) as server, refused:
+        url = f"{server.url}/a"
+        download([url], target, max_bytes=2_000_000, progress=lambda *n: told.append(n))
+    assert told == [] and leftovers(target) == []
+
+
+def test_an_announced_size_that_is_not_the_listed_one_is_refused_unread(target):
+    for claimed in (1000, 10**12):
+        with web.serving({"/a": lambda h, n=claimed: h.reply(200, b"x", length=n)}) as server:
+            with pytest.raises(UserError, match=f"{claimed} bytes instead of 3000000"):
+                download([f"{server.url}/a"], target, SHA256, len(DATA))
+            assert len(server.seen) == 1
+    assert leftovers(target) == []
+
+
+def test_a_stated_length_below_the_body_is_not_the_file(target):
+    """What stands behind the stated length is never read, so the hash tells."""
+    short = {"/a": lambda h: h.reply(200, DATA, length=1000)}
+    with web.serving(short) as server, pytest.raises(UserError, match="SHA-256"):
+        download([f"{server.url}/a"], target, SHA256)
+    assert leftovers(target) == []
+
+
+@pytest.mark.parametrize("length", ["-5", "\xb2", "many", "1e6", ""])
+def test_a_length_that_is_no_number_counts_as_none(target, length):
+    with web.serving({"/a": lambda h: h.reply(200, DATA, Content_Length=length)}) as server:
+        assert download([f"{server.url}/a"], target, SHA256, max_bytes=len(DATA)) == SHA256
+
+
+def test_a_file_of_exactly_the_limit_is_taken(target):
+    with web.serving({"/a": chunked(DATA)}) as server:
+        download([f"{server.url}/a"], target, SHA256, max_bytes=len(DATA))
+        target.unlink()
+        with pytest.raises(UserError, match="more than 2999999"):
+            download([f"{server.url}/a"], target, SHA256, max_bytes=len(DATA) - 1)
+
+
+def test_a_leftover_above_the_limit_starts_again(target):
+    target.parent.mkdir(parents=True)
+    with web.serving({"/a": web.whole(DATA)}) as server:
+        module._part_of(target, f"{server.url}/a").write_bytes(bytes(len(DATA) + 1))
+        download([f"{server.url}/a"], target, SHA256, len(DATA))
+        assert server.seen == [("/a", None)]
+
+
+def test_a_disk_that_is_too_small_is_said_before_a_byte_is_fetched(target):
+    huge = {"/a": lambda h: h.reply(200, b"x", length=10**15)}
+    with web.serving(huge) as server, pytest.raises(UserError, match="needed and .* are free"):
+        download([f"{server.url}/a"], target, None, 10**15)
+    assert leftovers(target) == []
+
+
+def test_a_body_in_a_coding_that_nobody_asked_for_is_refused(target):
+    zipped = {"/a": lambda h: h.reply(200, DATA, Content_Encoding="gzip")}
+    with web.serving(zipped) as server, pytest.raises(UserError, match="'gzip'"):
+        download([f"{server.url}/a"], target)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://exa mple/x", "http://a..b/x", "nothing"])
+def test_what_is_no_address_is_one_line(target, url):
+    with pytest.raises(UserError, match="no mirror gave the file") as error:
+        download([url], target)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pause_is_announced(target, monkeypatch, capsys):
+    monkeypatch.setattr(module, "BACKOFF_S", (1.0,))
+    with web.serving({"/a": web.in_turn(web.status(503), web.whole(DATA))}) as server:
+        download([f"{server.url}/a"], target, SHA256)
+    assert "HTTP 503 Service Unavailable; trying again in 1 s" in capsys.readouterr().err
+
+
+@given(st.integers(0, 10**13))
+def test_a_size_reads_well(size):
+    number, unit = size_text(size).split()
+    value = float(number.replace(",", ""))
+    factor = {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+    assert abs(value * factor - size) <= max(0.06 * factor, 0)
+    assert value >= 1 or size == 0
+    assert value < 1000 or unit == "GB"

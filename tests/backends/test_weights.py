@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +15,12 @@ import yaml
 from safetensors.torch import save_file
 
 from nano4m_audio import backends, cli
+from nano4m_audio.backends import download as download_module
 from nano4m_audio.backends import weights
 from nano4m_audio.backends.checkpoints import read_safetensors, read_torch
 from nano4m_audio.errors import UserError
 from tests.backends import web
+from tests.conftest import ROOT
 
 DATA = b"weights" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -232,6 +235,112 @@ def test_the_commands(cache, call, tmp_path):
 def test_errors_are_one_line(cache, call, arguments, message):
     done = call(*arguments)
     assert done.status == 1 and message in done.err and done.err.count("\n") == 1
+
+
+def test_without_a_network_fetch_says_within_seconds_where_files_belong(cache, call):
+    addresses = [f"https://host{i}.invalid/a{i}.bin" for i in range(8)]
+    cache(*({"name": f"a{i}.bin", "urls": [url]} for i, url in enumerate(addresses)))
+    started = time.monotonic()
+    done = call("fetch", "net")
+    assert time.monotonic() - started < 12
+    assert done.status == 1 and "no network: cannot reach host0.invalid (" in done.err
+    assert "nano4m-audio weights fetch net" in done.err
+    assert "nano4m-audio weights add ID FILES" in done.err
+    for i, url in enumerate(addresses):
+        assert f"{cache.folder}/weights/net/a{i}.bin (size unknown) from {url}" in done.err
+
+
+def test_a_dead_mirror_is_passed_over_and_a_flaky_one_asked_again(cache, call, monkeypatch):
+    monkeypatch.setattr(download_module, "BACKOFF_S", (0.0, 0.01))
+    flaky = web.in_turn(web.status(503), web.broken_off(DATA, 100, web.whole(DATA)))
+    with web.serving({"/a": flaky}) as server:
+        urls = ["https://host.invalid/a", f"{server.url}/a"]
+        cache({"name": "a.bin", "urls": urls, "sha256": SHA256})
+        done = call("fetch", "net")
+        assert done.status == 0 and "net/a.bin: fetched" in done.err
+        assert len(server.seen) == 3
+
+
+def test_a_file_without_a_listed_size_has_a_limit(cache, call):
+    with web.serving({"/a": web.whole(DATA)}) as server:
+        entry = {"name": "a.bin", "urls": [f"{server.url}/a"]}
+        (file,) = cache({**entry, "max_bytes": 6999})
+        with pytest.raises(UserError, match="more than the 7.0 kB allowed"):
+            weights.fetch("net", file)
+        cache({**entry, "about_bytes": 6000})
+        assert call("fetch", "net").status == 0
+
+
+def test_no_listed_file_is_without_a_limit(cache):
+    for entry in weights.all_weights().values():
+        for file in entry.files:
+            assert 0 < (file.size_bytes or file.max_bytes) <= 4_000_000_000
+            assert not file.about_bytes or file.about_bytes < file.max_bytes < 3_000_000_000
+
+
+def test_sizes_are_true_estimated_or_unknown_and_never_nothing(cache, call):
+    cache(
+        {"name": "config.json", "size_bytes": 582},
+        {"name": "a.bin", "about_bytes": 1_150_000_000},
+    )
+    line = next(s for s in call("list").out.splitlines() if s.startswith("net "))
+    assert "about 1.15 GB" in line
+    cache({"name": "config.json", "size_bytes": 582}, {"name": "a.bin"})
+    os.utime(cache.folder / "weights.yaml", ns=(1, 1))
+    listed = call("list", "net").out
+    assert "582 bytes and 1 of unknown size" in listed and "unknown until" in listed
+    cache({"name": "a.bin"})
+    os.utime(cache.folder / "weights.yaml", ns=(2, 2))
+    assert "missing         unknown" in call("list", "net").out
+    place(cache, "a.bin")
+    assert "here             7.0 kB" in call("list", "net").out
+    assert "0.0" not in call("list").out
+
+
+def test_the_size_of_a_config_is_summed(cache, call):
+    shown = call("list", "--config", str(ROOT / "configs/yamnet.yaml")).out
+    assert "all: 4.0 MB; not here yet: 4.0 MB" in shown and "panns" not in shown
+    assert (
+        "not here yet: about 4.87 GB"
+        in call("list", "--config", str(ROOT / "configs/paper.yaml")).out
+    )
+
+
+def test_add_takes_what_matches_and_names_what_does_not(cache, call, tmp_path):
+    cache({"name": "a.bin", "sha256": SHA256}, {"name": "b.bin", "sha256": SHA256}, {"name": "c"})
+    given = {"x.bin": DATA, "a.bin": DATA, "b.bin": OTHER}
+    for name, data in given.items():
+        (tmp_path / name).write_bytes(data)
+    done = call("add", "net", *(str(tmp_path / name) for name in given), str(tmp_path / "c"))
+    assert done.status == 1
+    assert done.out == f"{cache.folder}/weights/net/a.bin\n"
+    assert "still missing: b.bin, c" in done.err
+    for part in (
+        "x.bin: weights 'net' have no file of this name",
+        "b.bin is refused",
+        "c: no such",
+    ):
+        assert part in done.err
+    assert (cache.folder / "weights/net/a.bin").read_bytes() == DATA
+    again = call("add", "net", str(cache.folder / "weights/net/a.bin"))
+    assert again.status == 0 and (cache.folder / "weights/net/a.bin").read_bytes() == DATA
+
+
+def test_a_wrong_entry_is_one_line(cache):
+    for i, entry in enumerate(
+        [
+            {"name": "a", "urls": "https://example.org/a"},
+            {"name": "a", "sha256": "abc"},
+            {"name": "a", "size_bytes": "big"},
+            {"name": "a", "max_bytes": -1},
+            {"name": "../a"},
+        ]
+    ):
+        (cache.folder / "weights.yaml").write_text(yaml.safe_dump({"net": {"files": [entry]}}))
+        os.utime(cache.folder / "weights.yaml", ns=(i, i))
+        with pytest.raises(UserError, match="not a list of weights") as error:
+            weights.all_weights()
+        assert "\n" not in str(error.value)
 
 
 def test_a_wrong_list_is_one_line(cache):

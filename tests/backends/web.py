@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send a body; ``length`` is what Content-Length claims (default: the truth)."""
         self.send_response(status)
         headers.setdefault("Content_Type", "application/octet-stream")
-        headers["Content_Length"] = str(len(body) if length is None else length)
+        headers.setdefault("Content_Length", str(len(body) if length is None else length))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()

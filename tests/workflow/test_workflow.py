@@ -172,6 +172,19 @@ def test_a_bad_config_is_one_line(tmp_path, overlay, message):
     assert "Traceback" not in output
 
 
+def test_missing_weights_stop_a_run_before_its_first_job(tmp_path):
+    project = Project.make(tmp_path / "project", {"score": {"audio": {"backend": "yamnet"}}})
+    cache = str(tmp_path / "cache")
+    output = project.run(check=False, NANO4M_AUDIO_CACHE=cache)
+    assert "weights are missing: yamnet (score.audio)" in output
+    assert "nano4m-audio weights fetch yamnet" in output
+    assert f"{cache}/weights/yamnet/yamnet.tflite (4.0 MB)" in output
+    assert "Traceback" not in output and not project.results.exists()
+    assert "score_audio" in project.run("-n", NANO4M_AUDIO_CACHE=cache)  # a plan needs none
+    needs_none = ("results/barnyard/clips.csv", "--config", "barnyard={clips: 11}")
+    project.run(*needs_none, NANO4M_AUDIO_CACHE=cache)
+
+
 def test_a_missing_folder_is_one_line(tmp_path):
     project = Project.make(
         tmp_path / "project", {"source": "folder", "folder": {"root": "nowhere"}}

@@ -11,8 +11,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from nano4m_audio.backends.download import Progress, download, sha256_of
+from nano4m_audio.backends import network
+from nano4m_audio.backends.download import MAX_BYTES, Progress, download, sha256_of, size_text
 from nano4m_audio.errors import UserError, did_you_mean
 
 _LIST = Path(__file__).with_name("weights.yaml")
@@ -30,12 +32,25 @@ _VERIFIED = ".verified.json"
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file; ``sha256`` is None where its maker publishes none."""
+    """One file; ``sha256`` and ``size_bytes`` are None where its maker publishes none.
+
+    ``about_bytes`` is what its parameters take, for a file without a published size, and
+    ``max_bytes`` the most that is taken of it.
+    """
 
     name: str
     urls: tuple[str, ...]
-    sha256: str | None
-    size_bytes: int | None
+    sha256: str | None = None
+    size_bytes: int | None = None
+    about_bytes: int | None = None
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def size(self) -> str:
+        """Its size as far as it is known."""
+        if self.size_bytes is not None:
+            return size_text(self.size_bytes)
+        return f"about {size_text(self.about_bytes)}" if self.about_bytes else "size unknown"
 
 
 @dataclass(frozen=True)
@@ -85,15 +100,27 @@ def _read_list(path: Path, mtime_ns: int) -> dict[str, Weights]:
 
 
 def _entry(name: str, values: Mapping[str, Any]) -> Weights:
-    files = tuple(
-        WeightFile(f["name"], tuple(f.get("urls", ())), f.get("sha256"), f.get("size_bytes"))
-        for f in values["files"]
-    )
-    for file in files:
-        if Path(file.name).name != file.name:
-            raise ValueError(f"{name}: {file.name!r} is not a plain file name")
+    files = tuple(_file(name, entry) for entry in values["files"])
     made_by, licence, note = (str(values.get(key, "")) for key in ("made_by", "licence", "note"))
     return Weights(name, made_by, licence, note, files)
+
+
+def _file(weights_id: str, entry: Mapping[str, Any]) -> WeightFile:
+    name, urls, sha256 = entry["name"], entry.get("urls") or [], entry.get("sha256")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"{weights_id}: {name!r} is not a plain file name")
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        raise ValueError(f"{weights_id}/{name}: urls is not a list of addresses")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", str(sha256)):
+        raise ValueError(f"{weights_id}/{name}: sha256 is not 64 hexadecimal digits")
+    sizes = {key: entry.get(key) for key in ("size_bytes", "about_bytes", "max_bytes")}
+    for key, size in sizes.items():
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+            raise ValueError(f"{weights_id}/{name}: {key} = {size!r} is not a number of bytes")
+    about = sizes["about_bytes"]
+    most = sizes["max_bytes"] or (2 * about + 1_000_000 if about else MAX_BYTES)
+    digest = str(sha256).lower() if sha256 else None
+    return WeightFile(name, tuple(urls), digest, sizes["size_bytes"], about, most)
 
 
 def path_of(weights_id: str, file: WeightFile) -> Path:
@@ -146,17 +173,43 @@ def expected_sha256(weights_id: str, file: WeightFile) -> str | None:
     return known
 
 
-def how_to_place(weights_id: str, files: list[WeightFile]) -> str:
+def how_to_place(weights_id: str, files: Sequence[WeightFile]) -> str:
     """One line that says which files are missing and both ways to get them."""
-    where = "; ".join(
-        f"{path_of(weights_id, f)}"
-        + (f" ({f.size_bytes / 1e6:,.1f} MB)" if f.size_bytes else "")
-        + (f" from {f.urls[0]}" if f.urls else "")
-        for f in files
-    )
     return (
         f"weights {weights_id!r} are not here: run `nano4m-audio weights fetch {weights_id}` "
-        f"on a machine with internet access, or put there by hand: {where}"
+        f"on a machine with internet access, or fetch by hand and `nano4m-audio weights add "
+        f"{weights_id} FILES`, which belong here: "
+        + "; ".join(_place(weights_id, file) for file in files)
+    )
+
+
+def _place(weights_id: str, file: WeightFile) -> str:
+    source = f" from {file.urls[0]}" if file.urls else " (no public address is known)"
+    return f"{path_of(weights_id, file)} ({file.size}){source}"
+
+
+def missing_files(ids: Iterable[str]) -> dict[str, list[WeightFile]]:
+    """The files that are not in the cache, by id; ids with all their files are left out."""
+    found = {
+        weights_id: [
+            f for f in get_weights(weights_id).files if not path_of(weights_id, f).exists()
+        ]
+        for weights_id in ids
+    }
+    return {weights_id: files for weights_id, files in found.items() if files}
+
+
+def advice(missing: Mapping[str, Sequence[WeightFile]], command: str = "") -> str:
+    """Lines that say how to get these files, with a network and without, and where each belongs."""
+    fetch_command = command or f"nano4m-audio weights fetch {' '.join(missing)}"
+    places = [f"  {i}: {_place(i, file)}" for i, files in missing.items() for file in files]
+    return "\n".join(
+        [
+            f"with a network:    {fetch_command}",
+            "without a network: fetch them by hand on another machine, then here, for each id,",
+            "                   nano4m-audio weights add ID FILES, or copy them to these places:",
+            *places,
+        ]
     )
 
 
@@ -166,24 +219,50 @@ def is_offline() -> bool:
     return any(os.environ.get(n, "").lower() not in ("", "0", "false", "no", "off") for n in names)
 
 
-def fetch(weights_id: str, file: WeightFile, progress: Progress = lambda done, total: None) -> bool:
+def is_here(weights_id: str, file: WeightFile) -> bool:
+    """Whether the file lies in the cache and is the right one."""
+    path = path_of(weights_id, file)
+    return path.is_file() and _digest(path) == expected_sha256(weights_id, file)
+
+
+class NotFetched(UserError):
+    """A file that could not be had: ``why`` alone, and as a message also where it belongs."""
+
+    def __init__(self, why: str, weights_id: str, file: WeightFile) -> None:
+        super().__init__(f"{why}; {how_to_place(weights_id, [file])}")
+        self.why = why
+
+
+def fetch(
+    weights_id: str,
+    file: WeightFile,
+    progress: Progress = lambda done, total: None,
+    unreachable: Mapping[str, str] | None = None,
+) -> bool:
     """Download one file unless it is there and right; returns whether it was downloaded.
 
-    Raises UserError when it cannot be had, also in offline mode and for a file without a URL.
+    ``unreachable`` holds addresses that are not worth a try (see network.unreachable; None: look).
+    Raises NotFetched when it cannot be had, also in offline mode and for a file without a URL.
     """
-    path = path_of(weights_id, file)
-    if path.is_file() and _digest(path) == expected_sha256(weights_id, file):
+    if is_here(weights_id, file):
         return False
     if is_offline() or not file.urls:
         why = "offline mode is on" if file.urls else "no public address is known"
-        raise UserError(f"{why}; {how_to_place(weights_id, [file])}")
+        raise NotFetched(why, weights_id, file)
+    silent = network.unreachable(file.urls) if unreachable is None else unreachable
+    urls = [url for url in file.urls if url not in silent]
+    if not urls:
+        why = network.hosts({url: silent[url] for url in file.urls})
+        raise NotFetched(f"no network: cannot reach {why}", weights_id, file)
+    path = path_of(weights_id, file)
     with _locked(path.parent / ".lock"):
         wanted = expected_sha256(weights_id, file)
         try:
-            digest = download(file.urls, path, wanted, file.size_bytes, progress)
+            digest = download(urls, path, wanted, file.size_bytes, progress, file.max_bytes)
         except UserError as error:
             seen = f"; that hash was seen first and is kept in {_lock_file()}"
-            raise UserError(f"{error}{seen if wanted and not file.sha256 else ''}") from None
+            why = f"{error}{seen if wanted and not file.sha256 else ''}"
+            raise NotFetched(why, weights_id, file) from None
         _record(weights_id, file, digest)
         _remember(path, digest)
     return True
@@ -202,12 +281,21 @@ def add_file(weights_id: str, source: Path) -> Path:
     if wanted not in (None, found):
         raise UserError(f"{source} is refused: its SHA-256 is {found}, not {wanted}")
     path = path_of(weights_id, file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, path)
+    if not (path.exists() and path.samefile(source)):
+        _copy(source, path)
     _record(weights_id, file, found)
     return path
+
+
+def _copy(source: Path, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def problem(weights_id: str, file: WeightFile) -> str:

@@ -1,0 +1,42 @@
+"""What a run needs before it starts: the pretrained weights of the backends it will load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nano4m_audio.backends import TRAINED, get_spec, weights
+from nano4m_audio.config import BACKEND_KEYS, Config
+from nano4m_audio.config.tokenizers import PICTURES
+from nano4m_audio.errors import UserError
+
+#: (config key, name of the backend)
+Use = tuple[str, str]
+
+
+def backend_uses(config: Config) -> list[Use]:
+    """Every backend that a run of this config loads: those in use and those that are measured."""
+    measured = [(f"tokenize.{p}", name) for p in PICTURES for name in config.measured_tokenizers(p)]
+    return list(dict.fromkeys([*config.backends().items(), *measured]))
+
+
+def weights_of(uses: Iterable[Use]) -> dict[str, str]:
+    """Weights ids that are fetched, with the config key that first needs each."""
+    found: dict[str, str] = {}
+    for key, name in uses:
+        if not name.startswith(TRAINED) and (needed := get_spec(BACKEND_KEYS[key], name).weights):
+            found.setdefault(needed, key)
+    return found
+
+
+def check_weights(uses: Iterable[Use]) -> None:
+    """Raise UserError, with one list of all of them, when weights are missing or wrong.
+
+    A file that was verified before is not read again.
+    """
+    needed = weights_of(uses)
+    missing = weights.missing_files(needed)
+    if missing:
+        names = ", ".join(f"{weights_id} ({needed[weights_id]})" for weights_id in missing)
+        raise UserError(f"weights are missing: {names}\n{weights.advice(missing)}")
+    for weights_id in needed:
+        weights.folder(weights_id)
