@@ -83,7 +83,7 @@ rule decode:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=CONFIG.decode.memory_max_mb + 1000,
     params:
         root=literally(FOLDER.root),
         settings=SETTINGS.path("decode", CONFIG.decode),

@@ -10,6 +10,8 @@ class Reason(StrEnum):
 
     # media: the file itself
     MISSING_FILE = "missing_file"
+    UNREADABLE = "unreadable"
+    CHANGED = "changed"
     UNSAFE_PATH = "unsafe_path"
     EMPTY_FILE = "empty_file"
     # decode: what the container and the codecs say
@@ -19,6 +21,10 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     TRUNCATED = "truncated"
     DECODE_ERROR = "decode_error"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_TIME = "out_of_time"
+    INTERRUPTED = "interrupted"
     # verdict: thresholds on scores
     SILENT = "silent"
     AUDIO_LOW = "audio_low"
@@ -31,8 +37,16 @@ class Reason(StrEnum):
     TOKENIZE_FAILED = "tokenize_failed"
 
 
+#: Failures that tell nothing about the file's bytes and may be gone next time. Their rows are
+#: published but never kept.
+PASSING = frozenset({Reason.MISSING_FILE, Reason.UNREADABLE, Reason.CHANGED, Reason.INTERRUPTED})
+#: Failures of the bytes and of the limits that the config sets.
+LIMITS = frozenset({Reason.OUT_OF_MEMORY, Reason.OUT_OF_TIME})
+
 DESCRIPTIONS: dict[Reason, str] = {
     Reason.MISSING_FILE: "the listed file does not exist",
+    Reason.UNREADABLE: "the file could not be read this time",
+    Reason.CHANGED: "the file was written while it was read",
     Reason.UNSAFE_PATH: "the listed path leaves the source folder",
     Reason.EMPTY_FILE: "the file has zero bytes",
     Reason.NOT_MEDIA: "no media container could be opened",
@@ -41,6 +55,10 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.TOO_SHORT: "shorter than one audio window",
     Reason.TRUNCATED: "clearly less decodes than the container promises",
     Reason.DECODE_ERROR: "a decoder failed",
+    Reason.CRASHED: "the decoder crashed",
+    Reason.OUT_OF_MEMORY: "decoding needs more memory than allowed",
+    Reason.OUT_OF_TIME: "decoding needs more processor time than allowed",
+    Reason.INTERRUPTED: "decoding was stopped, or came to no end in time",
     Reason.SILENT: "the loudest second is below the level threshold",
     Reason.AUDIO_LOW: "no window sounds enough like the class",
     Reason.VISUAL_LOW: "no frame looks enough like the class",

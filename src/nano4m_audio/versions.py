@@ -7,8 +7,8 @@ from __future__ import annotations
 STAGE_VERSIONS: dict[str, int] = {
     "barnyard": 2,
     "candidates": 1,
-    "media": 1,
-    "clips": 1,
+    "media": 2,
+    "clips": 2,
     "scores/audio": 1,
     "scores/visual": 1,
     "scores/speech": 1,

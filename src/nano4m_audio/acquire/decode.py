@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire.frames import FramePicker, read_frame
-from nano4m_audio.acquire.media import clean_message
 from nano4m_audio.acquire.sound import SoundTrack, encode_flac, levels_dbfs, read_audio
+from nano4m_audio.acquire.source import MediaError, Source, opened
 from nano4m_audio.reasons import Reason
 
 __all__ = ["DecodedClip", "MediaError", "decode_clip", "read_audio", "read_frame"]
@@ -28,14 +27,6 @@ _INTERLEAVE_S = 10.0
 _ENOUGH = 0.8
 #: Starts of containers whose index is written last: unreadable means cut short, not foreign.
 _CONTAINER_STARTS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"))
-
-
-class MediaError(Exception):
-    """A clip that cannot be used: ``reason`` is the cause, the message one printable line."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(clean_message(message))
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -95,6 +86,7 @@ class _Reading:
 def decode_clip(
     path: Path,
     *,
+    sha256: str | None = None,
     sample_rate_hz: int = 32000,
     frames_per_s: float = 3.0,
     short_side_px: int = 256,
@@ -106,48 +98,40 @@ def decode_clip(
 
     The clip lasts as long as its picture; sound that ends earlier is followed by silence, sound
     that starts late keeps its offset, gaps are silence. Rotation and pixel aspect are applied.
-    Raises MediaError with the reason for every file that cannot be used. Same file, same result.
+    Raises MediaError with the reason for every file that cannot be used, CHANGED where its content
+    is not that of the hex digest ``sha256``. Same file, same result.
     """
     import av
 
-    _check_regular(path)
     try:
-        with _open(path) as container:
+        with opened(path, sha256) as source, _open(source) as container:
             picker = FramePicker(frames_per_s, short_side_px, jpeg_quality)
             reading = _start(container, picker, max_clip_s)
             _read(container, reading)
             clip_s = _finish(reading, container.duration, min_clip_s)
-    except (av.error.FFmpegError, ValueError, ArithmeticError, KeyError, MemoryError) as error:
+    except MemoryError as error:
+        raise MediaError(Reason.OUT_OF_MEMORY, _say(error)) from error
+    except (av.error.FFmpegError, ValueError, ArithmeticError, KeyError) as error:
         raise MediaError(Reason.DECODE_ERROR, _say(error)) from error
     return _assemble(reading, clip_s, sample_rate_hz)
 
 
-def _check_regular(path: Path) -> None:
-    try:
-        info = path.stat()
-    except OSError as error:
-        raise MediaError(Reason.MISSING_FILE, error.strerror or "no such file") from error
-    if not stat.S_ISREG(info.st_mode):
-        raise MediaError(Reason.NOT_MEDIA, "not a regular file")
-    if info.st_size == 0:
-        raise MediaError(Reason.EMPTY_FILE, "zero bytes")
-
-
-def _open(path: Path) -> Any:
+def _open(source: Source) -> Any:
     """Open the container; no other file or address can be reached through it."""
     import av
 
     options = {
         "format_whitelist": _FORMATS,
-        "protocol_whitelist": "file",
+        "protocol_whitelist": "none",
         "max_pixels": str(_MAX_FRAME_PIXELS),
     }
     try:
-        # The scheme keeps a name with a colon from being read as a protocol.
-        return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError, MemoryError) as error:
-        with open(path, "rb") as handle:
-            head = handle.read(8)
+        return av.open(source, options=options, metadata_errors="replace")
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError) as error:
+        source.seek(0)
+        head = source.read(8)
         if any(head[at : at + len(magic)] == magic for at, magic in _CONTAINER_STARTS):
             message = "the container has a beginning but no readable index: the file was cut short"
             raise MediaError(Reason.TRUNCATED, message) from error
@@ -204,6 +188,8 @@ def _read(container: Any, reading: _Reading) -> None:
             frames = progress.stream.codec_context.decode(packet)
         except av.error.EOFError:
             continue
+        except MemoryError:
+            raise
         except av.error.FFmpegError:
             progress.n_failed += 1
             continue
@@ -237,6 +223,8 @@ def _packets(container: Any, reading: _Reading) -> Iterator[tuple[_Progress, Any
             yield progress, packet
             if reading.video.done and reading.audio.done:
                 return
+    except MemoryError:
+        raise
     except av.error.FFmpegError:
         pass  # the same as an early end of the file: _finish compares it with the promise
     for progress in both.values():

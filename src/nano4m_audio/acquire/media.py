@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.acquire.source import MediaError, Source, clean_message
 from nano4m_audio.reasons import Reason
-
-MESSAGE_CHARS = 300
-
-
-def clean_message(text: str) -> str:
-    """Return ``text`` as one printable line of at most 300 characters, safe for tables and logs."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    return " ".join(line.split())[:MESSAGE_CHARS]
 
 
 def resolve_inside(root: Path, path: str) -> Path | None:
@@ -44,37 +35,30 @@ def check_media(rows: Iterable[Mapping[str, Any]], root: Path) -> list[dict[str,
 
 
 def _check_file(root: Path, path: str) -> dict[str, Any]:
-    real = resolve_inside(root, path)
-    if real is None:
-        return _failed(path, Reason.UNSAFE_PATH, f"{path!r} is not inside the source folder")
     try:
-        info = real.stat()
-        if not stat.S_ISREG(info.st_mode):
-            return _failed(path, Reason.NOT_MEDIA, f"{path!r} is not a regular file")
-        if info.st_size == 0:
-            return _failed(path, Reason.EMPTY_FILE, f"{path!r} has zero bytes")
-        with open(real, "rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-            size_bytes = handle.tell()
-    except (FileNotFoundError, NotADirectoryError):
-        return _failed(path, Reason.MISSING_FILE, f"{path!r} does not exist")
-    except OSError as error:
-        return _failed(path, Reason.MISSING_FILE, f"{path!r} cannot be read: {error.strerror}")
+        real = resolve_inside(root, path)
+        if real is None:
+            raise MediaError(Reason.UNSAFE_PATH, "is not inside the source folder")
+        with Source(real) as source:
+            sha256 = source.sha256()
+            source.check()
+    except MediaError as error:
+        return _failed(path, error)
     return {
         "status": "ok",
         "reason": "",
         "message": "",
         "path": path,
-        "size_bytes": size_bytes,
+        "size_bytes": source.size_bytes,
         "sha256": sha256,
     }
 
 
-def _failed(path: str, reason: Reason, message: str) -> dict[str, Any]:
+def _failed(path: str, error: MediaError) -> dict[str, Any]:
     return {
         "status": "failed",
-        "reason": reason.value,
-        "message": clean_message(message),
+        "reason": error.reason.value,
+        "message": clean_message(f"{path!r} {error}"),
         "path": path,
         "size_bytes": 0,
         "sha256": "",

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire import folder
+from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.media import check_media
 from nano4m_audio.config import WINDOW_S, Barnyard, Decode, Folder
 from nano4m_audio.errors import UserError
 from nano4m_audio.progress import track
+from nano4m_audio.reasons import LIMITS
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows, shard_names, shard_of, write_rows
 from nano4m_audio.versions import STAGE_VERSIONS
@@ -59,40 +61,40 @@ def check_files(candidates: Path, root: Path, out: Path) -> None:
 def decode_clips(
     media: Path, root: Path, store: Path, shard: str, out: Path, settings: Decode
 ) -> None:
-    """Publish the clips table: one row per readable file, decoded in one pass."""
+    """Publish the clips table: one row per readable file, decoded in one pass.
+
+    What a file's bytes decide is kept under their hash. A refusal by the limits is kept under hash
+    and limits, so that other limits try just those files again. Anything else is not kept.
+    """
     name = "clips"
-    parts = settings.model_dump()
+    limits = Limits(settings.memory_max_mb, settings.cpu_max_s, settings.wall_max_s)
+    options = settings.model_dump(exclude={"memory_max_mb", "cpu_max_s", "wall_max_s"})
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["sha256"], parts),
-            {"path": str(root / row["path"])},
+            content_key(name, STAGE_VERSIONS[name], row["sha256"], options),
+            {"root": root, "path": row["path"], "sha256": row["sha256"]},
         )
         for row in read_rows(media, "media")
         if row["status"] == "ok"
     ]
+    rows = RowStore(store, name, shard)
 
     def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
-        rows = (_decoded_row(item, settings) for item in todo)
-        yield from track(rows, len(todo), f"{name} {shard}")
+        from nano4m_audio.acquire.clip_rows import decode_rows
 
-    publish(RowStore(store, name, shard), items, compute, out)
+        refusals = {content_key(item.key, asdict(limits)): item for item in todo}
+        known = sorted(refusals.keys() & rows.known().keys())
+        for row in rows.read(known).to_pylist():
+            yield {**row, "key": refusals.pop(row["key"]).key, "transient": True}
+        left = list(refusals.values())
+        decoded = decode_rows([i.inputs for i in left], {**options, "min_clip_s": WINDOW_S}, limits)
+        for (refusal, item), row in zip(
+            refusals.items(), track(decoded, len(left), f"{name} {shard}"), strict=True
+        ):
+            if row["reason"] in LIMITS:
+                rows.append([{**row, "key": refusal}])
+                row["transient"] = True
+            yield {**row, "key": item.key}
 
-
-def _decoded_row(item: Item, settings: Decode) -> dict[str, Any]:
-    """Decode one file; a file that cannot be decoded is a row with its reason."""
-    from nano4m_audio.acquire.decode import MediaError, decode_clip
-
-    try:
-        clip = decode_clip(Path(item.inputs["path"]), min_clip_s=WINDOW_S, **settings.model_dump())
-    except MediaError as error:
-        return {
-            "key": item.key,
-            "status": "failed",
-            "reason": str(error.reason),
-            "message": str(error),
-        }
-    columns = asdict(clip)
-    columns["frame_times_s"] = list(columns["frame_times_s"])
-    columns["n_frames"] = len(columns["frames"])
-    return {"key": item.key, "status": "ok", "reason": "", "message": "", **columns}
+    publish(rows, items, compute, out)

@@ -122,6 +122,15 @@ class Decode(Section):
     short_side_px: int = Field(256, ge=224, le=1080, description="short side of a kept frame [px]")
     jpeg_quality: int = Field(92, ge=50, le=100, description="JPEG quality of a kept frame")
     max_clip_s: float = Field(30.0, ge=4, le=600, description="decode at most this much [s]")
+    memory_max_mb: int = Field(
+        2000, ge=256, le=1_000_000, description="memory that one file may take to decode [MB]"
+    )
+    cpu_max_s: float = Field(
+        300.0, ge=1, le=86_400, description="processor time that one file may take to decode [s]"
+    )
+    wall_max_s: float = Field(
+        900.0, ge=1, le=86_400, description="time after which a file that hangs is given up [s]"
+    )
 
 
 class Label(Section):
