@@ -98,12 +98,12 @@ def test_exactly_the_unknown_rows_are_computed(tmp_path_factory, first, second):
 def test_nothing_is_computed_or_prepared_when_all_is_known(tmp_path):
     store = RowStore(tmp_path, NAME, "0000")
     items = items_of([1, 2, 3], 0)
-    assert fill(store, items, computing([])) == 3
+    assert fill(store, items, computing([])).computed == 3
 
     def never(todo):
         raise AssertionError("a model would be loaded here")
 
-    assert fill(store, items, never) == 0
+    assert fill(store, items, never).computed == 0
 
 
 def test_rows_follow_the_items_and_twins_share_a_row(tmp_path):
@@ -115,6 +115,25 @@ def test_rows_follow_the_items_and_twins_share_a_row(tmp_path):
     assert table["clip_id"].to_pylist() == ["clip8", "clip1", "clip5"]
     assert table["key"].to_pylist() == [item.key for item in items]
     assert len(log) == 2
+
+
+def test_a_transient_row_is_published_but_never_kept(tmp_path):
+    store, items = RowStore(tmp_path, NAME, "0000"), items_of([1, 2, 3], 0)
+
+    def failing(todo):
+        for item in todo:
+            passing = item.key == items[1].key
+            row = {**row_of(item.key), "voiced_fraction": -1.0} if passing else row_of(item.key)
+            yield {**row, "transient": passing}
+
+    assert publish(store, items, failing, tmp_path / "out.parquet") == 3
+    assert pq.read_table(tmp_path / "out.parquet")["voiced_fraction"].to_pylist()[1] == -1.0
+    assert set(store.known()) == {items[0].key, items[2].key}
+    assert publish(store, items, computing([]), tmp_path / "out.parquet") == 1
+    publish(
+        RowStore(tmp_path / "fresh", NAME, "0"), items, computing([]), tmp_path / "fresh.parquet"
+    )
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "fresh.parquet").read_bytes()
 
 
 def test_a_damaged_part_is_recomputed(tmp_path, capsys):
@@ -133,7 +152,7 @@ def test_a_missing_row_is_an_error(tmp_path):
     store = RowStore(tmp_path, NAME, "0000")
     with pytest.raises(RuntimeError, match="never computed"):
         fill(store, items_of([1, 2], 0), lambda todo: iter([row_of(todo[0].key)]))
-    assert fill(store, items_of([2], 0), computing([])) == 1
+    assert fill(store, items_of([2], 0), computing([])).computed == 1
 
 
 def _slow_worker(folder: str, clips: list[int]) -> None:

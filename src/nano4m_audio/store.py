@@ -41,6 +41,8 @@ class Item:
 
 
 #: Turns items into rows (dicts with ``key`` and the stage's columns), in any order, as they finish.
+#: A row with a true ``transient`` tells of a failure that may not come again (a file was away):
+#: it is published, and computed anew by the next job, since it is never kept.
 Compute = Callable[[Sequence[Item]], Iterable[Mapping[str, Any]]]
 
 
@@ -111,8 +113,16 @@ class RowStore:
         return table.take(pc.index_in(pa.array(keys, pa.string()), table["key"]))
 
 
-def fill(store: RowStore, items: Sequence[Item], compute: Compute) -> int:
-    """Compute and keep the rows of all items whose key is not known yet; return how many.
+@dataclass(frozen=True)
+class Filled:
+    """What ``fill`` did: the number of rows computed, and those of them that are not kept."""
+
+    computed: int = 0
+    transient: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def fill(store: RowStore, items: Sequence[Item], compute: Compute) -> Filled:
+    """Compute the rows of all items whose key is not known yet, and keep all but transient ones.
 
     ``compute`` is only called when something is missing, so that a job with nothing to do never
     loads a model. It must give exactly one row per item.
@@ -121,19 +131,24 @@ def fill(store: RowStore, items: Sequence[Item], compute: Compute) -> int:
         known = store.known()
         missing = {i.key: i for i in items if i.key not in known}
         if not missing:
-            return 0
+            return Filled()
         todo, part, opened = set(missing), [], time.monotonic()
-        for row in compute(list(missing.values())):
+        transient: dict[str, Mapping[str, Any]] = {}
+        for computed in compute(list(missing.values())):
+            row = dict(computed)
             todo.remove(row["key"])
-            part.append(row)
-            if len(part) >= PART_ROWS or time.monotonic() - opened > PART_SECONDS:
+            if row.pop("transient", False):
+                transient[row["key"]] = row
+            else:
+                part.append(row)
+            if len(part) >= PART_ROWS or (part and time.monotonic() - opened > PART_SECONDS):
                 store.append(part)
                 part, opened = [], time.monotonic()
         if part:
             store.append(part)
     if todo:
         raise RuntimeError(f"{store.name}: {len(todo)} rows were asked for and never computed")
-    return len(missing)
+    return Filled(len(missing), transient)
 
 
 def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path) -> int:
@@ -141,11 +156,15 @@ def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path)
 
     Returns the number of rows that had to be computed.
     """
-    computed = fill(store, items, compute)
+    filled = fill(store, items, compute)
     schema = published_schema(store.name)
-    light = [n for n in schema.names if n not in ("clip_id", "key")]
-    table = store.read([i.key for i in items], light)
+    light = pa.schema([f for f in schema if f.name != "clip_id"])
+    keys = [i.key for i in items]
+    kept = store.read([k for k in keys if k not in filled.transient], light.names)
+    passing = pa.Table.from_pylist(list(filled.transient.values()), schema=light)
+    table = pa.concat_tables([kept.select(light.names).cast(light), passing])
+    table = table.take(pc.index_in(pa.array(keys, pa.string()), table["key"]))
     table = table.add_column(0, "clip_id", pa.array([i.clip_id for i in items], pa.string()))
     write_table(out, table.select(schema.names).cast(schema))
-    print(f"{store.name}: {len(items)} rows, {computed} computed", file=sys.stderr)
-    return computed
+    print(f"{store.name}: {len(items)} rows, {filled.computed} computed", file=sys.stderr)
+    return filled.computed
