@@ -33,6 +33,7 @@ LISTING = (
 rule candidates:
     input:
         clips=as_input(CLIPS_CSV),
+        outdated=mistrust,
     output:
         tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
     log:

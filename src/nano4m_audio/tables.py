@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from nano4m_audio import checked
+from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
@@ -260,17 +261,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically, with settings that make its bytes a function of the rows.
 
-    Every page carries a checksum, so that a damaged file is found when it is read.
+    Its values carry digests, so that damage is found when they are read.
     """
+    plain = table.replace_schema_metadata(None)
+    groups = (plain.slice(i, ROWS_PER_GROUP) for i in range(0, len(plain), ROWS_PER_GROUP))
     with atomic_path(path) as temp:
-        pq.write_table(
-            table,
-            temp,
-            compression="zstd",
-            compression_level=3,
-            row_group_size=ROWS_PER_GROUP,
-            write_page_checksum=True,
-        )
+        checked.write(temp, plain.schema, groups)
 
 
 def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
@@ -291,20 +287,25 @@ def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
 
 
 def read_table(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a published table and check its page checksums, columns and types."""
-    with _readable(path):
-        chosen = list(columns) if columns else None
-        table = pq.read_table(path, columns=chosen, page_checksum_verification=True)
-    _check_schema(table.schema, path, name, columns)
-    return table
+    """Read a published table and check its values, columns and types."""
+    wanted = list(columns) if columns else published_schema(name).names
+    with _readable(path), CheckedFile(path) as file:
+        _check_schema(file.schema, path, name)
+        return file.read(wanted)
 
 
 def read_batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Read some columns of a published table row group by row group, with the same checks."""
-    with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
-            _check_schema(batch.schema, path, name, columns)
-            yield batch
+    with _readable(path), CheckedFile(path) as file:
+        _check_schema(file.schema, path, name)
+        for group in file.groups(columns):
+            yield from group.combine_chunks().to_batches()
+
+
+def read_any(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a table that has no schema of its own here, with the same checks."""
+    with _readable(path), CheckedFile(path) as file:
+        return file.read(columns)
 
 
 @contextmanager
@@ -314,16 +315,16 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run the stage that writes it first") from None
-    except (pa.ArrowException, OSError) as error:
+    except DamagedError as error:
         raise UserError(
-            f"{path} is not a readable Parquet file ({error}): delete it and run again"
-        ) from error
+            f"{path} is not a readable Parquet file ({error.why}): delete it and run again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
 
 
-def _check_schema(found: pa.Schema, path: Path, name: str, columns: Sequence[str] | None) -> None:
+def _check_schema(found: pa.Schema, path: Path, name: str) -> None:
     wanted = published_schema(name)
-    if columns:
-        wanted = pa.schema([wanted.field(c) for c in columns])
     if found.names != wanted.names or found.types != wanted.types:
         raise UserError(
             f"{path} is not a {name} table of this version (columns {found.names}): "

@@ -13,6 +13,7 @@ import numpy as np
 from nano4m_audio import label
 from nano4m_audio.label.stage import keyframe_crops
 from nano4m_audio.progress import chunks
+from nano4m_audio.shards import table_files
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import KEYFRAMES, read_rows, shard_names
 
@@ -28,6 +29,12 @@ class Pick:
     key: str
     keyframes: tuple[int, ...]
     selected: Mapping[str, Any]
+
+
+def picture_tables(results: Path, modality: str, shards: int) -> list[Path]:
+    """The tables of all shards that say which pictures of a modality there are."""
+    names = ["selected", *([] if modality == "rgb" else [f"labels/{modality}"])]
+    return [path for name in names for path in table_files(results, name, shards)]
 
 
 def list_clips(results: Path, shards: int, modality: str, split: str) -> list[Pick]:

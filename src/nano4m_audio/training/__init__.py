@@ -47,6 +47,9 @@ WEIGHTS, BEST, METRICS, RUN, TIMING, START = (
     "run_start.json",
 )
 
+#: The files of a run's folder, the one that marks it as finished first.
+PUBLISHED = (RUN, WEIGHTS, BEST, METRICS, TIMING, START)
+
 METRICS_SCHEMA = pa.schema(
     [
         ("step", pa.int64()),
