@@ -19,7 +19,7 @@ test-all: .venv/.ready  ## run every test
 	pytest -n auto --dist loadfile
 
 test-portable: .venv/.ready  ## run the fast tests as on a processor one generation older
-	env $$(python -m tests.processor) pytest -n auto --dist loadfile -m "not slow"
+	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings pytest -n auto --dist loadfile -m "not slow"
 
 lint: .venv/.ready  ## check style, types and rules
 	ruff check .

@@ -95,5 +95,6 @@ def test_the_makefile_runs_the_fast_tests_under_them():
     plan = subprocess.run(
         ["make", "-n", "test-portable"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    assert "env $(python -m tests.processor) pytest" in plan and '-m "not slow"' in plan
+    assert "settings=$(python -m tests.processor) &&" in plan
+    assert "env $settings pytest" in plan and '-m "not slow"' in plan
     assert "make test-portable" in (ROOT / ".ci/run").read_text()
