@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all lint format setup slurm clean
+.PHONY: help report test test-all test-portable lint format setup slurm clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: .venv/.ready  ## run the fast tests
 
 test-all: .venv/.ready  ## run every test
 	pytest -n auto --dist loadfile
+
+test-portable: .venv/.ready  ## run the fast tests as on a processor one generation older
+	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings pytest -n auto --dist loadfile -m "not slow"
 
 lint: .venv/.ready  ## check style, types and rules
 	ruff check .
