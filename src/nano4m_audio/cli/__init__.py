@@ -92,7 +92,7 @@ def _compute(device: str, dtype: str, threads: int) -> Compute:
     return Compute(device, dtype, threads)
 
 
-@app.command(epilog=_example("barnyard --out results/barnyard --settings '{\"clips\": 60}'"))
+@app.command(epilog=_example("barnyard --out my_barnyard --settings '{\"clips\": 11}'"))
 def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
     from nano4m_audio.acquire.stages import film_barnyard
@@ -103,7 +103,9 @@ def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
 
 
 @app.command(
-    epilog=_example('candidates --out results/candidates --settings \'{"root": "my_clips"}\'')
+    epilog=_example(
+        'candidates --out results/candidates --shards 2 --settings \'{"root": "my_clips"}\''
+    )
 )
 def candidates(
     out: Out, settings: Settings = "{}", shards: Shards = 4, classes: Classes = ""
@@ -204,7 +206,7 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}")
     verdicts(results, shard, parse_json(Verdict, settings))
 
 
-@app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
+@app.command(epilog=_example('split --shards 2 --settings \'{"unit": "group"}\''))
 def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
@@ -276,7 +278,11 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-@app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
+@app.command(
+    epilog=_example(
+        "train --experiment base --shards 2 --settings results/settings/train-base-*.json"
+    )
+)
 def train(
     experiment: Experiment,
     settings: Settings,
@@ -316,7 +322,7 @@ def train(
     )
 
 
-@app.command(epilog=_example("evaluate classes --experiment base --shards 4"))
+@app.command(epilog=_example("evaluate classes --experiment base --shards 2"))
 def evaluate(
     probe: Annotated[Literal["cross_entropy", "classes", "structure"], typer.Argument()],
     experiment: Experiment,
@@ -343,7 +349,9 @@ def evaluate(
     )
 
 
-@app.command(epilog=_example("report --config '{}' --out results/report.html"))
+@app.command(
+    epilog=_example("report --config results/settings/config-*.json --out results/report.html")
+)
 def report(
     out: Annotated[Path, typer.Option(help="page to write")],
     config: Annotated[str, typer.Option(help="the whole config: JSON, or a file")] = "{}",
