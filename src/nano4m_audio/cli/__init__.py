@@ -104,7 +104,7 @@ def _compute(device: str, dtype: str, threads: int) -> Compute:
     return Compute(device, dtype, threads)
 
 
-@app.command(epilog=_example("barnyard --out results/barnyard --settings '{\"clips\": 60}'"))
+@app.command(epilog=_example("barnyard --out my_barnyard --settings '{\"clips\": 11}'"))
 def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
     from nano4m_audio.acquire.stages import film_barnyard
@@ -116,7 +116,9 @@ def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
 
 
 @app.command(
-    epilog=_example('candidates --out results/candidates --settings \'{"root": "my_clips"}\'')
+    epilog=_example(
+        'candidates --out results/candidates --shards 2 --settings \'{"root": "my_clips"}\''
+    )
 )
 def candidates(
     out: Out,
@@ -311,7 +313,9 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-@app.command(epilog=_example('train --experiment base --settings "$SETTINGS"'))
+@app.command(
+    epilog=_example("train --experiment base --settings results/settings/train-base-*.json")
+)
 def train(
     experiment: Experiment,
     settings: Settings,
@@ -391,7 +395,9 @@ def evaluate(
     record(out, [run / RUN, run / WEIGHTS, split, *chain(*files.values())])
 
 
-@app.command(epilog=_example("report --config '{}' --out results/report.html"))
+@app.command(
+    epilog=_example("report --config results/settings/config-*.json --out results/report.html")
+)
 def report(
     out: Annotated[Path, typer.Option(help="page to write")],
     config: Annotated[str, typer.Option(help="the whole config: JSON, or a file")] = "{}",

@@ -38,7 +38,9 @@ def export_tokens(
     print(f"{count:,} clips in {out}", file=sys.stderr)
 
 
-@import_app.command("tokens", epilog="Example: nano4m-audio import tokens --root data/tokenized_v5")
+@import_app.command(
+    "tokens", epilog="Example: nano4m-audio import tokens --root tokenized --results imported"
+)
 def import_tokens(
     root: Annotated[Path, typer.Option(help="folder with {split}/{modality}/{clip}")],
     shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
@@ -70,7 +72,7 @@ def export_model(
 
 @import_app.command(
     "model",
-    epilog="Example: nano4m-audio import model checkpoint-final.pth --run results/runs/paper",
+    epilog="Example: nano4m-audio import model model.pth --run results/runs/imported",
 )
 def import_model(
     source: Annotated[

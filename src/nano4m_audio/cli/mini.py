@@ -30,7 +30,7 @@ def _example(text: str) -> str:
     return f"Example: nano4m-audio mini {text}"
 
 
-@app.command(epilog=_example("data --folder results/mini/data --views 440 --sounds 440"))
+@app.command(epilog=_example("data --folder results/mini/data --views 22 --sounds 22"))
 def data(
     folder: Annotated[Path, typer.Option(help="folder to write to")] = TRAINED / "data",
     seed: Seed = SEED,
@@ -44,7 +44,7 @@ def data(
     make_data(folder, seed=seed, views=views, sounds=sounds, workers=workers)
 
 
-@app.command(epilog=_example("train dense --out results/mini/weights/dense.safetensors"))
+@app.command(epilog=_example("train dense --steps 10 --out results/mini/weights/dense.safetensors"))
 def train(
     member: Annotated[str, typer.Argument(help="member of the family")],
     out: Annotated[Path, typer.Option(help="weights to write")],
@@ -59,7 +59,7 @@ def train(
     train_member(member, out, data=data, seed=seed, steps=steps or None, threads=threads)
 
 
-@app.command(epilog=_example("card --weights results/mini/weights"))
+@app.command(epilog=_example("card --weights results/mini/weights --views 11 --sounds 11"))
 def card(
     weights: Weights = TRAINED / "weights",
     seed: Seed = SEED,
