@@ -29,6 +29,7 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/mini.smk"
+include: "rules/messages.smk"
 
 
 localrules:

@@ -301,14 +301,16 @@ def _write_evaluation(folder: Path) -> None:
         (folder / f"{probe}.json").write_text(json.dumps(content))
 
 
-def write_quality(results: Path, modality: str, backend: str, psnr_db: float) -> None:
-    """The measurement of one tokenizer, with a sheet of two examples."""
+def write_quality(
+    results: Path, modality: str, backend: str, psnr_db: float, examples: int = 2
+) -> None:
+    """The measurement of one tokenizer, with a sheet of examples."""
     from PIL import Image
 
     folder = results / "quality" / modality
     folder.mkdir(parents=True, exist_ok=True)
     stem = backend.replace(":", "-")
-    Image.new("RGB", (2 * 24, 2 * 24), (90, 120, 60)).save(folder / f"{stem}.png")
+    Image.new("RGB", (examples * 24, 2 * 24), (90, 120, 60)).save(folder / f"{stem}.png")
     facts = {
         "modality": modality,
         "backend": backend,

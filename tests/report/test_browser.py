@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import shutil
 import subprocess
@@ -11,26 +12,56 @@ import pytest
 
 from nano4m_audio.report.build import build_report
 from nano4m_audio.taxonomy import class_names
-from tests.report.fake import HOSTILE, Fate, default_fates, write_results, write_truth
+from tests.report.fake import (
+    HOSTILE,
+    Fate,
+    default_fates,
+    write_quality,
+    write_results,
+    write_truth,
+)
 
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 # The page itself forbids scripts, so the probe frames it and measures from outside.
+WIDTHS = [*range(320, 1601, 32), 390, 1040, 1100, 1101]
+#: A4 and Letter between their margins.
+PAPER_WIDTHS = [703, 725]
 PROBE = """<!doctype html><body style="margin:0"><iframe id="f" src="report.html"
- style="border:0;width:WIDTHpx;height:900px"></iframe><pre id="out"></pre><script>
+ style="border:0;height:900px"></iframe><pre id="out"></pre><script>
 const frame = document.getElementById("f");
-frame.onload = () => {
-  const page = frame.contentDocument, width = frame.clientWidth;
+const lettersOf = (e) => parseFloat(getComputedStyle(e).fontSize);
+const ownText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+function look(page, width) {
+  frame.style.width = width + "px";
   const clipped = (e) => e.closest(".scroll, pre, .skip, svg");
-  const wide = [...page.body.querySelectorAll("*")].filter(
-    (e) => !clipped(e) && e.getBoundingClientRect().right > width + 1);
-  document.getElementById("out").textContent = JSON.stringify({
-    scroll: page.documentElement.scrollWidth, width,
+  const all = [...page.body.querySelectorAll("*")];
+  const wide = all.filter((e) => !clipped(e) && e.getBoundingClientRect().right > width + 1);
+  const drawn = [...page.querySelectorAll("svg text")].map((e) => {
+    const svg = e.ownerSVGElement;
+    return lettersOf(e) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  });
+  const written = all.filter((e) => !e.closest("svg") && ownText(e)).map(lettersOf);
+  const rows = [...page.querySelectorAll(".tiles div")].map(
+    (row) => new Set([...row.children].map((e) => Math.round(e.getBoundingClientRect().top))).size);
+  return {
+    width, scroll: page.documentElement.scrollWidth,
+    cut: [...page.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth + 1).map(
+      (e) => e.getAttribute("aria-label")),
     wide: wide.map((e) => e.tagName + "." + e.className).slice(0, 5),
+    least: Math.min(...drawn, ...written), most: Math.max(...drawn), rows: Math.max(...rows)};
+}
+frame.onload = () => {
+  const page = frame.contentDocument;
+  const regions = [...page.querySelectorAll(".scroll")];
+  const result = {
+    looks: WIDTHS.map((width) => look(page, width)),
     scripts: page.scripts.length, sections: page.querySelectorAll("section").length,
-    small: [...page.querySelectorAll("svg text")].filter(
-      (e) => e.getBoundingClientRect().height < 9).length});
+    regions: regions.length, tables: page.querySelectorAll(".scroll table").length,
+    reachable: regions.filter((e) => e.tabIndex === 0 && e.role === "region").length,
+    names: regions.map((e) => e.getAttribute("aria-label"))};
+  document.getElementById("out").textContent = JSON.stringify(result);
 };
 </script>"""
 
@@ -45,11 +76,12 @@ def page(tmp_path_factory):
         ("media/clip0001.mp4", "x" * 80, "reject", ""),
     ]
     inputs = dataclasses.replace(inputs, truth_csv=write_truth(folder / "truth.csv", rows))
+    write_quality(inputs.results, "rgb", "mini", 25.5, examples=4)
     build_report(inputs, folder / "report.html", with_examples=False)
     return folder
 
 
-def open_page(folder, url: str) -> tuple[str, str]:
+def open_page(folder, url: str, output: str = "--dump-dom") -> tuple[str, str]:
     """Dump of the loaded document, and what the browser logged, with the network cut off."""
     options = [
         "--headless",
@@ -61,26 +93,60 @@ def open_page(folder, url: str) -> tuple[str, str]:
         f"--user-data-dir={folder / 'profile'}",
         "--enable-logging=stderr",
         "--virtual-time-budget=4000",
-        "--window-size=1500,1000",
-        "--dump-dom",
+        "--window-size=1700,1000",
+        output,
     ]
     done = subprocess.run([BROWSER, *options, url], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1400])
-def test_the_page_fits_its_window(page, width):
+def measure(folder, name: str, widths: list[int]) -> dict:
+    """What a page measures at every width, and what the browser logged."""
     if BROWSER is None:
         pytest.skip("no chromium on this machine")
-    (page / "probe.html").write_text(PROBE.replace("WIDTH", str(width)))
-    dom, log = open_page(page, (page / "probe.html").as_uri())
-    found = json.loads(dom.split('<pre id="out">')[1].split("</pre>")[0].replace("&amp;", "&"))
-    assert found["width"] == width
-    assert found["scroll"] <= width and found["wide"] == [], found
-    assert found["scripts"] == 0 and found["sections"] == 7 and found["small"] == 0
-    assert "CONSOLE" not in log, log
+    probe = PROBE.replace("WIDTHS", json.dumps(widths)).replace("report.html", name)
+    (folder / "probe.html").write_text(probe)
+    dom, log = open_page(folder, (folder / "probe.html").as_uri())
+    text = html.unescape(dom.split('<pre id="out">')[1].split("</pre>")[0])
+    return {**json.loads(text), "log": log}
+
+
+@pytest.fixture(scope="module")
+def measured(page):
+    return measure(page, "report.html", WIDTHS)
+
+
+@pytest.mark.slow
+def test_the_page_fits_every_window(measured):
+    assert [look["width"] for look in measured["looks"]] == WIDTHS
+    for look in measured["looks"]:
+        assert look["scroll"] <= look["width"] and look["wide"] == [], look
+        assert look["rows"] == 1, look  # a strip of pictures never wraps under its label
+    assert measured["scripts"] == 0 and measured["sections"] == 8
+    assert "CONSOLE" not in measured["log"], measured["log"]
+
+
+@pytest.mark.slow
+def test_letters_are_legible_and_no_poster_at_every_width(measured):
+    for look in measured["looks"]:
+        assert look["least"] >= 11, look
+        assert look["most"] <= 15, look
+
+
+@pytest.mark.slow
+def test_tables_can_be_scrolled_without_a_mouse_and_have_names(measured):
+    assert measured["regions"] == measured["tables"] == measured["reachable"] > 8
+    assert all(measured["names"]) and len(set(measured["names"])) == measured["regions"]
+
+
+@pytest.mark.slow
+def test_on_paper_no_table_is_cut_off_and_bars_are_kept(page):
+    text = (page / "report.html").read_text()
+    assert "print-color-adjust: exact" in text.split("@media print")[1]
+    (page / "paper.html").write_text(text.replace("@media print", "@media all"))
+    for look in measure(page, "paper.html", PAPER_WIDTHS)["looks"]:
+        assert look["cut"] == [] and look["wide"] == [], look
 
 
 @pytest.mark.slow

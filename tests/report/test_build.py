@@ -8,13 +8,17 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.report import figures
 from nano4m_audio.report.build import build_report, metric, render, share, signed
 from nano4m_audio.report.collect import collect
+from nano4m_audio.report.numbers import Histogram
+from nano4m_audio.report.provenance import git_state
 from nano4m_audio.report.runs import metric_rows, paper_numbers, read_run
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import (
@@ -254,6 +258,65 @@ def test_numbers_are_written_for_readers():
     assert [signed(-3.14159), signed(None)] == ["\N{MINUS SIGN}3.14", "–"]
     assert metric(0.000976, "accuracy") == "0.098\u202f%"
     assert metric(19.09, "dB") == "19.1\u202fdB" and metric(5.2837, "nats/token") == "5.284"
+
+
+def test_only_changed_code_is_an_uncommitted_change(tmp_path):
+    names = ("config.yaml", "configs/paper.yaml", "README.md", "src/pkg/list.yaml", "src/pkg/a.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "all")
+    found = {}
+    for name in names:
+        (tmp_path / name).write_text("2")
+        found[name] = [git_state(place)[1] for place in (tmp_path, tmp_path / "src")]
+        git("checkout", "-q", ".")
+    code = ("src/pkg/list.yaml", "src/pkg/a.py")
+    assert found == {name: [name in code] * 2 for name in names}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb, as WCAG defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_kept_and_dropped_differ_without_colour_in_light_and_in_dark():
+    css = resources.files("nano4m_audio.report").joinpath("static/report.css").read_text("utf-8")
+    modes = [dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in css.split("@media")[:2]]
+    assert [len(mode) > 8 for mode in modes] == [True, True]
+    for mode in modes:
+
+        def contrast(a: str, b: str, mode: dict = mode) -> float:
+            low, high = sorted((luminance(mode[a]), luminance(mode[b])))
+            return (high + 0.05) / (low + 0.05)
+
+        assert contrast("kept", "dropped") > 2.3
+        assert contrast("kept", "paper") > 3 and contrast("dropped", "paper") > 3
+        assert contrast("muted", "paper") > 4.5
+
+
+def test_a_histogram_has_its_numbers():
+    edges = [0.0, 0.1, 0.2, 0.30000000000000004]
+    data = Histogram("Sound", "", edges, [0, 2, 31], [4, 0, 5], 0.2, "above", "")
+    drawn = str(figures.histogram(data))
+    assert "<title>0.2 to 0.3: 31 kept</title>" in drawn
+    rows = re.findall(r"<tr>(.*?)</tr>", drawn)
+    cells = [re.findall(r'class="n">(.*?)<', row) for row in rows]
+    assert cells == [
+        ["value", "kept", "dropped"],
+        ["0 to 0.1", "0", "4"],
+        ["0.1 to 0.2", "2", "0"],
+        ["0.2 to 0.3", "31", "5"],
+    ]
 
 
 def test_no_text_names_a_python_value(usual, tmp_path):

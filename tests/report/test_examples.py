@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -64,6 +65,9 @@ def test_examples_are_decoded_by_the_real_tokenizers(world, tokenizers, tmp_path
     assert page == (tmp_path / "b.html").read_bytes()
     assert len(page) < 12_000_000
     assert b"<audio controls" in page and b"<script" not in page
+    found = re.findall(r'<(img|audio) [^>]*?(?:alt|aria-label)="([^"]+)"', page.decode())
+    assert len(found) == page.count(b"<img ") + page.count(b"<audio ")
+    assert len(set(found)) == len(found)  # no two pictures or players have one name
 
 
 def test_the_page_stays_within_its_budget(world, tokenizers, monkeypatch):

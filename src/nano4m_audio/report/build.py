@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,28 @@ def render(content: Content, examples: Any = None) -> str:
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
     environment.globals.update(min_groups=MIN_GROUPS, short_verdict=short_verdict)
     page = environment.get_template("report.html.j2")
-    return page.render(c=content, examples=examples, css=Markup(css), figures=figures)
+    html = page.render(c=content, examples=examples, css=Markup(css), figures=figures)
+    return name_regions(html)
+
+
+def name_regions(html: str) -> str:
+    """Let the keyboard reach every table that may scroll, named by its heading and first column."""
+    heading, pieces, last = "", [], 0
+    for found in re.finditer(r'<(h[23])[^>]*>(.*?)</\1>|<div class="scroll">', html, re.DOTALL):
+        if found[1]:
+            heading = _plain(found[2])
+            continue
+        first = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL).search(html, found.end())
+        name = f"{heading}: {_plain(first[1])}" if first else heading
+        pieces.append(html[last : found.start()])
+        pieces.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
+        last = found.end()
+    return "".join([*pieces, html[last:]])
+
+
+def _plain(html: str) -> str:
+    """The text of some escaped HTML, for an attribute."""
+    return " ".join(re.sub(r"<[^>]*>", "", html).replace('"', "&#34;").split())
 
 
 def count(value: float | None) -> str:

@@ -106,13 +106,35 @@ def histogram(data: Histogram) -> Markup:
         for count, kind in zip(counts, ("kept", "dropped"), strict=True):
             if count:
                 tall = max(1.6, bottom - y(count))
+                name = _tag("title", f"{_span(edges, i)}: {count} {kind}")  # shown on hovering
                 parts.append(
-                    _tag("rect", x=x0, y=base - tall, width=width, height=tall, class_=kind)
+                    _tag("rect", name, x=x0, y=base - tall, width=width, height=tall, class_=kind)
                 )
                 base -= tall
     if data.threshold is not None:
         parts += _threshold(x(data.threshold), top, bottom, data.threshold)
-    return _svg(150, f"{data.name}: histogram of {data.n} clips", parts)
+    return _svg(150, f"{data.name}: histogram of {data.n} clips", parts) + _numbers(data)
+
+
+def _span(edges: Sequence[float], i: int) -> str:
+    return f"{label(round(edges[i], 10))} to {label(round(edges[i + 1], 10))}"
+
+
+def _numbers(data: Histogram) -> Markup:
+    """The counts of the bins that are not empty, as a table to open."""
+    split = any(data.dropped)
+    rows = [("value", "kept", "dropped") if split else ("value", "clips")]
+    for i, (kept, dropped) in enumerate(zip(data.kept, data.dropped, strict=True)):
+        if kept or dropped:
+            counts = (str(kept), str(dropped)) if split else (str(kept),)
+            rows.append((_span(data.edges, i), *counts))
+    cells = [
+        Markup("").join(_tag("td" if r else "th", escape(text), class_="n") for text in row)
+        for r, row in enumerate(rows)
+    ]
+    table = _tag("table", Markup("").join(_tag("tr", row) for row in cells))
+    name = _tag("summary", escape(f"numbers: {data.name}"))
+    return _tag("details", name + table, class_="numbers")
 
 
 def _threshold(at: float, top: float, bottom: float, value: float) -> list[Markup]:

@@ -61,8 +61,12 @@ def _processor() -> str:
     return next(models, platform.processor() or "unknown processor")
 
 
+#: Files that are no code: the config is on the page as it was used, and prose changes no number.
+_NO_CODE = ("*.yaml", "configs/**", "docs/**", "*.md")
+
+
 def git_state(repository: Path | None) -> tuple[str, bool] | None:
-    """Commit and whether tracked files differ from it; None outside a checkout or without git."""
+    """Commit and whether tracked code differs from it; None outside a checkout or without git."""
     if repository is None:
         return None
 
@@ -71,7 +75,9 @@ def git_state(repository: Path | None) -> tuple[str, bool] | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+        excluded = [f":(top,exclude,glob){pattern}" for pattern in _NO_CODE]
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *excluded)
+        return git("rev-parse", "HEAD"), bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None
 
