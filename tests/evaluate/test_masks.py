@@ -20,14 +20,20 @@ def some_data(n: int = 26) -> TokenData:
     return TokenData(MODALITIES, tokens, [[7] * (3 + i % 4) for i in range(n)])
 
 
+RARE = {m.name: 0.01 for m in MODALITIES}
+MOST = {"target_alphas": {**RARE, "depth": 0.5, "normals": 0.5}}
 CONFIGS = [
     MaskingConfig((128, 128), (128, 128), 0.2, 0.2),
     MaskingConfig((32, 256), (32, 128), 1.0, 1.0, single_source_prob=0.5),
     MaskingConfig((128, 128), (128, 128), 0.01, 0.01),
+    # Half of the masks ask for the caption alone, and a few of the others for sound.
+    MaskingConfig(
+        (32, 196), (4, 128), mixture=({"target_alphas": {**RARE, "caption": 50.0}}, {**MOST})
+    ),
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=["demo", "single", "narrow"])
+@pytest.mark.parametrize("config", CONFIGS, ids=["usual", "single", "narrow", "rare"])
 def test_every_clip_counts_for_every_modality(config):
     data = some_data()
     counts = np.zeros((len(data), len(MODALITIES)), int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from math import log
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate import PROBES, evaluate_probe
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
 from nano4m_audio.training import train_run
-from tests.tokens import MODALITIES, write_tokens
+from tests.tokens import MODALITIES, number_of, write_tokens
 
 TEST_CLIPS, VIDEOS = 24, 12
 OPTIONS = {"split": "test", "bootstrap": 100, "confidence": 0.95, "keyframes": 2, "seed": 0}
@@ -31,6 +32,16 @@ SETTINGS = {
 }  # fmt: skip
 
 
+def planted_audio(clip: str) -> list[list[int]]:
+    """Two codebooks of disjoint ids, 32 and 16 of them, all equally often in every clip."""
+    rng = np.random.default_rng(number_of(clip))
+    first, second = (
+        rng.permutation(np.arange(256) % 32),
+        1024 + rng.permutation(np.arange(256) % 16),
+    )
+    return [np.stack([first, second], axis=1).ravel().tolist()]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of two steps; the test clips are pairs of cuts of twelve videos."""
@@ -38,7 +49,11 @@ def run(tmp_path_factory):
     splits = {f"clip{i:02d}": "test" for i in range(TEST_CLIPS)}
     splits |= {f"train{i:02d}": "train" for i in range(12)}
     videos = {f"clip{i:02d}": f"video{i % VIDEOS}" for i in range(TEST_CLIPS)}
-    files = write_tokens(folder, splits, videos=videos)
+    planted = {("audio", clip): {"tokens": planted_audio(clip)} for clip in splits}
+    planted |= {
+        ("caption", c): {"tokens": [50_258, 7 + i % 4, 50_259]} for i, c in enumerate(splits)
+    }
+    files = write_tokens(folder, splits, videos=videos, changed=planted)
     train_run(
         folder / "split.parquet", files, folder / "runs/base", folder / "store", SETTINGS,
         progress=False,
@@ -65,6 +80,16 @@ def test_every_clip_counts_in_every_metric(run, probe):
         assert row["low"] < row["high"] and row["low"] <= row["value"] <= row["high"], row["name"]
         is_guess = row["name"].startswith("frequency") or row["name"].endswith(("unigram", "mode"))
         assert ("baseline" in row) == (not is_guess), row["name"]
+
+
+def test_the_baselines_know_codebooks_and_positions(run):
+    values = {row["name"]: row["value"] for row in evaluate(run, "cross_entropy")["metrics"]}
+    # Pooled it would be log 2 more: 3.812.
+    assert values["audio_unigram"] == pytest.approx((log(32) + log(16)) / 2, abs=0.02)
+    # Nothing is random but the middle of the caption; pooled even that mean is above 1.5.
+    assert values["caption_unigram"] < log(4)
+    # The model has learnt nothing yet: every token costs the log of all ids.
+    assert values["audio"] == pytest.approx(log(2048), abs=0.05)
 
 
 @pytest.mark.slow

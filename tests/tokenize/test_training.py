@@ -117,12 +117,27 @@ def test_quality_is_measured_on_the_test_split(results, tmp_path):
     assert (facts["split"], facts["clips"], facts["n"], facts["tokens"]) == ("test", 1, 4, 784)
     assert facts["identity"] == backends.identity("depth_tokenizer", backend)
     assert 1 <= facts["perplexity"] <= facts["used"] * facts["vocab_size"] <= 16
-    for name in ("psnr_db", "ssim"):
-        assert facts[name]["low"] <= facts[name]["value"] <= facts[name]["high"]
+    assert facts["psnr_db"]["low"] is facts["ssim"]["high"] is None  # one clip is too few
     from PIL import Image
 
     assert Image.open(tmp_path / "q.png").size == (224, 448)
     assert measured(results, tmp_path / "r.json", backend, frames=4, examples=1) == facts
+
+
+@pytest.mark.slow
+def test_quality_has_intervals_over_groups_of_clips(tmp_path):
+    """Twelve clips in eleven groups; the same clips in six groups are too few."""
+
+    def facts_of(name: str, groups: int):
+        fates = [Fate("pig", split="test", group=f"g{i % groups}") for i in range(12)]
+        folder = write_results(tmp_path / name, fates, heavy=True).results
+        return measured(folder, tmp_path / f"{name}.json", frames=12)
+
+    many, few = facts_of("many", 11), facts_of("few", 6)
+    assert (many["clips"], many["groups"], few["groups"]) == (12, 11, 6)
+    for name in ("psnr_db", "ssim"):
+        assert many[name]["low"] < many[name]["value"] < many[name]["high"]
+        assert few[name]["low"] is None and few[name]["value"] == many[name]["value"]
 
 
 def test_quality_falls_back_to_val_and_to_nothing(tmp_path):

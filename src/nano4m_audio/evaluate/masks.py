@@ -13,9 +13,10 @@ from nano4m_audio.nano4m.settings import MaskingConfig
 
 #: Masks are drawn for so many clips at once.
 CLIPS_AT_ONCE = 512
-#: A modality that no clip was asked for in the first so many masks is not waited for.
-PATIENCE = 50
-MOST_ROUNDS = 400
+#: A modality that nobody was asked for in the first so many rounds, and so many masks, is not
+#: waited for: the run does not ask for it.
+PATIENCE_ROUNDS, PATIENCE_MASKS = 50, 5000
+MOST_ROUNDS = 5000
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ def draw_masks(
         clips = np.arange(first, min(first + CLIPS_AT_ONCE, len(data)))
         found = np.zeros((len(clips), len(data.modalities)), np.int64)
         asked = np.arange(found.shape[1])
+        patience = max(PATIENCE_ROUNDS, PATIENCE_MASKS // len(clips))
         for turn in range(MOST_ROUNDS):
-            if turn == PATIENCE:
+            if turn == patience:
                 asked = np.flatnonzero(found.any(axis=0))
             waiting = np.zeros(found.shape, bool)
             waiting[:, asked] = found[:, asked] < wanted

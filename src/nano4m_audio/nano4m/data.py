@@ -151,11 +151,9 @@ class TokenData:
             clips[here] = epoch_order(seed, epoch, len(self))[places[here]]
         return self._masked(clips, masking, stream(seed, BATCH_STREAM, step))
 
-    def fixed_batches(
-        self, batch_size: int, masking: MaskingConfig, seed: int, rounds: int = 1
-    ) -> list[Batch]:
-        """Every clip ``rounds`` times, in order, under masks that depend on ``seed`` only."""
-        clips = np.tile(np.arange(len(self)), rounds)
+    def fixed_batches(self, batch_size: int, masking: MaskingConfig, seed: int) -> list[Batch]:
+        """Every clip once, in order, under masks that depend on ``seed`` only."""
+        clips = np.arange(len(self))
         parts = [clips[i : i + batch_size] for i in range(0, len(clips), batch_size)]
         return [
             self._masked(p, masking, stream(seed, FIXED_STREAM, i)) for i, p in enumerate(parts)
