@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nano4m_audio.nano4m.attention import IGNORED, Tokens
+from nano4m_audio.nano4m.attention import IGNORED, Tokens, on_device
 from nano4m_audio.nano4m.checkpoint import load_state
 from nano4m_audio.nano4m.data import Batch, TokenData
 from nano4m_audio.nano4m.distributed import (
@@ -229,9 +229,10 @@ def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
     else:
         shown, asked = Tokens.of(inputs), Tokens.of(targets)
     weights = [w * ranks.world for w in loss_weights(counts.tolist(), settings.average)]
+    shown, asked = on_device((shown, asked), ranks.device)
     return Share(
-        shown.to(ranks.device),
-        asked.to(ranks.device),
+        shown,
+        asked,
         counts=counts,
         weights=weights,
         n_tokens=len(batch.inputs.tokens) + len(batch.targets.tokens),
