@@ -14,6 +14,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.experiments import slow_choices
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
     backend_name,
@@ -39,6 +40,8 @@ or_exit(check_source, CONFIG)
 
 onstart:  # not reached by a dry run
     or_exit(check_runnable, CONFIG)
+    for line in slow_choices(CONFIG):
+        print(f"note: {line}", file=sys.stderr)
 
 
 RESULTS = Path("results")

@@ -27,6 +27,7 @@ from nano4m_audio.nano4m.distributed import (
     set_full_state,
     spread,
 )
+from nano4m_audio.nano4m.hardware import compiles, warn_of_emulation
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import Objective, loss_weights
 from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
@@ -180,8 +181,9 @@ def start_run(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> Run:
     sharded = hardware.sharded and ranks.world > 1
     if sharded and settings.optim.optimizer == "muon":
         raise ValueError("muon works on whole matrices: it cannot be combined with sharded weights")
+    warn_of_emulation(settings, ranks)
     model = FourM(settings.model, settings.optim.seed).to(ranks.device)
-    if hardware.compiled:
+    if compiles(settings, hardware, ranks):
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
     objective = spread(Objective(model, settings), ranks, sharded)
