@@ -274,8 +274,9 @@ class Hardware:
 
     ``device`` is auto (CUDA if there is one), cpu or cuda. ``devices`` processes train together;
     with ``sharded`` they also share the weights and the optimiser's state (FSDP2). ``compiled``
-    (True, False or auto) runs torch.compile on the blocks, on a GPU only. ``deterministic`` makes a GPU repeat itself to the bit. A kill
-    costs at most the work of ``checkpoint_every_s``, or of a hundred times what a checkpoint costs.
+    (True, False or auto) runs torch.compile on the blocks, on a GPU only. ``deterministic`` makes a
+    GPU repeat itself to the bit. A kill costs at most the work of ``checkpoint_every_s``, or of a
+    hundred times what a checkpoint costs.
     """
 
     device: str = "auto"
