@@ -1,6 +1,12 @@
-"""Speed of training: the published way (padded, ``reference``) beside the packed ``fast`` mode.
+"""Speed of training: what the published code computes beside the packed ``fast`` mode.
 
-All variants take their steps in turns on the same synthetic batches, so that a busy machine slows
+``reference`` is this project's own implementation of the published computation: every sample filled
+up to the full ranges, every row, padding included, scored over all ids in one matrix. The published
+batches also have their captions filled up with [PAD] that is shown and asked for (``padded``);
+``plain`` batches have not. Every ratio is over a named base: the reference, with the published
+loss, on batches of the same kind, and on batches of the published kind.
+
+All variants take their steps in turns on the same synthetic clips, so that a busy machine slows
 all of them alike; the ratio of CPU seconds is the least noisy figure. On CUDA it also prints the
 share of the peak that is used, what bounds a step, and what the paper's run would take.
 
@@ -14,18 +20,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import platform
 import statistics
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.config.grids import SIZES
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.distributed import Ranks, join
 from nano4m_audio.nano4m.settings import (
     Hardware,
+    MaskingConfig,
     Modality,
     ModelConfig,
     OptimConfig,
@@ -40,24 +50,29 @@ from nano4m_audio.nano4m.train import (
     validate,
     validation_shares,
 )
+from nano4m_audio.processor import native_bfloat16
 
 PAPER = (
     Modality("rgb", 16384, 196),
     Modality("audio", 2048, 512, 2),
     Modality("depth", 8192, 196),
     Modality("normals", 8192, 196),
-    Modality("caption", 50304, 64),
+    Modality("caption", 50304, 64, pad_id=PAD),
 )
 PAPER_STEPS, PAPER_BATCH = 18_311, 64
-#: mode, loss, precision; the first is what the paper did.
-VARIANTS = (
-    ("reference", "unified", "float32"),
-    ("fast", "unified", "float32"),
-    ("reference", "own_ids", "float32"),
-    ("fast", "own_ids", "float32"),
-    ("fast", "unified", "bfloat16"),
-    ("fast", "own_ids", "bfloat16"),
-)
+#: captions, mode, loss, precision; the first is what the paper did.
+VARIANTS = [
+    (captions, mode, loss, precision)
+    for captions in ("padded", "plain")
+    for mode, loss, precision in (
+        ("reference", "unified", "float32"),
+        ("fast", "unified", "float32"),
+        ("fast", "own_ids", "float32"),
+        ("fast", "unified", "bfloat16"),
+        ("fast", "own_ids", "bfloat16"),
+    )
+]
+Variant = tuple[str, str, str, str]
 #: Dense bfloat16 peak [FLOP/s] and memory bandwidth [B/s] by name of the card (data sheets).
 CARDS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "A100": (312e12, 2.0e12)}
 
@@ -114,14 +129,29 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
     return 6.0 * (encoder + decoder + n_in * d * d + logits + mixing)
 
 
-def settings_of(arguments: argparse.Namespace, variant: tuple[str, str, str]) -> TrainSettings:
+def settings_of(arguments: argparse.Namespace, variant: Variant) -> TrainSettings:
     size = SIZES[arguments.size]
     model = ModelConfig(
         PAPER, size["dim"], size["encoder_depth"], size["decoder_depth"], size["head_dim"]
     )
     optim = OptimConfig(PAPER_STEPS, arguments.batch, 1e-4, 1e-6, 916)
-    mode, loss, precision = variant
-    return TrainSettings(model, optim=optim, mode=mode, loss=loss, precision=precision)
+    captions, mode, loss, precision = variant
+    masking = MaskingConfig(padded_captions=captions == "padded")
+    return TrainSettings(model, masking, optim, loss=loss, mode=mode, precision=precision)
+
+
+def bases_of(variant: Variant, chosen: list[Variant]) -> list[Variant]:
+    """What a variant is compared with: the reference on batches of its kind, and the first one."""
+    alike = [v for v in chosen if v[:2] == (variant[0], "reference")]
+    return [v for v in dict.fromkeys([*alike, chosen[0]]) if v != variant]
+
+
+def processor() -> str:
+    """The name of the CPU, and whether it has bfloat16."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    kind = "with" if native_bfloat16() else "without"
+    return f"{names[0] if names else platform.processor()}, {kind} bfloat16"
 
 
 def timed_step(run: Run, data: TokenData, step: int, ranks: Ranks, times: Times) -> None:
@@ -147,7 +177,9 @@ def compare_modes(arguments: argparse.Namespace) -> None:
     hardware = Hardware(arguments.device, threads=arguments.threads, compiled=arguments.compile)
     ranks = join(hardware)
     data = synthetic(PAPER, 256)
-    chosen = [v for v in VARIANTS if not arguments.only or "-".join(v) in arguments.only]
+    able = ranks.device.type == "cuda" or native_bfloat16()
+    wanted = arguments.only or ["-".join(v) for v in VARIANTS if able or v[3] == "float32"]
+    chosen = [v for v in VARIANTS if "-".join(v) in wanted]
     runs = {v: start_run(settings_of(arguments, v), hardware, ranks) for v in chosen}
     times = {v: Times() for v in chosen}
     for step in range(-arguments.warmup, arguments.steps):
@@ -157,18 +189,16 @@ def compare_modes(arguments: argparse.Namespace) -> None:
     parameters = sum(p.numel() for p in runs[chosen[0]].model.parameters())
     print(
         f"{arguments.size}, {parameters:,} parameters, batch {arguments.batch}, {ranks.device}, "
-        f"{arguments.threads} threads, {arguments.steps} steps each in turns"
+        f"{arguments.threads} threads, {arguments.steps} steps each in turns; {processor()}"
     )
     for variant, spent in times.items():
-        same_loss = next(v for v in chosen if v[1] == variant[1])
         speed = sum(spent.tokens) / sum(spent.wall_s)
-        print(f"{'-'.join(variant):28s} {statistics.median(spent.wall_s):7.3f} s/step", end=" ")
+        print(f"{'-'.join(variant):30s} {statistics.median(spent.wall_s):7.3f} s/step", end=" ")
         print(f"{speed:10,.0f} tokens/s")
-        for base in dict.fromkeys((same_loss, chosen[0])):
-            if base != variant:
-                print(f"{'':28s} over {'-'.join(base)}: CPU time", end=" ")
-                print(ratio(times[base].cpu_s, spent.cpu_s), end=", wall ")
-                print(ratio(times[base].wall_s, spent.wall_s))
+        for base in bases_of(variant, chosen):
+            print(f"{'':30s} over {'-'.join(base)}: CPU time", end=" ")
+            print(ratio(times[base].cpu_s, spent.cpu_s), end=", wall ")
+            print(ratio(times[base].wall_s, spent.wall_s))
         if ranks.device.type == "cuda":
             explain_bound(spent, parameters, data, runs[variant], ranks)
 

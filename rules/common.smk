@@ -15,6 +15,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.experiments import slow_choices
 from nano4m_audio.lineage import outdated
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles
@@ -52,6 +53,8 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_weights, planned_uses())
     write_record(CONFIG, RESULTS)
     SETTINGS.write()
+    for line in slow_choices(CONFIG):
+        print(f"note: {line}", file=sys.stderr)
 
 
 SHARDS = shard_names(CONFIG.n_shards)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nano4m_audio.backends import get_spec
 from nano4m_audio.backends.gpt2 import PAD
-from nano4m_audio.config import MODALITIES, Config, Experiment
+from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
+from nano4m_audio.processor import native_bfloat16
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
 _CODEBOOKS = 2
@@ -123,3 +125,30 @@ def watch_options(config: Config, name: str) -> dict[str, Any]:
         "samples_every": experiment.samples_every,
         "tokenizers": {m: config.backend(f"tokenize.{m}") for m in _PICTURES},
     }
+
+
+def slow_choices(config: Config) -> list[str]:
+    """One line for what the config asks of a CPU that this machine's cannot do well. torch is
+    imported only if something of the kind is asked for."""
+    runs = config.experiments
+    half = [f"experiments.{n}.precision" for n, e in runs.items() if e.precision == "bfloat16"]
+    for key, name in config.backends().items():
+        dtype = f"compute.dtype.{key.partition('.')[0]}"
+        runs_in = get_spec(BACKEND_KEYS[key], name).dtype(config.dtype(key))
+        if runs_in == "bfloat16" and dtype not in half:
+            half.append(dtype)
+    compiled = [f"experiments.{n}.compile" for n, e in runs.items() if e.compile is True]
+    if not half and not compiled:
+        return []
+    import torch
+
+    if torch.cuda.is_available():
+        return []
+    lines = []
+    if half and not native_bfloat16():
+        lines.append(
+            f"{', '.join(half)}: bfloat16 is several times slower than float32 on this CPU"
+        )
+    if compiled:
+        lines.append(f"{', '.join(compiled)}: does nothing on a CPU")
+    return lines

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends import weights
-from nano4m_audio.backends.compute import Compute, resolve_device
+from nano4m_audio.backends.compute import Compute, emulated, resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
 
 
@@ -277,6 +278,11 @@ def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     module, _, attribute = spec.target.partition(":")
     device = resolve_device(compute.device) if spec.gpu else "cpu"
     compute = replace(compute, device=device, dtype=spec.dtype(compute.dtype))
+    if emulated(compute):
+        print(
+            f"{name}: this CPU emulates bfloat16, several times slower than float32",
+            file=sys.stderr,
+        )
     folder = weights.folder(spec.weights) if spec.weights else _trained_folder(name)
     files = (folder,) if folder else ()
     return getattr(importlib.import_module(module), attribute).load(compute, *files)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nano4m_audio.processor import native_bfloat16
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -14,6 +16,11 @@ class Compute:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 1
+
+
+def emulated(compute: Compute) -> bool:
+    """Whether the CPU is asked for bfloat16 and has no instructions for it."""
+    return compute.device == "cpu" and compute.dtype == "bfloat16" and not native_bfloat16()
 
 
 def resolve_device(name: str) -> str:

@@ -112,7 +112,9 @@ class Experiment(Section):
     shard_weights: bool = Field(
         False, description="spread weights and optimiser state over the devices (FSDP2)"
     )
-    compile: bool = Field(False, description="torch.compile the blocks; worth it on a GPU")
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="torch.compile the blocks of a GPU; auto: in a long run in fast mode"
+    )
     deterministic: bool = Field(False, description="a GPU repeats itself to the bit, slower")
     checkpoint_every_s: float = Field(
         30.0,

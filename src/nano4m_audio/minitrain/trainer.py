@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from nano4m_audio.nano4m.checkpoint import load_state, save_state
+from nano4m_audio.processor import native_bfloat16
 from nano4m_audio.progress import track
 
 #: The most work that a kill loses.
@@ -80,7 +81,7 @@ class _Run:
     def advance(self, loss: StepLoss, name: str) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * _schedule(self.step, self.recipe.steps)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_native_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):
             value = loss(self.net, self.generator)
         if not math.isfinite(value.item()):
             raise FloatingPointError(f"{name}: loss {value.item()} at step {self.step}")
@@ -115,9 +116,3 @@ class _Run:
 def _schedule(step: int, steps: int) -> float:
     warm_up = min(1.0, (step + 1) / (0.05 * steps))
     return warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def _native_bfloat16() -> bool:
-    # Emulated bfloat16 is slower than float32.
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -26,7 +26,8 @@ class Tokens:
     the same length. ``bounds`` int32 [batch + 1] are the first rows of the samples. ``order`` int64
     sorts the real tokens by modality, and ``counts`` are their numbers; both are made on the host,
     because asking a GPU for them would stop the pipeline of kernels. ``longest`` is an upper bound
-    of the lengths.
+    of the lengths, and ``slots`` int64 [n] are the rows of the tokens when every sample is filled
+    up to it.
     """
 
     tokens: Tensor
@@ -36,6 +37,7 @@ class Tokens:
     valid: Tensor | None = None
     bounds: Tensor = field(init=False)
     order: Tensor = field(init=False)
+    slots: Tensor = field(init=False)
     counts: list[int] = field(init=False)
     longest: int = field(init=False)
 
@@ -45,12 +47,15 @@ class Tokens:
         real = every if self.valid is None else np.flatnonzero(self.valid.numpy().ravel())
         counts = np.bincount(modalities[real])
         order = real[np.argsort(modalities[real], kind="stable")]
-        bounds = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
+        bounds = np.concatenate([[0], np.cumsum(self.lengths)])
+        longest = -(-max(self.lengths) // LENGTH_UNIT) * LENGTH_UNIT
+        gaps = np.arange(len(self.lengths)) * longest - bounds[:-1]
         self._set(
-            bounds=torch.from_numpy(bounds),
+            bounds=torch.from_numpy(bounds.astype(np.int32)),
             order=torch.from_numpy(order),
+            slots=torch.from_numpy(every + np.repeat(gaps, self.lengths)),
             counts=counts.tolist(),
-            longest=-(-max(self.lengths) // LENGTH_UNIT) * LENGTH_UNIT,
+            longest=longest,
         )
 
     def _set(self, **values: object) -> None:
@@ -88,27 +93,59 @@ class Tokens:
         )
 
     def to(self, device: torch.device) -> Tokens:
-        """A copy on a device; from pinned memory and without waiting if it is a GPU."""
-        if device.type == "cpu":
-            return self
-        moved = object.__new__(Tokens)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                value = value.pin_memory() if device.type == "cuda" else value
-                value = value.to(device, non_blocking=True)
-            moved._set(**{name: value})
-        return moved
+        """A copy on a device."""
+        return on_device([self], device)[0]
+
+
+def on_device(sides: Sequence[Tokens], device: torch.device) -> list[Tokens]:
+    """Sequences on a device; a GPU gets all their tensors in one copy."""
+    return list(sides) if device.type == "cpu" else copied_at_once(sides, device)
+
+
+#: All tensors of Tokens. Those of one size in all batches come first, so that their places in the
+#: buffer are the same for compiled code.
+_TENSORS = ("bounds", "tokens", "positions", "modalities", "order", "slots", "valid")
+#: Bytes at whose multiples a tensor begins in the buffer, as compiled kernels like it.
+_ALIGNMENT = 64
+
+
+def copied_at_once(sides: Sequence[Tokens], device: torch.device) -> list[Tokens]:
+    """Copies whose tensors are views of one buffer: it is filled on the host, in pinned memory for
+    a GPU, and sent without waiting."""
+    parts: list[tuple[int, str, Tensor, int]] = []
+    size = 0
+    for name in _TENSORS:
+        for i, side in enumerate(sides):
+            if (tensor := getattr(side, name)) is not None:
+                parts.append((i, name, tensor, size))
+                size += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+    buffer = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for _, _, tensor, start in parts:
+        _view(buffer, tensor, start).copy_(tensor)
+    sent = buffer.to(device, non_blocking=True)
+    copies = []
+    for i, side in enumerate(sides):
+        views = {n: _view(sent, tensor, start) for k, n, tensor, start in parts if k == i}
+        copies.append(object.__new__(Tokens))
+        copies[i]._set(**{**vars(side), **views})
+    return copies
+
+
+def _view(buffer: Tensor, like: Tensor, start: int) -> Tensor:
+    """The part of a buffer of bytes from ``start`` on that has dtype and shape of ``like``."""
+    return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
     """Softmax attention within each sample.
 
     q [n, heads, head_dim] is laid out as ``asking``, k and v [m, heads, head_dim] as ``asked``;
-    returns [n, heads * head_dim]. Half precision on a GPU is one kernel for the whole batch;
-    elsewhere it is one call per sample, or one for a batch of equal lengths.
+    returns [n, heads * head_dim]. A GPU does the whole batch at once, without padding in half
+    precision; a CPU makes one call per sample, or one for a batch of equal lengths.
     """
-    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and asked.valid is None:
-        return attend_varlen(q, k, v, asking, asked)
+    if not q.is_cpu and asked.valid is None:
+        half = q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
+        return (attend_varlen if half else attend_filled)(q, k, v, asking, asked)
     if len(set(asking.lengths)) == 1 and len(set(asked.lengths)) == 1:
         mask = None if asked.valid is None else asked.valid[:, None, None, :]
         batch = len(asking.lengths)
@@ -126,6 +163,24 @@ def attend_varlen(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens
     out = varlen_attn(q, k, v, asking.bounds, asked.bounds, asking.longest, asked.longest)
     assert isinstance(out, Tensor)
     return out.flatten(1)
+
+
+def attend_filled(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+    """All samples filled up to the longest one: a few large kernels, where varlen_attn has none for
+    the dtype. Like it, this uses nothing that compiled code would have to be compiled again for."""
+    lengths = asked.bounds.diff().clamp(min=1)  # a row of -inf alone would be NaN
+    mask = torch.arange(asked.longest, device=q.device) < lengths[:, None]
+    out = F.scaled_dot_product_attention(
+        _filled(q, asking), _filled(k, asked), _filled(v, asked), attn_mask=mask[:, None, None]
+    )
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, asking.slots).flatten(1)
+
+
+def _filled(x: Tensor, tokens: Tokens) -> Tensor:
+    """[n, heads, head_dim] -> [batch, heads, longest, head_dim], zero where there is no token."""
+    batch = len(tokens.bounds) - 1
+    rows = x.new_zeros((batch * tokens.longest, *x.shape[1:])).index_copy(0, tokens.slots, x)
+    return rows.unflatten(0, (batch, tokens.longest)).transpose(1, 2)
 
 
 def _attend_per_sample(

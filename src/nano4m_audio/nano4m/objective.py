@@ -119,6 +119,30 @@ def _pieces(groups: Sequence[tuple[int, int, int]], rows: int) -> Iterator[tuple
             yield m, slice(first, min(first + rows, stop)), size
 
 
+def log_scores(x: Tensor, table: Tensor) -> Tensor:
+    """log p of every id of ``table`` [size, dim] for every row of ``x`` [n, dim]: float32 [n,
+    size]."""
+    return (x @ table.T).float().log_softmax(dim=1)
+
+
+class _Scores:
+    """``log_scores`` for a CPU, the same to the bit, always in the same memory: a fresh matrix of
+    50 MB costs more than the softmax in it. A result is overwritten by the next one."""
+
+    def __init__(self, x: Tensor, most_ids: int) -> None:
+        n = min(ROWS_CPU, len(x)) * most_ids
+        self._products = x.new_empty(n)
+        self._result = self._products if x.dtype == torch.float32 else torch.empty(n)
+
+    def __call__(self, x: Tensor, table: Tensor) -> Tensor:
+        shape = len(x), len(table)
+        products, result = (
+            room[: shape[0] * shape[1]].view(shape) for room in (self._products, self._result)
+        )
+        torch.mm(x, table.T, out=products)
+        return torch.log_softmax(products, 1, torch.float32, out=result)
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Scores, softmax and both gradients of a piece of rows while its scores are at hand.
 
@@ -141,10 +165,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_features = torch.empty_like(x)
         d_table = torch.zeros_like(table) if ctx.needs_input_grad[0] else torch.empty(0)
         loss = losses.new_zeros(())
+        scores = _Scores(x, max(size for *_, size in groups)) if device == "cpu" else log_scores
         with torch.autocast(device, enabled=False):
             for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
                 own = rows_of[:size]
-                log_p = (x[piece] @ own.T).float().log_softmax(dim=1)
+                log_p = scores(x[piece], own)
                 places = ids[piece, None]
                 losses[piece] = -log_p.gather(1, places)[:, 0]
                 loss += losses[piece].sum() * weights[m]

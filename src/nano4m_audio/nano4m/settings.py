@@ -274,20 +274,23 @@ class Hardware:
 
     ``device`` is auto (CUDA if there is one), cpu or cuda. ``devices`` processes train together;
     with ``sharded`` they also share the weights and the optimiser's state (FSDP2). ``compiled``
-    runs torch.compile on the blocks. ``deterministic`` makes a GPU repeat itself to the bit. A kill
-    costs at most the work of ``checkpoint_every_s``, or of a hundred times what a checkpoint costs.
+    (True, False or auto) runs torch.compile on the blocks, on a GPU only. ``deterministic`` makes a
+    GPU repeat itself to the bit. A kill costs at most the work of ``checkpoint_every_s``, or of a
+    hundred times what a checkpoint costs.
     """
 
     device: str = "auto"
     devices: int = 1
     threads: int = 1
     sharded: bool = False
-    compiled: bool = False
+    compiled: bool | str = False
     deterministic: bool = False
     checkpoint_every_s: float = 30.0
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        if self.compiled not in (True, False, "auto"):
+            raise ValueError(f"compiled: true, false or auto, not {self.compiled!r}")
         if self.devices < 1 or self.threads < 1:
             raise ValueError("devices and threads must be at least 1")
 

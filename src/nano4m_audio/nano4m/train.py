@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nano4m_audio.nano4m.attention import IGNORED, Tokens
+from nano4m_audio.nano4m.attention import IGNORED, Tokens, on_device
 from nano4m_audio.nano4m.checkpoint import load_state
 from nano4m_audio.nano4m.data import Batch, TokenData
 from nano4m_audio.nano4m.distributed import (
@@ -27,6 +27,7 @@ from nano4m_audio.nano4m.distributed import (
     set_full_state,
     spread,
 )
+from nano4m_audio.nano4m.hardware import compiles, warn_of_emulation
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import Objective, loss_weights
 from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
@@ -180,8 +181,9 @@ def start_run(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> Run:
     sharded = hardware.sharded and ranks.world > 1
     if sharded and settings.optim.optimizer == "muon":
         raise ValueError("muon works on whole matrices: it cannot be combined with sharded weights")
+    warn_of_emulation(settings, ranks)
     model = FourM(settings.model, settings.optim.seed).to(ranks.device)
-    if hardware.compiled:
+    if compiles(settings, hardware, ranks):
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
     objective = spread(Objective(model, settings), ranks, sharded)
@@ -229,9 +231,10 @@ def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
     else:
         shown, asked = Tokens.of(inputs), Tokens.of(targets)
     weights = [w * ranks.world for w in loss_weights(counts.tolist(), settings.average)]
+    shown, asked = on_device((shown, asked), ranks.device)
     return Share(
-        shown.to(ranks.device),
-        asked.to(ranks.device),
+        shown,
+        asked,
         counts=counts,
         weights=weights,
         n_tokens=len(batch.inputs.tokens) + len(batch.targets.tokens),

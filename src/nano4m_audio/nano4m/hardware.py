@@ -1,0 +1,40 @@
+"""What the device of a run is good for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+
+from nano4m_audio.nano4m.distributed import Ranks
+from nano4m_audio.nano4m.settings import Hardware, TrainSettings
+from nano4m_audio.processor import native_bfloat16
+
+#: Compiling takes a GPU about a minute: from this many steps on it pays.
+COMPILED_STEPS = 2000
+
+
+def compiles(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> bool:
+    """Whether to compile the blocks. A CPU attends sample by sample, and would compile for the
+    lengths of every batch anew."""
+    if ranks.device.type != "cuda":
+        if hardware.compiled is True and ranks.rank == 0:
+            print("train: compile: true is for a GPU, a CPU trains without", file=sys.stderr)
+        return False
+    if hardware.compiled != "auto":
+        return bool(hardware.compiled)
+    long = settings.optim.steps >= COMPILED_STEPS and settings.mode == "fast"
+    tools = importlib.util.find_spec("triton") and (os.environ.get("CC") or shutil.which("cc"))
+    return bool(long and tools and not hardware.sharded)
+
+
+def warn_of_emulation(settings: TrainSettings, ranks: Ranks) -> None:
+    """One line on stderr for bfloat16 on a CPU without it."""
+    emulated = settings.dtype_name(ranks.device.type) == "bfloat16" and not native_bfloat16()
+    if ranks.device.type == "cpu" and ranks.rank == 0 and emulated:
+        print(
+            "train: this CPU emulates bfloat16, about 6 times slower than float32; "
+            "set precision: float32",
+            file=sys.stderr,
+        )
