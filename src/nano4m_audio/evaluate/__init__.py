@@ -12,8 +12,9 @@ from typing import Any
 from nano4m_audio.backends.compute import resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.intervals import clip_groups
+from nano4m_audio.seals import intact, seal
 from nano4m_audio.tables import content_key, write_json
-from nano4m_audio.training import RUN, WEIGHTS, parse_settings, read_sets
+from nano4m_audio.training import RUN, WEIGHTS, check_weights, parse_settings, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
 PROBES = ("cross_entropy", "classes", "structure")
@@ -56,7 +57,8 @@ def evaluate_probe(
     grouped = [numbers.tolist() for numbers in groups]
     key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
-    if not stored.exists():
+    if not intact(stored):
+        check_weights(run_dir, run)
         import torch
 
         from nano4m_audio.evaluate.common import load_probe_inputs
@@ -74,6 +76,7 @@ def evaluate_probe(
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
+        seal(stored)
     else:
         print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
     _publish(stored, out, run_dir.name)
