@@ -8,7 +8,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "barnyard": 1,
     "candidates": 1,
     "media": 1,
-    "clips": 1,
+    "clips": 2,
     "scores/audio": 1,
     "scores/visual": 1,
     "scores/speech": 1,
