@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Containers round stamps to the millisecond.
+ROUNDING_S = 0.0011
 #: Stamps this close to where the sound goes on are rounding.
 JOIN_S = 0.010
 #: Sound this far from where it should go on is a jump; smaller steps may be jitter.
 _JUMP_S = 0.1
-#: A step counts when the stamps of this much sound after it agree.
-_AHEAD_S = 1.0
+#: A step counts when the stamps of this much sound after it agree, or, where they scatter, when the
+#: middle of this much more does.
+_NEAR_S, _AHEAD_S = 0.2, 1.0
 
 
 @dataclass
@@ -62,23 +65,30 @@ def join(pieces: Sequence[Piece]) -> list[Run]:
             continue
         starts.append(i)
     return [
-        _run(pieces[first:end], _middle(begins[first:end]) + float(elapsed[first]))
+        _run(pieces[first:end], _begin(begins[first:end]) + float(elapsed[first]))
         for first, end in zip(starts, [*starts[1:], len(pieces)], strict=True)
     ]
 
 
-def _middle(begins: np.ndarray) -> float:
-    """The median, as a value that occurs."""
-    return float(np.quantile(begins, 0.5, method="lower"))
+def _begin(begins: np.ndarray) -> float:
+    """The first begin where it is no more than rounded, otherwise the median."""
+    middle = float(np.median(begins))
+    return float(begins[0]) if abs(begins[0] - middle) <= ROUNDING_S else middle
 
 
-def _ahead(elapsed: np.ndarray, i: int) -> int:
-    return int(np.searchsorted(elapsed, elapsed[i] + _AHEAD_S))
+def _ahead(elapsed: np.ndarray, i: int, length_s: float) -> int:
+    return int(np.searchsorted(elapsed, elapsed[i] + length_s))
 
 
 def _level(begins: np.ndarray, elapsed: np.ndarray, i: int) -> float:
-    """Middle of the begins from piece i on, up to the next jump; a quarter may be far off."""
-    ahead = begins[i : _ahead(elapsed, i)]
+    """Where the sound from piece i on begins, by what its next stamps agree upon.
+
+    Where they scatter it is the middle of a longer stretch, of which a quarter may be far off.
+    """
+    near = begins[i : max(i + 4, _ahead(elapsed, i, _NEAR_S))]
+    if np.ptp(near) < JOIN_S / 2:
+        return float(np.median(near))
+    ahead = begins[i : _ahead(elapsed, i, _AHEAD_S)]
     jumps = np.flatnonzero(np.abs(ahead - ahead[0]) >= _JUMP_S)
     low, high = np.quantile(ahead[: jumps[0] if len(jumps) else None], [0.25, 0.75])
     return float(low + high) / 2
@@ -88,7 +98,7 @@ def _moved(begins: np.ndarray, elapsed: np.ndarray, i: int, level: float) -> boo
     """Does the sound from piece i on lie elsewhere than ``level`` says, and piece i with it?"""
     off = abs(begins[i] - level)
     if off >= _JUMP_S:
-        return bool((np.abs(begins[i + 1 : _ahead(elapsed, i)] - level) >= _JUMP_S).all())
+        return bool((np.abs(begins[i + 1 : _ahead(elapsed, i, _AHEAD_S)] - level) >= _JUMP_S).all())
     new = _level(begins, elapsed, i)
     return abs(new - level) >= JOIN_S and abs(begins[i] - new) < off
 
