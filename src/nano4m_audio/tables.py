@@ -68,6 +68,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key", STR),
             *STATUS,
             ("duration_s", F64),
+            ("source_duration_s", F64),
             ("fps", F64),
             ("width", pa.int32()),
             ("height", pa.int32()),

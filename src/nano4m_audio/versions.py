@@ -6,7 +6,7 @@ from __future__ import annotations
 
 STAGE_VERSIONS: dict[str, int] = {
     "barnyard": 1,
-    "candidates": 1,
+    "candidates": 2,
     "media": 2,
     "clips": 2,
     "scores/audio": 1,
