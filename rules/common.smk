@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.backends import (
     BackendSpec,
     TRAINED,
@@ -52,6 +53,7 @@ FOLDER = {
 }[CONFIG.source]
 #: The file whose change means other candidates.
 LIST_OF_CLIPS = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else []
+FOLLOW_LINKS = "--follow-links" if FOLDER.follow_links else ""
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 
 

@@ -28,6 +28,8 @@ STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
 STATUS = [("status", STR), ("reason", STR), ("message", STR)]
 KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
 ROWS_PER_GROUP = 1024
+#: Beside the candidates: what their listing found.
+LISTING = "listing.json"
 _U16 = pa.uint16()
 
 

@@ -26,5 +26,5 @@ STAGE_VERSIONS: dict[str, int] = {
     "quality": 1,
     "train": 4,
     "evaluate": 3,
-    "report": 2,
+    "report": 3,
 }

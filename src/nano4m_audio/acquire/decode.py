@@ -308,10 +308,10 @@ def _check_promises(container: Any, source: Source, reading: _Reading) -> None:
 def _source_s(container: Any, reading: _Reading) -> float | None:
     """How long the picture of the file lasts: measured, or what the container says."""
     video = reading.video
-    if video.decoded_end_s < reading.max_clip_s:
+    if not video.n_past:
         return video.decoded_end_s
     said_s = video.promised_s or container_promise_s(container, reading.origin_s)
-    return None if said_s is None else max(said_s, reading.max_clip_s)
+    return said_s if said_s and said_s > reading.max_clip_s else None
 
 
 def _assemble(
