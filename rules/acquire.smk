@@ -36,6 +36,7 @@ rule candidates:
         outdated=mistrust,
     output:
         tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
+        listing="results/candidates/listing.json",
     log:
         "results/logs/candidates.log",
     benchmark:
@@ -66,10 +67,12 @@ rule media:
         "../envs/nano4m-audio.yaml"
     params:
         root=literally(FOLDER.root),
+        links=FOLLOW_LINKS,
+        attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FOLDER),
         version=STAGE_VERSIONS["media"],
     shell:
         "nano4m-audio media --candidates={input.candidates} --root={params.root:q}"
-        " --out={output.media} 2> {log}"
+        " {params.links} --attempt={params.attempt} --out={output.media} 2> {log}"
 
 
 rule decode:
@@ -87,8 +90,11 @@ rule decode:
         mem_mb=CONFIG.decode.memory_max_mb + 1000,
     params:
         root=literally(FOLDER.root),
+        links=FOLLOW_LINKS,
+        attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FOLDER),
         settings=SETTINGS.path("decode", CONFIG.decode),
         version=STAGE_VERSIONS["clips"],
     shell:
         "nano4m-audio decode --media={input.media} --root={params.root:q} --shard={wildcards.shard}"
+        " {params.links} --attempt={params.attempt}"
         " --settings={params.settings:q} --out={output.clips} 2> {log}"

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.acquire.source_record import check_record, write_record
 from nano4m_audio.backends import (
     BackendSpec,
@@ -66,6 +67,7 @@ FOLDER = {
     "web": schema.Folder(root="results/web", clips_csv=None),
 }[CONFIG.source]
 CLIPS_CSV = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else ""
+FOLLOW_LINKS = "--follow-links" if FOLDER.follow_links else ""
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 
 

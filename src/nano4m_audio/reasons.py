@@ -18,6 +18,7 @@ class Reason(StrEnum):
     NOT_MEDIA = "not_media"
     NO_VIDEO = "no_video"
     NO_AUDIO = "no_audio"
+    TOO_LARGE = "too_large"
     TOO_SHORT = "too_short"
     TRUNCATED = "truncated"
     DECODE_ERROR = "decode_error"
@@ -52,6 +53,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.NOT_MEDIA: "no media container could be opened",
     Reason.NO_VIDEO: "there is no video stream",
     Reason.NO_AUDIO: "there is no audio stream",
+    Reason.TOO_LARGE: "larger pictures, or more of them, than are decoded",
     Reason.TOO_SHORT: "shorter than one audio window",
     Reason.TRUNCATED: "clearly less decodes than the container promises",
     Reason.DECODE_ERROR: "a decoder failed",

@@ -34,6 +34,8 @@ STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
 STATUS = [("status", STR), ("reason", STR), ("message", STR)]
 KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
 ROWS_PER_GROUP = 1024
+#: Beside the candidates: what their listing found.
+LISTING = "listing.json"
 _U16 = pa.uint16()
 #: A temp file older than this has no writer any more, whichever machine it ran on.
 _LEFTOVER_S = 2 * 24 * 3600.0
@@ -76,6 +78,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key", STR),
             *STATUS,
             ("duration_s", F64),
+            ("source_duration_s", F64),
             ("fps", F64),
             ("width", pa.int32()),
             ("height", pa.int32()),

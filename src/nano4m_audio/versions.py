@@ -6,7 +6,7 @@ from __future__ import annotations
 
 STAGE_VERSIONS: dict[str, int] = {
     "barnyard": 2,
-    "candidates": 1,
+    "candidates": 2,
     "media": 2,
     "clips": 2,
     "scores/audio": 1,
@@ -26,5 +26,5 @@ STAGE_VERSIONS: dict[str, int] = {
     "quality": 2,
     "train": 4,
     "evaluate": 4,
-    "report": 3,
+    "report": 4,
 }

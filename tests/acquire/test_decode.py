@@ -38,7 +38,7 @@ def test_frames_on_display_at_thirds(tmp_path, film, clicks):
 
 def test_columns_are_those_of_the_table(tmp_path, film, clicks):
     clip = decode_clip(film(tmp_path / "a.mp4", sound=clicks(4, [2.0])))
-    filled = {"clip_id", "key", "status", "reason", "message", "n_frames"}
+    filled = {"clip_id", "key", "status", "reason", "n_frames"}
     assert set(asdict(clip)) == set(SCHEMAS["clips"].names) - filled
 
 

@@ -40,12 +40,15 @@ def failed_row(reason: Reason, message: str) -> dict[str, Any]:
 def decode_rows(
     files: Sequence[Mapping[str, Any]], options: Mapping[str, Any], limits: Limits
 ) -> Iterator[dict[str, Any]]:
-    """Yield the row of each file (``root``, ``path``, ``sha256``), in order, within limits."""
+    """Yield the row of each file, in order, decoded within limits.
+
+    Files are given by ``file`` (where it lies), ``path`` (its name for messages) and ``sha256``.
+    """
     with Child(decode_row, limits) as decode:
         for file in files:
             wanted = {**options, "sha256": file["sha256"]}
             try:
-                yield decode(Path(file["root"], file["path"]), wanted)
+                yield decode(file["file"], wanted)
             except Died as death:
                 message = f"{file['path']}: {death.message}"
                 print(f"warning: {message}", file=sys.stderr)

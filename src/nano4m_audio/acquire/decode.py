@@ -7,26 +7,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.acquire.frames import FramePicker, read_frame
+from nano4m_audio.acquire.clock import Clock
+from nano4m_audio.acquire.container import (
+    MAX_FRAME_PIXELS,
+    choose_streams,
+    open_media,
+    say,
+)
+from nano4m_audio.acquire.frames import FramePicker, PixelAspect, read_frame
+from nano4m_audio.acquire.promise import (
+    check_complete,
+    container_promise_s,
+    data_missing,
+    is_matroska,
+    stream_promise_s,
+)
 from nano4m_audio.acquire.sound import SoundTrack, encode_flac, levels_dbfs, read_audio
 from nano4m_audio.acquire.source import MediaError, Source, opened
 from nano4m_audio.reasons import Reason
 
 __all__ = ["DecodedClip", "MediaError", "decode_clip", "read_audio", "read_frame"]
 
-#: Demuxers that may open a file. Playlists (HLS, concat) would make libav open other files.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg"
-#: Limits against hostile files; ordinary clips stay far below.
-_MAX_FRAME_PIXELS = 4096 * 2304
-_MAX_DECODED_PIXELS = 30e9
+#: Limits against hostile files; ordinary clips stay far below: 30 s of 8K at 60 pictures a second.
+_MAX_DECODED_PIXELS = MAX_FRAME_PIXELS * 60 * 30
 _MAX_FRAMES_PER_S = 250
 _SAMPLE_RATES_HZ = range(4000, 768001)
 #: How far past the end a badly interleaved file is read for the other stream.
 _INTERLEAVE_S = 10.0
-#: A clip that decodes to less than this share of what its container promises is not used.
-_ENOUGH = 0.8
-#: Starts of containers whose index is written last: unreadable means cut short, not foreign.
-_CONTAINER_STARTS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"))
+#: So many frames in a row past the end are its end; fewer are wild stamps.
+_PAST = 3
+#: A picture alone may come in two packets (two fields, or a hidden picture for reference).
+_STILL_PACKETS = 2
+#: Values of libav's field order in which the bottom field is shown first.
+_BOTTOM_FIRST = (3, 4)
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,9 @@ class DecodedClip:
     when that picture appeared. ``width`` and ``height`` are those of the source as displayed.
     ``audio_flac`` covers exactly ``duration_s``; it is silence outside ``audio_start_s`` ..
     ``audio_end_s``. Levels are in dB of full scale, -120 for digital silence; ``level_dbfs`` is
-    the RMS of the loudest second.
+    the RMS of the loudest second. ``message`` says what was mended in the sound, mostly nothing.
+    ``source_duration_s`` is how long the file's picture lasts, of which at most ``max_clip_s`` were
+    decoded (None when its container does not say).
     """
 
     duration_s: float
@@ -53,6 +68,8 @@ class DecodedClip:
     peak_dbfs: float
     video_codec: str
     audio_codec: str
+    message: str = ""
+    source_duration_s: float | None = None
 
 
 @dataclass
@@ -67,6 +84,7 @@ class _Progress:
     n_frames: int = 0
     n_packets: int = 0
     n_failed: int = 0
+    n_past: int = 0
     done: bool = False
 
 
@@ -79,8 +97,11 @@ class _Reading:
     video: _Progress
     audio: _Progress
     picker: FramePicker
+    aspect: PixelAspect
+    clock: Clock
     track: SoundTrack = field(default_factory=SoundTrack)
-    decoded_pixels: float = 0.0
+    decoded_pixels: int = 0
+    last_byte: int = 0
 
 
 def decode_clip(
@@ -104,76 +125,34 @@ def decode_clip(
     import av
 
     try:
-        with opened(path, sha256) as source, _open(source) as container:
+        with opened(path, sha256) as source, open_media(source) as container:
             picker = FramePicker(frames_per_s, short_side_px, jpeg_quality)
-            reading = _start(container, picker, max_clip_s)
+            reading = _start(container, source, picker, max_clip_s)
             _read(container, reading)
-            clip_s = _finish(reading, container.duration, min_clip_s)
+            clip_s = _finish(container, source, reading, min_clip_s)
+            source_s = _source_s(container, reading)
+        return _assemble(reading, clip_s, source_s, sample_rate_hz)
     except MemoryError as error:
-        raise MediaError(Reason.OUT_OF_MEMORY, _say(error)) from error
+        raise MediaError(Reason.OUT_OF_MEMORY, say(error)) from error
     except (av.error.FFmpegError, ValueError, ArithmeticError, KeyError) as error:
-        raise MediaError(Reason.DECODE_ERROR, _say(error)) from error
-    return _assemble(reading, clip_s, sample_rate_hz)
+        raise MediaError(Reason.DECODE_ERROR, say(error)) from error
 
 
-def _open(source: Source) -> Any:
-    """Open the container; no other file or address can be reached through it."""
-    import av
+def _start(container: Any, source: Source, picker: FramePicker, max_clip_s: float) -> _Reading:
+    from av.format import Flags
 
-    options = {
-        "format_whitelist": _FORMATS,
-        "protocol_whitelist": "none",
-        "max_pixels": str(_MAX_FRAME_PIXELS),
-    }
-    try:
-        return av.open(source, options=options, metadata_errors="replace")
-    except MemoryError:
-        raise
-    except (av.error.FFmpegError, ValueError) as error:
-        source.seek(0)
-        head = source.read(8)
-        if any(head[at : at + len(magic)] == magic for at, magic in _CONTAINER_STARTS):
-            message = "the container has a beginning but no readable index: the file was cut short"
-            raise MediaError(Reason.TRUNCATED, message) from error
-        raise MediaError(Reason.NOT_MEDIA, f"no media container: {_say(error)}") from error
-
-
-def _say(error: BaseException) -> str:
-    """The error without the file's path, so that the message does not depend on the machine."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _start(container: Any, picker: FramePicker, max_clip_s: float) -> _Reading:
-    from av.stream import Disposition
-
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    films.sort(key=lambda s: not s.disposition & Disposition.default)
-    video, audio = (films[0] if films else None), container.streams.best("audio")
-    if video is None or video.codec_context is None:
-        raise MediaError(Reason.NO_VIDEO, "no video stream" if not films else "unknown video codec")
-    if audio is None or audio.codec_context is None:
-        raise MediaError(Reason.NO_AUDIO, "no audio stream" if not audio else "unknown audio codec")
-    for stream in (video, audio):
-        stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"max_pixels": str(_MAX_FRAME_PIXELS)}
-    aspect = video.sample_aspect_ratio
-    if aspect and 0.25 <= aspect <= 4.0:
-        picker.pixel_aspect = float(aspect)
+    video, audio = choose_streams(container, source)
+    picker.bottom_first = video.codec_context.field_order in _BOTTOM_FIRST
     origin_s = (container.start_time or 0) / 1e6
     return _Reading(
         origin_s,
         max_clip_s,
-        _Progress(video, _promised_s(video, origin_s, max_clip_s)),
-        _Progress(audio, _promised_s(audio, origin_s, max_clip_s)),
+        _Progress(video, stream_promise_s(container, video, origin_s)),
+        _Progress(audio, stream_promise_s(container, audio, origin_s)),
         picker,
+        PixelAspect(video.sample_aspect_ratio),
+        Clock(jumps=bool(container.format.flags & Flags.ts_discont.value)),
     )
-
-
-def _promised_s(stream: Any, origin_s: float, max_clip_s: float) -> float | None:
-    if not stream.duration:
-        return None
-    end = (stream.start_time or 0) + stream.duration
-    return min(float(end * stream.time_base) - origin_s, max_clip_s)
 
 
 def _read(container: Any, reading: _Reading) -> None:
@@ -193,6 +172,9 @@ def _read(container: Any, reading: _Reading) -> None:
         except av.error.FFmpegError:
             progress.n_failed += 1
             continue
+        if progress is reading.video:
+            stamp = None if packet is None else packet.pts
+            reading.aspect.note(stamp, progress.stream.codec_context.sample_aspect_ratio)
         for frame in frames:
             feed[progress.stream.index](reading, progress, frame)
             if progress.done:
@@ -208,17 +190,21 @@ def _packets(container: Any, reading: _Reading) -> Iterator[tuple[_Progress, Any
     import av
 
     both = {p.stream.index: p for p in (reading.video, reading.audio)}
+    n_late = 0
     try:
         for packet in container.demux(reading.video.stream, reading.audio.stream):
             if packet.size == 0:
                 continue
             progress = both[packet.stream.index]
             progress.n_packets += 1
+            reading.clock.place(packet)
+            reading.last_byte = max(reading.last_byte, (packet.pos or 0) + packet.size)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
                 end = float((stamp + (packet.duration or 0)) * packet.time_base) - reading.origin_s
                 progress.packets_end_s = max(progress.packets_end_s, end)
-                if end > reading.max_clip_s + _INTERLEAVE_S:
+                n_late = n_late + 1 if end > reading.max_clip_s + _INTERLEAVE_S else 0
+                if n_late > _PAST:
                     break
             yield progress, packet
             if reading.video.done and reading.audio.done:
@@ -236,34 +222,43 @@ def _feed_video(reading: _Reading, progress: _Progress, frame: Any) -> None:
     step_s = float(frame.duration * progress.stream.time_base) or float(1 / rate)
     time_s = _time_s(reading, progress, frame)
     reading.decoded_pixels += frame.width * frame.height
-    too_many = progress.n_frames > _MAX_FRAMES_PER_S * reading.max_clip_s
-    if too_many or reading.decoded_pixels > _MAX_DECODED_PIXELS:
+    if progress.n_frames > _MAX_FRAMES_PER_S * reading.max_clip_s:
         raise ValueError("more pictures than a clip of this length can have")
-    if time_s >= reading.max_clip_s:
-        progress.done = True
-        if progress.n_frames:
-            progress.decoded_end_s = reading.max_clip_s
+    if reading.decoded_pixels > _MAX_DECODED_PIXELS:
+        message = f"more than {_MAX_DECODED_PIXELS / 1e9:.0f} billion pixels in one clip"
+        raise MediaError(Reason.TOO_LARGE, message)
+    if _is_past(reading, progress, time_s):
         return
     progress.n_frames += 1
     progress.n_failed += bool(frame.is_corrupt)
     if progress.first_s is None:
         progress.first_s = time_s
     progress.decoded_end_s = max(progress.decoded_end_s, time_s + step_s)
-    reading.picker.feed(frame, time_s)
+    reading.picker.feed(frame, time_s, reading.aspect.at(frame.pts))
 
 
 def _feed_audio(reading: _Reading, progress: _Progress, frame: Any) -> None:
     if frame.sample_rate not in _SAMPLE_RATES_HZ:
         raise ValueError(f"a sample rate of {frame.sample_rate} Hz")
     time_s = _time_s(reading, progress, frame)
-    if time_s >= reading.max_clip_s:
-        progress.done = True
-        return
     if reading.track.decoded_s > 2 * reading.max_clip_s:
         raise ValueError("more sound than a clip of this length can have")
-    reading.track.feed(frame, time_s)
+    past = _is_past(reading, progress, time_s)
+    if not progress.done:
+        # A stamp past the end may be a wild one in unbroken sound.
+        reading.track.feed(frame, time_s)
+    if past:
+        return
     progress.n_frames += 1
     progress.decoded_end_s = max(progress.decoded_end_s, time_s + frame.samples / frame.sample_rate)
+
+
+def _is_past(reading: _Reading, progress: _Progress, time_s: float) -> bool:
+    """Does a frame begin after the clip's end? Some in a row are the end of the stream."""
+    past = time_s >= reading.max_clip_s
+    progress.n_past = progress.n_past + 1 if past else 0
+    progress.done = progress.n_past > _PAST
+    return past
 
 
 def _time_s(reading: _Reading, progress: _Progress, frame: Any) -> float:
@@ -273,22 +268,19 @@ def _time_s(reading: _Reading, progress: _Progress, frame: Any) -> float:
     return float(stamp * progress.stream.time_base) - reading.origin_s
 
 
-def _finish(reading: _Reading, container_us: int | None, min_clip_s: float) -> float:
+def _finish(container: Any, source: Source, reading: _Reading, min_clip_s: float) -> float:
     """Judge what was decoded; returns the clip's duration and completes the pictures."""
     video, audio = reading.video, reading.audio
-    container_s = min((container_us or 0) / 1e6, reading.max_clip_s)
-    for progress, kind in ((video, "picture"), (audio, "sound")):
-        promised_s = progress.promised_s
-        if promised_s is not None and container_s:
-            promised_s = min(promised_s, container_s)
-        _check_complete(progress, kind, promised_s)
-    if None in (video.promised_s, audio.promised_s):
-        furthest = max(video, audio, key=lambda p: p.decoded_end_s)
-        _check_complete(furthest, "clip", container_s)
+    if video.n_past and video.n_frames:
+        video.decoded_end_s = reading.max_clip_s
+    _check_promises(container, source, reading)
     if not video.n_frames:
         raise MediaError(Reason.NO_VIDEO, "the video stream has no picture")
     if not audio.n_frames:
         raise MediaError(Reason.NO_AUDIO, "the audio stream has no sound")
+    if video.n_frames == 1 and video.n_packets <= _STILL_PACKETS and not video.n_failed:
+        # A still picture stays as long as the sound; containers differ in what length they give it.
+        video.decoded_end_s = max(video.decoded_end_s, audio.decoded_end_s)
     clip_s = min(video.decoded_end_s, reading.max_clip_s)
     if clip_s < min_clip_s:
         message = f"{clip_s:.2f} s of picture, {min_clip_s:.2f} s are needed"
@@ -297,20 +289,34 @@ def _finish(reading: _Reading, container_us: int | None, min_clip_s: float) -> f
     return clip_s
 
 
-def _check_complete(progress: _Progress, kind: str, promised_s: float | None) -> None:
-    decoded_s = progress.decoded_end_s
-    if promised_s and progress.packets_end_s < _ENOUGH * promised_s:
-        message = f"the {kind} ends at {decoded_s:.2f} s of the promised {promised_s:.2f} s"
-        raise MediaError(Reason.TRUNCATED, message)
-    failed = f"{progress.n_failed} of {progress.n_packets} packets of the {kind} do not decode"
-    if promised_s and decoded_s < _ENOUGH * promised_s:
-        message = f"the {kind} decodes to {decoded_s:.2f} s of {promised_s:.2f} s; {failed}"
-        raise MediaError(Reason.DECODE_ERROR, message)
-    if progress.n_failed > (1 - _ENOUGH) * progress.n_packets:
-        raise MediaError(Reason.DECODE_ERROR, failed)
+def _check_promises(container: Any, source: Source, reading: _Reading) -> None:
+    """Compare both streams with what the container promises, where that can be believed."""
+    video, audio = reading.video, reading.audio
+    believed = not reading.clock.restarted and (
+        not is_matroska(container) or data_missing(container, source, reading.last_byte)
+    )
+    whole_s = container_promise_s(container, reading.origin_s) if believed else None
+    limits = [reading.max_clip_s, *([whole_s] if whole_s else [])]
+    for progress, kind in ((video, "picture"), (audio, "sound")):
+        promised_s = progress.promised_s if believed else None
+        check_complete(progress, kind, None if promised_s is None else min(promised_s, *limits))
+    if whole_s and None in (video.promised_s, audio.promised_s):
+        furthest = max(video, audio, key=lambda p: p.decoded_end_s)
+        check_complete(furthest, "clip", min(limits))
 
 
-def _assemble(reading: _Reading, clip_s: float, sample_rate_hz: int) -> DecodedClip:
+def _source_s(container: Any, reading: _Reading) -> float | None:
+    """How long the picture of the file lasts: measured, or what the container says."""
+    video = reading.video
+    if not video.n_past:
+        return video.decoded_end_s
+    said_s = video.promised_s or container_promise_s(container, reading.origin_s)
+    return said_s if said_s and said_s > reading.max_clip_s else None
+
+
+def _assemble(
+    reading: _Reading, clip_s: float, source_s: float | None, sample_rate_hz: int
+) -> DecodedClip:
     video, picker, track = reading.video, reading.picker, reading.track
     samples = track.render(round(clip_s * sample_rate_hz), sample_rate_hz)
     level_dbfs, peak_dbfs = levels_dbfs(samples, sample_rate_hz)
@@ -324,9 +330,11 @@ def _assemble(reading: _Reading, clip_s: float, sample_rate_hz: int) -> DecodedC
         frame_times_s=picker.frame_times_s,
         audio_flac=encode_flac(samples, sample_rate_hz),
         audio_start_s=start_s,
-        audio_end_s=max(start_s, min(track.end_s, clip_s)),
+        audio_end_s=max(start_s, min(max(run.end_s for run in track.runs), clip_s)),
         level_dbfs=level_dbfs,
         peak_dbfs=peak_dbfs,
         video_codec=video.stream.codec_context.codec.canonical_name,
         audio_codec=reading.audio.stream.codec_context.codec.canonical_name,
+        message="; ".join(track.notes),
+        source_duration_s=source_s,
     )

@@ -5,43 +5,74 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.acquire.tree import media_files
+from nano4m_audio.acquire.video_names import cuts
 from nano4m_audio.errors import UserError, did_you_mean
 
-# fmt: off
-MEDIA_SUFFIXES = frozenset({
-    ".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".mpg", ".mpeg",
-    ".ts", ".ogv",
-})
-# fmt: on
 _REQUIRED = ("file", "class")
 _SHOWN_PROBLEMS = 5
 
 
+@dataclass
+class Findings:
+    """What a reader of any count of the clips must know.
+
+    ``video_ids`` counts clips by what names their video: "list" (a value in the list), "name" (the
+    file's name), or "file" (nothing: each is a video of its own). ``left_out`` counts, by kind, the
+    files that are in the folder and are no clips.
+    """
+
+    video_ids: dict[str, int] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The same for the user, one line each."""
+        lines = [
+            f"left out: {kind['files']} x {kind['why']} (such as {kind['example']!r})"
+            for kind in self.left_out
+        ]
+        if named := self.video_ids["name"]:
+            lines.append(f"the video of {named} clips is taken from the name of the file")
+        if alone := self.video_ids["file"]:
+            lines.append(
+                f"{alone} of {sum(self.video_ids.values())} clips count as a video of their own: "
+                "cuts of one video need a column video_id, or they may part between splits"
+            )
+        return lines
+
+
 def read_candidates(
-    root: Path, clips_csv: Path, class_names: Sequence[str]
+    root: Path, clips_csv: Path, class_names: Sequence[str], findings: Findings | None = None
 ) -> list[dict[str, Any]]:
     """Read the clips of a folder from a CSV file with columns file and class.
 
-    Optional columns: video_id (default: the file's stem), start_s (where in its video the clip
-    was cut, default 0), source (default "folder"; "both" means audioset and vggsound). Other
-    columns are ignored. ``file`` is relative to ``root`` and only kept as text here.
+    Optional columns: video_id and start_s (which video the clip was cut from, and where in it;
+    default: what the file's name says, see ``cuts``), source (default "folder"; "both" means
+    audioset and vggsound). Other columns are ignored. ``file`` is relative to ``root``.
 
     Returns candidate rows sorted by clip_id: clip_id, video_id, start_s, end_s (None), class_name,
-    sources (sorted), path, url (""). Raises UserError with the first five problems in the file.
+    sources (sorted), path, url (""), and fills ``findings``. Raises UserError
+    with the first five problems in the file.
     """
     if not root.is_dir():
         raise UserError(f"the source folder {root} does not exist or is no folder")
     problems: list[str] = []
     rows: dict[str, dict[str, Any]] = {}
-    for line, record in _records(clips_csv):
-        row = _parse(record, class_names)
+    records = list(_records(clips_csv))
+    named = cuts(record["file"] for _, record in records)
+    origins: dict[str, str] = {}
+    for line, record in records:
+        cut = named[record["file"]]
+        origins[record["file"]] = "list" if record.get("video_id") else cut.by
+        record = {**record, "video_id": record.get("video_id") or cut.video_id}
+        row = _backslashes(root, record["file"]) or _parse(record, class_names, cut.start_s)
         if isinstance(row, str):
             problems.append(f"line {line}: {row}")
             continue
@@ -53,21 +84,28 @@ def read_candidates(
     if not rows and not problems:
         problems.append("the file lists no clips")
     _raise(clips_csv, problems)
+    if findings:
+        findings.video_ids = _origins(origins[row["path"]] for row in rows.values())
     return _with_ids(list(rows.values()))
 
 
-def scan_folder(root: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def scan_folder(
+    root: Path, class_names: Sequence[str], findings: Findings | None = None
+) -> list[dict[str, Any]]:
     """List the media files in the sub-folders of ``root``, each named after a class.
 
-    Nested folders belong to the class above them; hidden files and files without a media suffix
-    are skipped. Returns the same rows as ``read_candidates``. Raises UserError for media outside a
-    class folder and for file names that are not UTF-8.
+    Nested folders belong to the class above them. Links to folders are followed. A file is taken
+    by its ending, or by its first bytes; hidden and other files are left out and counted. Returns
+    the same as ``read_candidates``. Raises UserError for media outside a class folder, for file
+    names that are not UTF-8 and for folders that cannot be listed.
     """
     if not root.is_dir():
         raise UserError(f"the source folder {root} does not exist or is no folder")
     problems: list[str] = []
     rows = []
-    for path in _media_files(root):
+    tree = media_files(root)
+    named = cuts(tree.files)
+    for path in tree.files:
         folder = path.split("/")[0] if "/" in path else ""
         if not path.isprintable():
             problems.append(f"{path!r}: rename this file, its name is not printable UTF-8")
@@ -77,11 +115,41 @@ def scan_folder(root: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
             hint = did_you_mean(folder, class_names)
             problems.append(f"{path!r}: the folder {folder!r} is not a class{hint}")
         else:
-            rows.append(_candidate(path, Path(path).stem, 0.0, folder, ["folder"]))
+            cut = named[path]
+            rows.append(_candidate(path, cut.video_id, cut.start_s, folder, ["folder"]))
+    left_out = _by_kind(tree.left_out)
     if not rows and not problems:
         problems.append(f"no media files in its sub-folders ({', '.join(class_names)})")
+        problems += [f"{k['files']} x {k['why']}, such as {k['example']!r}" for k in left_out]
     _raise(root, problems)
+    if findings:
+        findings.video_ids = _origins(named[row["path"]].by for row in rows)
+        findings.left_out = left_out
     return _with_ids(rows)
+
+
+def _origins(kinds: Iterable[str]) -> dict[str, int]:
+    counts = Counter(kinds)
+    return {kind: counts[kind] for kind in ("list", "name", "file")}
+
+
+def _by_kind(left_out: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Count what was left out by why, the most frequent first, with one example each."""
+    examples: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for path, why in left_out:
+        counts[why] += 1
+        examples.setdefault(why, path if path.isprintable() else ascii(path))
+    order = sorted(counts, key=lambda why: (-counts[why], why))
+    return [{"why": why, "files": counts[why], "example": examples[why]} for why in order]
+
+
+def _backslashes(root: Path, path: str) -> str:
+    """What is wrong with a path in the style of Windows whose file is there in the other style."""
+    other = path.replace("\\", "/")
+    if other == path or (root / path).exists() or not (root / other).exists():
+        return ""
+    return f"file {path!r}: write paths with '/': {other!r}"
 
 
 def _records(clips_csv: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -90,6 +158,12 @@ def _records(clips_csv: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with open(clips_csv, encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            twice = sorted(n for n, times in Counter(header).items() if n and times > 1)
+            if twice:
+                raise UserError(
+                    f"{clips_csv}: line 1 names the column {', '.join(map(repr, twice))} more than "
+                    "once: keep one, or rename the others"
+                )
             missing = [name for name in _REQUIRED if name not in header]
             if missing:
                 hints = [f"{name!r}{did_you_mean(name, header)}" for name in missing]
@@ -109,8 +183,10 @@ def _records(clips_csv: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UserError(f"{clips_csv} cannot be read as UTF-8 CSV: {error}") from error
 
 
-def _parse(record: dict[str, str], class_names: Sequence[str]) -> dict[str, Any] | str:
-    """Return a candidate row without clip_id, or what is wrong with the record."""
+def _parse(
+    record: dict[str, str], class_names: Sequence[str], cut_s: float
+) -> dict[str, Any] | str:
+    """Return a candidate row, or what is wrong with the record."""
     if record[""]:
         return "more values than columns: put quotes around values that contain commas"
     path, class_name = record["file"], record["class"]
@@ -120,15 +196,14 @@ def _parse(record: dict[str, str], class_names: Sequence[str]) -> dict[str, Any]
         hint = did_you_mean(class_name, class_names)
         return f"class {class_name!r} is not one of the classes{hint}"
     try:
-        start_s = float(record.get("start_s") or 0.0)
+        start_s = float(record.get("start_s") or cut_s)
     except ValueError:
         start_s = math.nan
     if not 0.0 <= start_s < 1e9:
         return f"start_s {record['start_s']!r} is not a number of seconds (0 or more)"
     source = record.get("source") or "folder"
     sources = ["audioset", "vggsound"] if source == "both" else [source]
-    video_id = record.get("video_id") or posixpath.splitext(posixpath.basename(path))[0] or path
-    return _candidate(path, video_id, start_s, class_name, sources)
+    return _candidate(path, record["video_id"], start_s, class_name, sources)
 
 
 def _conflict(known: dict[str, Any], row: dict[str, Any]) -> str:
@@ -166,17 +241,6 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 digest = hashlib.blake2b(row["path"].encode("utf-8", "surrogatepass")).hexdigest()
                 row["clip_id"] = f"{row['clip_id']}#{digest[:digits]}"
     return sorted(rows, key=lambda row: row["clip_id"])
-
-
-def _media_files(root: Path) -> list[str]:
-    """Paths (relative, with "/") of all visible media files below ``root``, sorted."""
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in MEDIA_SUFFIXES:
-                found.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(found)
 
 
 def _raise(where: Path, problems: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,31 @@ import numpy as np
 ROUNDING_S = 0.001
 #: Wider or taller pictures than this are refused: the scaled picture would be all long side.
 MAX_ASPECT = 16.0
+
+
+@dataclass
+class PixelAspect:
+    """Width of a pixel over its height, which a stream may change in the middle.
+
+    The container's word counts (``container``, None or 0 when it has none) until the stream itself
+    changes its mind. Values that no picture has are taken for 1.
+    """
+
+    container: Fraction | None
+    _changes: list[tuple[int, Fraction | None]] = field(default_factory=list)
+
+    def note(self, stamp: int | None, own: Fraction | None) -> None:
+        """Remember that the packet shown at ``stamp`` left the decoder at aspect ``own``."""
+        if not self._changes or own != self._changes[-1][1]:
+            self._changes.append((stamp or 0, own))
+
+    def at(self, stamp: int | None) -> float:
+        """The pixel aspect of the frame shown at ``stamp``."""
+        shown = self._changes[:1] + [c for c in self._changes[1:] if (stamp or 0) >= c[0]]
+        aspect = shown[-1][1] if shown else None
+        if not shown or aspect == self._changes[0][1]:
+            aspect = self.container
+        return float(aspect) if aspect and 0.25 <= aspect <= 4.0 else 1.0
 
 
 @dataclass
@@ -27,23 +53,28 @@ class FramePicker:
     frames_per_s: float
     short_side_px: int
     jpeg_quality: int
-    pixel_aspect: float = 1.0
+    bottom_first: bool = False
     frames: list[bytes] = field(default_factory=list)
     frame_times_s: list[float] = field(default_factory=list)
     width: int = 0
     height: int = 0
     _shown: Any = None
     _shown_s: float = 0.0
+    _shown_aspect: float = 1.0
     _jpeg: bytes | None = None
     _scaler: Any = None
 
-    def feed(self, frame: Any, time_s: float) -> None:
-        """Take the next decoded frame; frames that do not move forward in time are ignored."""
+    def feed(self, frame: Any, time_s: float, pixel_aspect: float = 1.0) -> None:
+        """Take the next decoded frame, whose pixels are ``pixel_aspect`` times as wide as high.
+
+        Frames that do not move forward in time are ignored.
+        """
         if self._shown is not None:
             if time_s <= self._shown_s:
                 return
             self._emit_until(time_s - ROUNDING_S)
         self._shown, self._shown_s, self._jpeg = frame, time_s, None
+        self._shown_aspect = pixel_aspect
 
     def finish(self, end_s: float) -> None:
         """Emit what is left before ``end_s``."""
@@ -62,10 +93,10 @@ class FramePicker:
 
         if self._scaler is None:
             self._scaler = VideoReformatter()
-        width, height = max(1, round(frame.width * self.pixel_aspect)), frame.height
+        width, height = max(1, round(frame.width * self._shown_aspect)), frame.height
         scaled_width, scaled_height = scaled_size(width, height, self.short_side_px)
         scaled = self._scaler.reformat(
-            frame,
+            first_field(frame, self.bottom_first) if frame.interlaced_frame else frame,
             width=scaled_width,
             height=scaled_height,
             format="rgb24",
@@ -77,6 +108,30 @@ class FramePicker:
             sideways = abs(matrix[1]) > abs(matrix[0])
             self.width, self.height = (height, width) if sideways else (width, height)
         return encode_jpeg(turn_upright(scaled.to_ndarray(), matrix), self.jpeg_quality)
+
+
+def first_field(frame: Any, bottom: bool) -> Any:
+    """Return the field of an interlaced frame that is shown first, as a frame of half the height.
+
+    The second field shows a later moment; woven together they are two pictures, comb-like where
+    something moves. ``bottom`` chooses the odd lines.
+    """
+    import av
+
+    if frame.format.has_palette or frame.height < 4:
+        return frame
+    field_ = av.VideoFrame(frame.width, frame.height // 2, frame.format.name)
+    field_.colorspace, field_.color_range = frame.colorspace, frame.color_range
+    plane: Any
+    half: Any
+    for plane, half in zip(frame.planes, field_.planes, strict=True):
+        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height]
+        lines = lines[int(bottom) :: 2]
+        out = np.frombuffer(half, np.uint8).reshape(-1, half.line_size)[: half.height]
+        columns, rows = min(lines.shape[1], out.shape[1]), min(len(lines), len(out))
+        out[:rows, :columns] = lines[:rows, :columns]
+        out[rows:, :columns] = lines[-1:, :columns]
+    return field_
 
 
 def scaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
+from nano4m_audio.acquire.tree import fingerprints
 from nano4m_audio.config import Config
 from nano4m_audio.errors import UserError
 
@@ -30,21 +30,15 @@ def check_runnable(config: Config) -> None:
 
 
 def folder_digest(root: str, clips_csv: str | None) -> str:
-    """Digest of the names, sizes and modification times of all files below ``root``.
+    """Digest of the names, sizes and modification times of all files below ``root``, also behind
+    links to folders: of whatever a scan would list.
 
     The list itself is left out: it is an input of its own. Returns "missing" for an absent folder.
     """
     if not Path(root).is_dir():
         return "missing"
     digest = hashlib.blake2b(digest_size=16)
-    for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            if relative == clips_csv or path.is_symlink() and not path.exists():
-                continue
-            stat = path.stat()
-            line = f"{relative}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
+    for name, state in fingerprints(Path(root)):
+        if name != clips_csv:
+            digest.update(f"{name}\0{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

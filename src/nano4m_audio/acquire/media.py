@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nano4m_audio.acquire.source import MediaError, Source, clean_message
 from nano4m_audio.reasons import Reason
 
 
-def resolve_inside(root: Path, path: str) -> Path | None:
-    """Return the real path of ``path`` (relative to ``root``), or None where it leaves ``root``.
+def find_file(root: Path, path: str, follow_links: bool = False) -> Path | None:
+    """Return where the file ``path`` (relative to ``root``) lies, or None where it leaves ``root``.
 
-    Symbolic links are followed first, so a link that points outside is outside; so is anything
-    that is no path at all (a NUL character, a loop of links).
+    Symbolic links are followed first, so a link that points outside is outside unless
+    ``follow_links``; ".." and absolute paths never leave. Nor may anything that is no path at all
+    (a NUL character, a loop of links). A name is found also under its other Unicode form, if just
+    one file has it: a list may be composed ("\u00e9") where the disk is decomposed.
     """
     try:
-        real = (root / path).resolve()
-        inside = real.is_relative_to(root.resolve())
+        as_written = _as_written(root, path)
+        real = as_written.resolve()
+        parts = PurePosixPath(path)
+        linked = follow_links and not parts.is_absolute() and ".." not in parts.parts
+        inside = linked or real.is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError):
         return None
     return real if inside else None
 
 
-def check_media(rows: Iterable[Mapping[str, Any]], root: Path) -> list[dict[str, Any]]:
+def _as_written(root: Path, path: str) -> Path:
+    """``path`` with each name as the disk writes it."""
+    found = root / path
+    if path.isascii() or found.exists() or found.is_symlink():
+        return found
+    found = root
+    for name in PurePosixPath(path).parts:
+        if not (found / name).exists() and found.is_dir():
+            same = [n for n in os.listdir(found) if _composed(n) == _composed(name)]
+            name = same[0] if len(same) == 1 else name
+        found = found / name
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def check_media(
+    rows: Iterable[Mapping[str, Any]], root: Path, follow_links: bool = False
+) -> list[dict[str, Any]]:
     """Check the file of every candidate row (``clip_id``, ``path``), in the order given.
 
     Returns one dict per row: clip_id, status ("ok" or "failed"), reason (a Reason, "" when ok),
     message, path (as given), size_bytes, sha256 (hex of the content, "" when failed). A bad file
-    is a failed row, never an exception; a path outside ``root`` is not even opened.
+    is a failed row, never an exception; a path outside ``root`` is not even opened, unless it
+    leaves by a link and ``follow_links``.
     """
-    return [{"clip_id": row["clip_id"], **_check_file(root, row["path"])} for row in rows]
+    return [{"clip_id": r["clip_id"], **_check_file(root, r["path"], follow_links)} for r in rows]
 
 
-def _check_file(root: Path, path: str) -> dict[str, Any]:
+def _check_file(root: Path, path: str, follow_links: bool) -> dict[str, Any]:
     try:
-        real = resolve_inside(root, path)
+        real = find_file(root, path, follow_links)
         if real is None:
-            raise MediaError(Reason.UNSAFE_PATH, "is not inside the source folder")
+            raise MediaError(
+                Reason.UNSAFE_PATH, "is not inside the source folder" + _hint(root, path)
+            )
         with Source(real) as source:
             sha256 = source.sha256()
             source.check()
@@ -54,12 +84,22 @@ def _check_file(root: Path, path: str) -> dict[str, Any]:
     }
 
 
+def _hint(root: Path, path: str) -> str:
+    by_link = find_file(root, path, follow_links=True)
+    return ", but linked to from it: folder.follow_links: true reads such files" if by_link else ""
+
+
 def _failed(path: str, error: MediaError) -> dict[str, Any]:
     return {
         "status": "failed",
         "reason": error.reason.value,
-        "message": clean_message(f"{path!r} {error}"),
+        "message": clean_message(f"{path!r} {error}{_style(path, error.reason)}"),
         "path": path,
         "size_bytes": 0,
         "sha256": "",
     }
+
+
+def _style(path: str, reason: Reason) -> str:
+    windows = reason == Reason.MISSING_FILE and "\\" in path
+    return f": paths are written with '/', as in {path.replace(chr(92), '/')!r}" if windows else ""

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-#: A frame this far from where the last one ended starts a new run (smaller steps are rounding).
-JOIN_S = 0.010
+from nano4m_audio.acquire.runs import Piece, Run, join
+
 #: Digital silence is reported as this level, so that columns stay finite.
 FLOOR_DBFS = -120.0
+#: Where the mean of both sides is this much weaker than one of them they cancel each other, and the
+#: stronger side is the mono sound. (One silent side costs 6 dB, unrelated sides cost 3 dB.)
+CANCEL_DB = 9.0
+#: No sound is this far above full scale: such a sample is damage.
+_DAMAGE = 1e6
+#: A sample this many times above full scale, or above the scale of 99 % of the samples where that
+#: is larger (floats that hold integers), is damage too.
+_ABSURD = 8.0
+#: Sound of which more than this share is damaged in all channels is not used.
+_TOO_MUCH = 0.2
 _SQRT_HALF = 0.5**0.5
-#: Share of a channel in the mono mix: the centre and the surrounds fold into left and right 3 dB
-#: down (ITU-R BS.775), of which the mean is taken. So stereo is averaged and dialogue is kept.
-_LEFT_RIGHT, _CENTRE, _SURROUND = 0.5, _SQRT_HALF, 0.5 * _SQRT_HALF
+#: Share of a channel in its side: the centre and the surrounds fold into left and right 3 dB down
+#: (ITU-R BS.775). The mono mix is the mean of both sides, so dialogue is kept.
+_SIDES = {"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (_SQRT_HALF, _SQRT_HALF)}
+_SIDES |= {"LFE": (0.0, 0.0), "LFE2": (0.0, 0.0)}
 #: PyAV counts the planes of a frame up to the first empty slot, of which there are eight: a frame
 #: with eight planes or more must not be asked for them, it would read past its end.
 _SAFE_PLANES = 7
@@ -23,53 +35,49 @@ _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt
 
 
 @dataclass
-class Run:
-    """Unbroken mono audio at one sample rate, beginning ``start_s`` after the clip's origin."""
-
-    start_s: float
-    rate_hz: int
-    chunks: list[np.ndarray] = field(default_factory=list)
-    n_samples: int = 0
-
-    @property
-    def end_s(self) -> float:
-        return self.start_s + self.n_samples / self.rate_hz
-
-
-@dataclass
 class SoundTrack:
-    """Decoded audio of one clip as runs; where no run lies there is silence."""
+    """Decoded audio of one clip as runs; where no run lies there is silence.
 
-    runs: list[Run] = field(default_factory=list)
+    ``notes`` are the lines that ``render`` has to say about the sound.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    decoded_s: float = 0.0
+    _runs: list[Run] | None = None
+    _n_damaged: int = 0
+    _n_lost: int = 0
 
     def feed(self, frame: Any, time_s: float) -> None:
         """Append one decoded PyAV audio frame that begins at ``time_s``."""
-        samples = downmix(frame)
-        joins = (
-            self.runs
-            and self.runs[-1].rate_hz == frame.sample_rate
-            and abs(self.runs[-1].end_s - time_s) < JOIN_S
-        )
-        if not joins:
-            self.runs.append(Run(time_s, frame.sample_rate))
-        self.runs[-1].chunks.append(samples)
-        self.runs[-1].n_samples += len(samples)
+        self._runs = None
+        samples, damaged = channels(frame)
+        if damaged is not None:
+            self._n_damaged += int(damaged.sum())
+            self._n_lost += int(damaged.all(axis=0).sum())
+        sides = fold(samples, [channel.name for channel in frame.layout.channels])
+        self.pieces.append(Piece(time_s, frame.sample_rate, sides))
+        self.decoded_s += self.pieces[-1].length_s
 
     @property
-    def end_s(self) -> float:
-        """When the last run ends, in seconds (0 without audio)."""
-        return self.runs[-1].end_s if self.runs else 0.0
-
-    @property
-    def decoded_s(self) -> float:
-        """Seconds of audio in all runs together."""
-        return sum(run.n_samples / run.rate_hz for run in self.runs)
+    def runs(self) -> list[Run]:
+        """What was fed, as unbroken runs of two sides (one when all of it is mono)."""
+        if self._runs is None:
+            self._runs = join(self.pieces)
+        return self._runs
 
     def render(self, n_samples: int, rate_hz: int) -> np.ndarray:
-        """Return float32 [n_samples] at ``rate_hz``; scaled down as a whole if it would clip."""
+        """Return float32 [n_samples] at ``rate_hz``; scaled down as a whole if it would clip.
+
+        Damaged samples are replaced by silence. Raises ValueError when many are damaged.
+        """
+        sides = self._mended()
+        mono, note = mono_mix(sides)
+        if note:
+            self.notes.append(note)
         out = np.zeros(n_samples, np.float32)
-        for run in self.runs:
-            samples = resample(np.concatenate(run.chunks), run.rate_hz, rate_hz)
+        for run, mixed in zip(self.runs, mono, strict=True):
+            samples = resample(mixed, run.rate_hz, rate_hz)
             first = round(run.start_s * rate_hz)
             samples = samples[max(0, -first) :]
             first = max(0, first)
@@ -78,20 +86,49 @@ class SoundTrack:
         peak = float(np.abs(out).max(initial=0.0))
         return out / np.float32(peak) if peak > 1.0 else out
 
+    def _mended(self) -> list[np.ndarray]:
+        """The samples of all runs with absurd ones silenced; notes how many were in all."""
+        sides = [run.samples for run in self.runs]
+        n_damaged, n_lost = self._n_damaged, self._n_lost
+        if any(np.abs(run).max(initial=0.0) > _ABSURD for run in sides):
+            loudness = np.abs(np.concatenate([run.ravel() for run in sides]))
+            limit = _ABSURD * max(1.0, float(np.quantile(loudness, 0.99)))
+            absurd = [np.abs(run) > limit for run in sides]
+            sides = [np.where(a, np.float32(0.0), s) for a, s in zip(absurd, sides, strict=True)]
+            n_damaged += sum(int(a.sum()) for a in absurd)
+            n_lost += sum(int(a.all(axis=0).sum()) for a in absurd)
+        n_all = sum(run.shape[1] for run in sides)
+        if n_lost > _TOO_MUCH * n_all:
+            raise ValueError(f"{n_lost} of {n_all} samples of the sound are not finite or absurd")
+        if n_damaged:
+            self.notes.append(f"{n_damaged} sound samples that were not finite or absurd: silenced")
+        return sides
 
-def downmix(frame: Any) -> np.ndarray:
-    """Return the mono mix of a PyAV audio frame as float32 [samples], nominally within -1..1."""
-    names = [channel.name for channel in frame.layout.channels]
+
+def channels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a PyAV audio frame as float32 [channels, n], nominally within -1..1.
+
+    Samples that are no sound (not finite, or 120 dB above full scale) become 0; the second array
+    (bool [channels, n], None when there are none) tells which.
+    """
+    names = frame.layout.channels
     if frame.format.is_planar and len(names) > _SAFE_PLANES:
         frame = _interleave(frame)
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(names)).T
     full_scale = _FULL_SCALE[frame.format.name.removesuffix("p")]
-    samples = samples.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        samples = samples.astype(np.float32)
+    if full_scale == 1.0:
+        # One comparison finds infinities and, as it is false for them, NaNs.
+        if np.abs(samples).max(initial=0.0) <= _DAMAGE:
+            return samples, None
+        damaged = ~(np.abs(samples) <= _DAMAGE)
+        return np.where(damaged, np.float32(0.0), samples), damaged
     if frame.format.name.startswith("u8"):
         samples -= 128.0
-    return (_shares(names) / np.float32(full_scale)) @ samples
+    return samples * np.float32(1.0 / full_scale), None
 
 
 def _interleave(frame: Any) -> Any:
@@ -101,11 +138,43 @@ def _interleave(frame: Any) -> Any:
     return packed
 
 
-def _shares(names: list[str]) -> np.ndarray:
-    if "FL" not in names or "FR" not in names:
-        return np.full(len(names), 1.0 / len(names), np.float32)
-    known = {"FL": _LEFT_RIGHT, "FR": _LEFT_RIGHT, "FC": _CENTRE, "LFE": 0.0, "LFE2": 0.0}
-    return np.array([known.get(name, _SURROUND) for name in names], np.float32)
+def fold(samples: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Fold float32 [channels, n] to its left and right side [2, n]; one channel stays [1, n].
+
+    Channels without a known place go to the two sides by turns.
+    """
+    n_channels = len(names)
+    if n_channels == 1:
+        return samples
+    if "FL" in names and "FR" in names:
+        shares = np.array([_SIDES.get(name) or _surround(name) for name in names], np.float32)
+    else:
+        shares = np.zeros((n_channels, 2), np.float32)
+        shares[::2, 0] = shares[1::2, 1] = 2.0 / n_channels
+    return samples if n_channels == 2 and shares[0, 0] == shares[1, 1] == 1 else shares.T @ samples
+
+
+def _surround(name: str) -> tuple[float, float]:
+    left, right = "L" in name, "R" in name
+    return (0.5 if left == right else left) * _SQRT_HALF, (
+        0.5 if left == right else right
+    ) * _SQRT_HALF
+
+
+def mono_mix(sides: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str]:
+    """Mix runs of float32 [1 or 2, n] to mono [n]: the mean of both sides, or the stronger side
+    of all where the mean would cancel. The second value says so, and is empty otherwise."""
+    means = [run[0] if len(run) == 1 else (run[0] + run[1]) * np.float32(0.5) for run in sides]
+    if all(len(run) == 1 for run in sides):
+        return means, ""
+    left, right, mean = (
+        sum(float(np.dot(run, run)) for run in runs)
+        for runs in ([r[0] for r in sides], [r[-1] for r in sides], means)
+    )
+    if max(left, right) <= mean * 10 ** (CANCEL_DB / 10):
+        return means, ""
+    side, name = (0, "left") if left >= right else (-1, "right")
+    return [run[side] for run in sides], f"left and right cancel: the {name} side is the mono sound"
 
 
 def resample(samples: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:

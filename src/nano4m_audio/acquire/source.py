@@ -33,8 +33,31 @@ class MediaError(Exception):
         self.reason = reason
 
 
+class Reader:
+    """A place in an open file, with the methods by which libav reads: read, seek, tell."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name  # libav guesses the format from its suffix, too
+        self._source = source
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, or fewer at the end of the file."""
+        data = self._source.read_at(self._at, size)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size_bytes}
+        self._at = max(0, start[whence] + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
 class Source:
-    """A regular file that is open for reading, as libav reads it: read, seek, tell, close.
+    """A regular file that is open for reading, at any number of places at once.
 
     A disk or a network that fails looks to a demuxer like the end of the file, and a file that is
     written meanwhile like a damaged one. So whoever reads asks ``check`` before believing any
@@ -43,7 +66,7 @@ class Source:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name  # libav guesses the format from its suffix, too
+        self.name = path.name
         self._fault = ""
         self._sha256 = ""
         try:
@@ -68,40 +91,33 @@ class Source:
     def size_bytes(self) -> int:
         return self._before.st_size
 
-    def read(self, size: int) -> bytes:
-        """Return ``size`` bytes, or fewer at the end of the file."""
+    def reader(self) -> Reader:
+        """A place of its own at the beginning of the file."""
+        return Reader(self)
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``start``, or fewer at the end of the file."""
         try:
-            data = self._file.read(size)
+            self._file.seek(start)
+            data = self._file.read(size) or b""
             while len(data) < size and (more := self._file.read(size - len(data))):
                 data += more
-            if len(data) < size and self._file.tell() < self.size_bytes:
-                self._fault = f"reading ended at byte {self._file.tell()} of {self.size_bytes}"
         except OSError as error:
             self._fault = f"reading failed: {error.strerror}"
             raise
+        if len(data) < size and start + len(data) < self.size_bytes:
+            self._fault = f"reading ended at byte {start + len(data)} of {self.size_bytes}"
         return data
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
     def sha256(self) -> str:
-        """The hex SHA-256 of the content; the next read starts at the beginning.
-
-        Raises MediaError (UNREADABLE or CHANGED) when the whole content cannot be had.
-        """
-        digest, read = hashlib.sha256(), 0
+        """The hex SHA-256 of the content. Raises MediaError when that cannot be had."""
+        digest, reader = hashlib.sha256(), self.reader()
         try:
-            self.seek(0)
-            while data := self.read(_CHUNK_BYTES):
+            while data := reader.read(_CHUNK_BYTES):
                 digest.update(data)
-                read += len(data)
-            self.seek(0)
         except OSError as error:
             raise MediaError(Reason.UNREADABLE, self._fault or str(error.strerror)) from error
-        if read != self.size_bytes:
+        if reader.tell() != self.size_bytes:
             self.check()
         self._sha256 = digest.hexdigest()
         return self._sha256

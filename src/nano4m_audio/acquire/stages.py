@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,13 +10,21 @@ from typing import Any
 
 from nano4m_audio.acquire import folder
 from nano4m_audio.acquire.child import Limits
-from nano4m_audio.acquire.media import check_media
+from nano4m_audio.acquire.media import check_media, find_file
 from nano4m_audio.config import WINDOW_S, Barnyard, Decode, Folder
 from nano4m_audio.errors import UserError
 from nano4m_audio.progress import track
 from nano4m_audio.reasons import LIMITS
 from nano4m_audio.store import Item, RowStore, publish
-from nano4m_audio.tables import content_key, read_rows, shard_names, shard_of, write_rows
+from nano4m_audio.tables import (
+    LISTING,
+    content_key,
+    read_rows,
+    shard_names,
+    shard_of,
+    write_json,
+    write_rows,
+)
 from nano4m_audio.versions import STAGE_VERSIONS
 
 
@@ -29,14 +38,16 @@ def film_barnyard(out_folder: Path, settings: Barnyard, workers: int) -> None:
 def list_candidates(
     settings: Folder, classes: Sequence[str], n_shards: int, out_folder: Path
 ) -> None:
-    """Write the candidates of a folder, one table per shard; none that is listed is left out."""
+    """Write the candidates of a folder, one table per shard, and ``listing.json``: what files were
+    left out, and how the clips' videos are known."""
     root = Path(settings.root)
     if not root.is_dir():
         raise UserError(f"folder.root: {settings.root!r} is not a folder")
+    findings = folder.Findings()
     if settings.clips_csv is None:
-        rows = folder.scan_folder(root, classes)
+        rows = folder.scan_folder(root, classes, findings)
     else:
-        rows = folder.read_candidates(root, root / settings.clips_csv, classes)
+        rows = folder.read_candidates(root, root / settings.clips_csv, classes, findings)
     if not rows:
         raise UserError(f"folder.root: no clips are listed in {settings.root!r}")
     shards: dict[int, list[dict[str, Any]]] = {i: [] for i in range(n_shards)}
@@ -44,14 +55,17 @@ def list_candidates(
         shards[shard_of(row["video_id"], n_shards)].append(row)
     for name, shard_rows in zip(shard_names(n_shards), shards.values(), strict=True):
         write_rows(out_folder / f"{name}.parquet", "candidates", shard_rows)
+    write_json(out_folder / LISTING, asdict(findings))
+    for line in findings.lines():
+        print(line, file=sys.stderr)
 
 
-def check_files(candidates: Path, root: Path, out: Path) -> None:
+def check_files(candidates: Path, root: Path, out: Path, follow_links: bool = False) -> None:
     """Write the media table: for each candidate its file's size and SHA-256, or what is wrong.
 
     Files of a folder source are read where they lie; nothing is copied.
     """
-    rows = check_media(read_rows(candidates, "candidates"), root)
+    rows = check_media(read_rows(candidates, "candidates"), root, follow_links)
     version = STAGE_VERSIONS["media"]
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])
@@ -59,7 +73,13 @@ def check_files(candidates: Path, root: Path, out: Path) -> None:
 
 
 def decode_clips(
-    media: Path, root: Path, store: Path, shard: str, out: Path, settings: Decode
+    media: Path,
+    root: Path,
+    store: Path,
+    shard: str,
+    out: Path,
+    settings: Decode,
+    follow_links: bool = False,
 ) -> None:
     """Publish the clips table: one row per readable file, decoded in one pass.
 
@@ -73,7 +93,11 @@ def decode_clips(
         Item(
             row["clip_id"],
             content_key(name, STAGE_VERSIONS[name], row["sha256"], options),
-            {"root": root, "path": row["path"], "sha256": row["sha256"]},
+            {
+                "file": find_file(root, row["path"], follow_links) or root / row["path"],
+                "path": row["path"],
+                "sha256": row["sha256"],
+            },
         )
         for row in read_rows(media, "media")
         if row["status"] == "ok"

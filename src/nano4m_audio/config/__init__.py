@@ -75,6 +75,9 @@ class Folder(Section):
     clips_csv: str | None = Field(
         "clips.csv", description="the list inside the folder; null scans one sub-folder per class"
     )
+    follow_links: bool = Field(
+        False, description="true: read files that symbolic links in the folder lead out to"
+    )
     truth_csv: str | None = Field(
         None,
         description="truth in the folder (file, kind, expected, duplicate_of), to score filters",

@@ -9,6 +9,7 @@ from typing import Any
 from nano4m_audio.config.grids import members
 from nano4m_audio.report import funnel, numbers, provenance, runs, tokenizers, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens, read_clips
+from nano4m_audio.report.listing import notes, read_listing, videos_unknown
 from nano4m_audio.report.runs import MetricRow, Run
 from nano4m_audio.report.studies import Study, studies
 
@@ -37,6 +38,8 @@ class Content:
     histograms: list[numbers.Histogram]
     truth: truth.Truth | None
     split: dict[str, Any]
+    notes: list[str]
+    videos_unknown: str
     leak: dict[str, Any] | None
     tokenizers: list[tokenizers.Pictures]
     runs: list[Run]
@@ -60,6 +63,7 @@ def collect(inputs: ReportInputs) -> Content:
     clips = read_clips(inputs.results)
     steps = funnel.steps(clips, verdict)
     known = truth.read_truth(inputs.truth_csv) if inputs.truth_csv else None
+    listing = read_listing(inputs.results)
     split = numbers.split_tables(clips, classes)
     leak = numbers.leak(clips, config["split"])
     synthetic = config["source"] == "barnyard"
@@ -86,6 +90,8 @@ def collect(inputs: ReportInputs) -> Content:
         histograms=numbers.score_histograms(clips, verdict),
         truth=truth.compare(clips, known) if known is not None else None,
         split=split,
+        notes=notes(clips, listing, config["decode"]),
+        videos_unknown=videos_unknown(listing),
         leak=leak,
         tokenizers=quality,
         runs=found,

@@ -20,6 +20,8 @@ from nano4m_audio.training import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
 _STATUS = ["clip_id", "key", "status", "reason", "message"]
+#: A source that lasts this much longer than its clip was cut; the last frame may stand that long.
+_CUT_S = 0.25
 _SHARD_NAME = re.compile(r"\d{4}")
 #: Where a clip can stop, in order; a clip that stops nowhere reaches "complete".
 STOPS = (
@@ -59,7 +61,8 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class Clip:
-    """One candidate and how far it came. Scores are None where no model ran."""
+    """One candidate and how far it came. Scores are None where no model ran. ``cut``: its file goes
+    on after the clip's end."""
 
     clip_id: str
     video_id: str
@@ -73,6 +76,7 @@ class Clip:
     verdict: Mapping[str, Any]
     split: Mapping[str, Any]
     token_keys: Mapping[str, str]
+    cut: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -128,7 +132,8 @@ def _read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Cli
         path = results / name / f"{shard}.parquet"
         return {row["clip_id"]: row for row in read_rows(path, name, columns)}
 
-    tables = {name: table(name, _STATUS) for name in ("media", "clips", *_LABELS, *_TOKENS)}
+    tables = {name: table(name, _STATUS) for name in ("media", *_LABELS, *_TOKENS)}
+    tables["clips"] = table("clips", [*_STATUS, "duration_s", "source_duration_s"])
     tables["verdicts"] = table("verdicts", SCHEMAS["verdicts"].names)
     tables["selected"] = table("selected", ["clip_id"])
     path = results / "candidates" / f"{shard}.parquet"
@@ -163,7 +168,15 @@ def _read_clip(
         token_keys={
             m: t[clip_id]["key"] for m in MODALITIES if clip_id in (t := tables[f"tokens/{m}"])
         },
+        cut=_is_cut(tables["clips"].get(clip_id, {})),
     )
+
+
+def _is_cut(decoded: Mapping[str, Any]) -> bool:
+    """A source whose length is not known went on when the clip's end was reached."""
+    length_s = decoded.get("duration_s")
+    source_s = decoded.get("source_duration_s")
+    return length_s is not None and (source_s is None or source_s > length_s + _CUT_S)
 
 
 def _row(table: Mapping[str, Any], clip_id: str, name: str) -> Mapping[str, Any]:

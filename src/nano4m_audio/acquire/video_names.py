@@ -1,0 +1,92 @@
+"""Which video a clip was cut from, and where, when only its file's name can tell."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+#: Cuts of one video mostly begin at least this far apart [s]; numbers that lie closer count files.
+_APART_S = 3.0
+#: start_end pairs at least this long are milliseconds, as in AudioSet's own names.
+_MILLISECONDS = 1000.0
+_ID = r"[A-Za-z0-9_-]{11}"
+_NUMBER = r"\d+(?:\.\d+)?"
+#: Names that can hardly mean anything else: an 11-character id with a start or with start and end,
+#: such an id in brackets, as downloaders write it, or two times of six digits.
+_SURE = (
+    re.compile(r"(?P<id>.+)_(?P<start>\d{6})_(?P<end>\d{6})"),
+    re.compile(rf"(?P<id>{_ID})[_-](?P<start>\d{{6}})"),
+    re.compile(rf"(?P<id>{_ID})[_-](?P<start>{_NUMBER})[_-](?P<end>{_NUMBER})"),
+    re.compile(rf".*\[(?P<id>{_ID})\](?:[ _-]*(?P<start>{_NUMBER})(?:[_-](?P<end>{_NUMBER}))?)?"),
+)
+#: Names that may also number files: clip_000001, clip_000002.
+_LIKELY = (
+    re.compile(r"(?P<id>.+)_(?P<start>\d{6})"),
+    re.compile(rf"(?P<id>.+?)_(?P<start>{_NUMBER})_(?P<end>{_NUMBER})"),
+    re.compile(rf"(?P<id>{_ID})_(?P<start>{_NUMBER})"),
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A video and where in it a clip begins; ``by`` says whether its name told so: name or file."""
+
+    video_id: str
+    start_s: float
+    by: str
+
+
+def cuts(paths: Iterable[str]) -> dict[str, Cut]:
+    """Say for each path which video it was cut from.
+
+    Names such as ID_SSSSSS, ID_SSSSSS_EEEEEE and ID_start_end are cuts of the video ID. Where it
+    has not the 11 characters of a video site, one number may also count files (clip_000001): it
+    does when the numbers of that ID follow each other closely. A file with any other name is a
+    video of its own. In doubt files are taken for one video: that is seen, and a leak is not.
+    """
+    found: dict[str, Cut] = {}
+    likely: dict[str, dict[str, Cut]] = defaultdict(dict)
+    for path in paths:
+        stem = file_stem(path)
+        sure = _first(_SURE, stem)
+        if sure:
+            found[path] = sure
+        elif cut := _first(_LIKELY, stem):
+            likely[cut.video_id][path] = cut
+        else:
+            found[path] = Cut(stem, 0.0, "file")
+    for group in likely.values():
+        starts = sorted({cut.start_s for cut in group.values()})
+        gaps = [b - a for a, b in pairwise(starts)]
+        counted = bool(gaps) and median(gaps) < _APART_S
+        for path, cut in group.items():
+            found[path] = Cut(file_stem(path), 0.0, "file") if counted else cut
+    return found
+
+
+def file_stem(path: str) -> str:
+    """The file's name without its ending, in the composed form of Unicode."""
+    name = posixpath.basename(path)
+    return unicodedata.normalize("NFC", posixpath.splitext(name)[0] or name or path)
+
+
+def _first(patterns: Iterable[re.Pattern[str]], stem: str) -> Cut | None:
+    for pattern in patterns:
+        match = pattern.fullmatch(stem)
+        if not match:
+            continue
+        numbers = match.groupdict()
+        start = float(numbers["start"] or 0)
+        length = float(numbers["end"]) - start if numbers.get("end") else None
+        if length is not None and length <= 0:
+            continue
+        if length is not None and length >= _MILLISECONDS:
+            start /= 1000
+        return Cut(match["id"], start, "name")
+    return None
