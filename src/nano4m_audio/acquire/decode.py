@@ -35,6 +35,8 @@ _MAX_FRAMES_PER_S = 250
 _SAMPLE_RATES_HZ = range(4000, 768001)
 #: How far past the end a badly interleaved file is read for the other stream.
 _INTERLEAVE_S = 10.0
+#: In formats whose clock may jump (MPEG) a longer gap than this is a jump.
+_PAUSE_S = 10.0
 #: So many frames in a row past the end are its end; fewer are wild stamps.
 _PAST = 3
 #: A picture alone may come in two packets (two fields, or a hidden picture for reference).
@@ -142,6 +144,7 @@ def _start(container: Any, path: Path, picker: FramePicker, max_clip_s: float) -
     video, audio = choose_streams(container, path)
     picker.bottom_first = video.codec_context.field_order in _BOTTOM_FIRST
     origin_s = (container.start_time or 0) / 1e6
+    jumps = container.format.flags & Flags.ts_discont.value
     return _Reading(
         origin_s,
         max_clip_s,
@@ -149,7 +152,7 @@ def _start(container: Any, path: Path, picker: FramePicker, max_clip_s: float) -
         _Progress(audio, stream_promise_s(container, audio, origin_s)),
         picker,
         PixelAspect(video.sample_aspect_ratio),
-        Clock(jumps=bool(container.format.flags & Flags.ts_discont.value)),
+        Clock(_PAUSE_S if jumps else max_clip_s + _INTERLEAVE_S),
     )
 
 
@@ -188,12 +191,12 @@ def _packets(container: Any, reading: _Reading) -> Iterator[tuple[_Progress, Any
     both = {p.stream.index: p for p in (reading.video, reading.audio)}
     n_late = 0
     try:
-        for packet in container.demux(reading.video.stream, reading.audio.stream):
+        packets = container.demux(reading.video.stream, reading.audio.stream)
+        for packet in reading.clock.follow(packets):
             if packet.size == 0:
                 continue
             progress = both[packet.stream.index]
             progress.n_packets += 1
-            reading.clock.place(packet)
             reading.last_byte = max(reading.last_byte, (packet.pos or 0) + packet.size)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
