@@ -22,6 +22,7 @@ from nano4m_audio.acquire.promise import (
     container_promise_s,
     data_missing,
     is_matroska,
+    said_s,
     stream_promise_s,
 )
 from nano4m_audio.acquire.sound import SoundTrack, encode_flac, levels_dbfs, read_audio
@@ -84,6 +85,7 @@ class _Progress:
     packets_end_s: float = 0.0
     decoded_end_s: float = 0.0
     first_s: float | None = None
+    step_s: float = 0.0
     n_frames: int = 0
     n_packets: int = 0
     n_failed: int = 0
@@ -230,6 +232,7 @@ def _feed_video(reading: _Reading, progress: _Progress, frame: Any) -> None:
     progress.n_failed += bool(frame.is_corrupt)
     if progress.first_s is None:
         progress.first_s = time_s
+    progress.step_s = step_s
     progress.decoded_end_s = max(progress.decoded_end_s, time_s + step_s)
     reading.picker.feed(frame, time_s, reading.aspect.at(frame.pts))
 
@@ -307,8 +310,8 @@ def _source_s(container: Any, reading: _Reading) -> float | None:
     video = reading.video
     if video.decoded_end_s < reading.max_clip_s:
         return video.decoded_end_s
-    said_s = video.promised_s or container_promise_s(container, reading.origin_s)
-    return None if said_s is None else max(said_s, reading.max_clip_s)
+    length_s = video.promised_s or said_s(container, reading.origin_s)
+    return None if length_s is None else max(length_s, reading.max_clip_s)
 
 
 def _assemble(
