@@ -15,7 +15,7 @@ from nano4m_audio.reasons import Reason
 from tests.acquire import hostile
 from tests.conftest import ROOT
 
-LIMITS = Limits(memory_mb=600, cpu_s=2, wall_s=8)
+LIMITS = Limits(memory_mb=600, cpu_s=2, wall_s=120)  # a busy machine is not a failure
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_a_child_that_waits_for_ever_is_given_up():
 
 
 def test_processor_time_is_counted_per_call():
-    with Child(hostile.burn, Limits(600, 2, 30)) as burn:
+    with Child(hostile.burn, LIMITS) as burn:
         assert len({burn(0.8) for _ in range(5)}) == 1  # 4 s in one process
 
 
