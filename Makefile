@@ -37,7 +37,7 @@ setup: .venv/.ready  ## create .venv from requirements.lock
 
 # Without uv it is put into a small environment of its own, as a system Python may refuse installs.
 FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
-	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }
+	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }; }
 
 # The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
 .venv/.ready: requirements.lock pyproject.toml

@@ -42,13 +42,12 @@ def or_exit(check, *arguments):
 RESULTS = Path("results")
 SETTINGS = SettingsFiles(RESULTS / "settings")
 CONFIG = or_exit(parse_workflow, config)
+or_exit(check_source, CONFIG)
 if workflow.output_settings.dryrun:
-    or_exit(check_source, CONFIG)
     or_exit(check_record, CONFIG, RESULTS)
 
 
 onstart:  # not reached by a dry run, nor by --unlock and its like, which concern no source
-    or_exit(check_source, CONFIG)
     or_exit(check_record, CONFIG, RESULTS)
     or_exit(check_runnable, CONFIG)
     or_exit(check_weights, planned_uses())

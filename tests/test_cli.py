@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.main import get_command
@@ -78,6 +79,10 @@ def test_errors_are_one_line_and_exit_status_one(tmp_path, arguments, message):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package():
+    assert call("--version").stdout == f"nano4m-audio {version('nano4m-audio')}\n"
 
 
 def test_config_lists_every_key():

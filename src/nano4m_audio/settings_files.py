@@ -27,14 +27,13 @@ class SettingsFiles:
     def path(self, stage: str, values: BaseModel | Mapping[str, Any]) -> str:
         """The file with the settings of ``stage``."""
         plain = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
-        text = json.dumps(plain, indent=1, ensure_ascii=False).encode()
-        digest = hashlib.blake2b(text, digest_size=6).hexdigest()
+        canonical = json.dumps(plain, sort_keys=True).encode()  # the order of keys says nothing
+        digest = hashlib.blake2b(canonical, digest_size=6).hexdigest()
         path = self._folder / f"{stage}-{digest}.json"
-        self._texts[path] = text
+        self._texts[path] = json.dumps(plain, indent=1, ensure_ascii=False).encode()
         return str(path)
 
     def write(self) -> None:
-        """Write every file that was named and is not there with this content."""
+        """Write every file that was named; the newest files are those of the last run."""
         for path, text in self._texts.items():
-            if not path.is_file() or path.read_bytes() != text:
-                write_bytes(path, text)
+            write_bytes(path, text)

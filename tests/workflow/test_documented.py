@@ -188,6 +188,8 @@ def check(shell: Shell, command: str, kind: str) -> None:
         return
     if kind == PARSES:
         command = re.sub(r"python (\S+)", r"python parse_only.py \1", command)
+    elif kind == PLAN and command.startswith("make "):
+        command = f"set -o pipefail; {command} -n | bash -n"
     elif kind == PLAN:
         command += " -n" + (" --executor local" if "profiles/slurm" in command else "")
     done = shell.call(command)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
 import shutil
 from collections.abc import Callable
 from html import unescape
@@ -23,6 +22,7 @@ from nano4m_audio.backends import BackendSpec, get_spec
 from nano4m_audio.config import BACKEND_KEYS
 from nano4m_audio.config.reading import load_config
 from nano4m_audio.experiments import train_settings
+from nano4m_audio.settings_files import SettingsFiles
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
@@ -49,8 +49,9 @@ def test_the_full_run_is_planned_and_running_it_ends_in_one_line(tmp_path):
     totals = {line.split()[1] for line in plan.splitlines() if line.startswith("total")}
     assert totals == {str(14 * PAPER.n_shards + 11)}
     commands = project.run("-n", "--printshellcmds", "results/runs/base/run.json")
-    settings = shlex.quote(json.dumps(train_settings(PAPER, "base")))
-    assert f" --settings {settings} " in commands, "the demo's values are not the paper's"
+    settings = SettingsFiles(Path("results/settings"))
+    path = settings.path("train-base", train_settings(PAPER, "base"))
+    assert f" --settings={path} " in commands, "the demo's values are not the paper's"
     output = project.run("results/report.html", check=False)
     assert output.count("error: ") == 1 and "fetching is not part of this version" in output
     assert "Traceback" not in output and not list(project.results.rglob("*.parquet"))

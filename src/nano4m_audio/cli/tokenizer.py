@@ -23,7 +23,7 @@ RESULTS = Path("results")
 
 @app.command(
     epilog="Example: nano4m-audio tokenizer train rgb "
-    '--settings \'{"modality": "rgb", "steps": 20}\''
+    '--settings \'{"modality": "rgb", "steps": 10, "width": 10, "batch_size": 2}\''
 )
 def train(
     name: Annotated[str, typer.Argument(help="name of the tokenizer")],
