@@ -1,27 +1,14 @@
 """Lets Snakemake take ``--config verdict.audio_min=0.5``, and say what is wrong in one line.
 
 Snakemake reads its command line and the files of ``--configfile`` before any Snakefile; what it
-imports before that are its plugins. This one changes how both are read, in the pinned version of
-Snakemake, and nothing else; as a logger it has nothing to say.
+imports before that are its plugins. So ours, src/snakemake_logger_plugin_nano4m_audio, calls
+``install``, which changes how both are read in the pinned version of Snakemake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from logging import LogRecord
 from typing import Any
-
-from snakemake_interface_logger_plugins.base import LogHandlerBase
-
-
-class LogHandler(LogHandlerBase):
-    """A logger that is silent; Snakemake wants one of every plugin of this kind."""
-
-    writes_to_stream = writes_to_file = has_filter = False
-    has_formatter = needs_rulegraph = False
-
-    def emit(self, record: LogRecord) -> None:
-        """Say nothing."""
 
 
 def _one_line(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
@@ -39,7 +26,8 @@ def _one_line(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict
     return wrapped
 
 
-def _install() -> None:
+def install() -> None:
+    """Have Snakemake read ``--config`` and config files as this project does."""
     from snakemake import cli
     from snakemake.settings import types
 
@@ -59,6 +47,3 @@ def _install() -> None:
 
     cli.parse_config = _one_line(parse_config)
     types.load_configfile = _one_line(load_configfile)
-
-
-_install()
