@@ -81,7 +81,7 @@ class Job:
                     text = handle.read().decode("utf-8", "replace")
             except OSError:
                 continue  # not written yet
-            if lines := [line.rstrip() for line in text.splitlines() if line.strip()]:
+            if lines := [line.rstrip(" ,") for line in text.splitlines() if line.strip()]:
                 return lines
         return []
 
