@@ -9,6 +9,7 @@ once a minute. A failed job is one line, repeated with its error at the end. Sna
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import sys
@@ -230,7 +231,7 @@ class LogHandler(LogHandlerBase):
     def _start_watching(self) -> None:
         if self.heart is not None:
             return
-        if self.plain.is_tty:
+        if self.plain.is_tty and os.environ.get("TERM") != "dumb":
             from rich.console import Console
             from rich.live import Live
 
