@@ -151,6 +151,8 @@ def test_the_error_of_a_job_is_its_last_error_line(tmp_path):
     assert job.error() == "KeyError: 'a'"
     log.write_bytes(b"\xff" * 100_000 + b"\nclips: 9 rows, 0 computed\n")
     assert job.result() == "9 rows, 0 computed, 9 reused"
+    log.write_text("train: 5/30, 9 s left, \n")
+    assert job.last_line() == "train: 5/30, 9 s left"
     log.write_text("train: base is known, nothing to compute\n")
     assert job.result() == "known from before"
 

@@ -9,6 +9,7 @@ once a minute. A failed job is one line, repeated with its error at the end. Sna
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import sys
@@ -81,7 +82,7 @@ class Job:
                     text = handle.read().decode("utf-8", "replace")
             except OSError:
                 continue  # not written yet
-            if lines := [line.rstrip() for line in text.splitlines() if line.strip()]:
+            if lines := [line.rstrip(" ,") for line in text.splitlines() if line.strip()]:
                 return lines
         return []
 
@@ -116,7 +117,7 @@ class LogHandler(LogHandlerBase):
         self.as_snakemake = settings.dryrun or settings.verbose or settings.debug_dag
         self.total = self.done = 0
         self.running: dict[int, Job] = {}
-        self.failed: list[Job] = []
+        self.failed: dict[str, Job] = {}
         self.last_words = ""
         self.stopped = threading.Event()  # by the user
         self.closed = threading.Event()
@@ -170,6 +171,7 @@ class LogHandler(LogHandlerBase):
     def _job_finished(self, record: logging.LogRecord) -> None:
         job = self.running.pop(record.__dict__["job_id"], None)
         self.done += 1
+        self.failed.pop(job.name if job else "", None)  # it was tried again
         if job and job.logs:
             said = ", ".join(filter(None, [f"done in {job.elapsed}", job.result()]))
             self._say(f"  {job.name}: {said} ({self.done} of {self.total} jobs)")
@@ -180,7 +182,7 @@ class LogHandler(LogHandlerBase):
         self._fail(job or Job(values["rule_name"], "", list(values["log"])))
 
     def _fail(self, job: Job) -> None:
-        self.failed.append(job)
+        self.failed[job.name] = job
         if not self.stopped.is_set():
             where = f", see {job.logs[0]}" if job.logs else ""
             self._say(f"Error in rule {job.rule}: {job.name} failed{where}")
@@ -215,7 +217,7 @@ class LogHandler(LogHandlerBase):
             return
         count = f"{len(self.failed)} job{'s' if len(self.failed) != 1 else ''}"
         self._say(f"{_NOT_COMPLETE}: {self.done} of {self.total} jobs are done, {count} failed.")
-        for job in self.failed:
+        for job in self.failed.values():
             self._say(f"{job.name}: {job.error()}\n  (log: {', '.join(job.logs) or 'none'})")
         self._say(kept)
 
@@ -229,7 +231,7 @@ class LogHandler(LogHandlerBase):
     def _start_watching(self) -> None:
         if self.heart is not None:
             return
-        if self.plain.is_tty:
+        if self.plain.is_tty and os.environ.get("TERM") != "dumb":
             from rich.console import Console
             from rich.live import Live
 
@@ -273,7 +275,9 @@ class _View:
 
         handler = self.handler
         filled = 30 * handler.done // max(1, handler.total)
-        bar = "\u2501" * filled + "\u2500" * (30 - filled)
+        unicode = "utf" in (getattr(handler.stream, "encoding", None) or "").lower()
+        done, left = "\u2501\u2500" if unicode else "#-"
+        bar = done * filled + left * (30 - filled)
         yield Text(f"{bar} {handler.done} of {handler.total} jobs")
         for job in list(handler.running.values()):
             if job.logs:

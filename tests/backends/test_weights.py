@@ -326,6 +326,18 @@ def test_add_takes_what_matches_and_names_what_does_not(cache, call, tmp_path):
     assert again.status == 0 and (cache.folder / "weights/net/a.bin").read_bytes() == DATA
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(cache, call, tmp_path):
+    with web.serving({"/a": web.whole(DATA)}) as server:
+        cache({"name": "a.bin", "urls": [f"{server.url}/a"]})
+        (cache.folder / "weights").write_text("a file where a folder should be")
+        mine = tmp_path / "a.bin"
+        mine.write_bytes(DATA)
+        for arguments in (["fetch", "net"], ["add", "net", str(mine)]):
+            done = call(*arguments)
+            assert done.status == 1 and "cannot be written (Not a directory)" in done.err
+            assert done.err.count("\n") == 1
+
+
 def test_a_wrong_entry_is_one_line(cache):
     for i, entry in enumerate(
         [

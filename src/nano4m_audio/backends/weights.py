@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -294,7 +294,8 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, temporary)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
@@ -358,7 +359,14 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One process at a time; the system drops the lock when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot be written ({error.strerror}): "
+            "let NANO4M_AUDIO_CACHE name a folder of yours"
+        ) from None
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
