@@ -66,10 +66,11 @@ def share_interval(
     effective number of trials (Korn and Graubard 1998).
 
     ``hits``, ``trials`` and ``groups`` have one value per clip. The effective number is that of
-    independent trials with the variance seen between groups; where all or none are hits nothing
-    varies, and a group counts as one trial. Simulated at nominal 95 %, 26 groups, shares of 0.5 to
-    0.99, one to five clips a group and correlations within a group of 0 to 1, at least 92 % of the
-    intervals hold the truth.
+    independent trials with the variance seen between groups. How far that can be trusted depends on
+    the number m of groups that tell hits and misses apart: it is mixed, m^2 to 1, with the number
+    if all clips of a group were the same. With m = 0, all hits or all misses, only that is left.
+    Simulated at nominal 95 % for 26 groups of one to five clips, shares of 0.5 to 0.99 and every
+    correlation within groups, at least 94 % of the intervals hold the truth.
     """
     from scipy.stats import beta, t
 
@@ -78,12 +79,12 @@ def share_interval(
         return None
     total, tail = n.sum(), (1 - confidence) / 2
     p = x.sum() / total
-    if p in (0, 1):
-        effective = total**2 / (n**2).sum()
-    else:
-        variance = len(n) / (len(n) - 1) * ((x - p * n) ** 2).sum() / total**2
-        effective = min(total, p * (1 - p) / max(variance, 1e-12))
-        effective *= (t.ppf(tail, total - 1) / t.ppf(tail, len(n) - 1)) ** 2
+    variance = len(n) / (len(n) - 1) * ((x - p * n) ** 2).sum() / total**2
+    seen = min(total, p * (1 - p) / variance) if variance > 0 else total
+    seen *= (t.ppf(tail, total - 1) / t.ppf(tail, len(n) - 1)) ** 2
+    if_alike = total**2 / (n**2).sum()
+    m = float(min((x > 0).sum(), (x < n).sum()))
+    effective = (m**2 + 1) / (m**2 / seen + 1 / if_alike)
     k = p * effective
     low = 0.0 if p == 0 else float(beta.ppf(tail, k, effective - k + 1))
     high = 1.0 if p == 1 else float(beta.ppf(1 - tail, k + 1, effective - k))

@@ -35,7 +35,10 @@ def metric(word: str, gain: float, p: float | None, unit: str = "nats/token", **
          "better by 0.050 nats (−0.050 to 0.150), p = 0.400"),
         (metric("too few", -0.78, None),
          "Too few clips to compare with the token frequencies of the training clips",
-         "worse here by 0.780 nats, from 4 independent groups of clips"),
+         "worse by 0.780 nats in 4 independent groups of clips"),
+        (metric("too few", 0.0, None),
+         "Too few clips to compare with the token frequencies of the training clips",
+         "no difference in 4 independent groups of clips"),
     ],
 )  # fmt: skip
 def test_the_claim_follows_the_test(found, claim, evidence):
@@ -80,7 +83,7 @@ def test_too_few_groups_are_said_to_be_too_few(tmp_path):
             row["baseline"] |= {"verdict": "too few", "p": None, "low": None, "high": None}
     path.write_text(json.dumps(content))
     shown = text()
-    assert "from 2 independent groups of clips" in shown and "2 groups" in shown
+    assert "in 2 independent groups of clips" in shown and "2 groups" in shown
     assert shown.count("too few") >= 9
 
 

@@ -12,6 +12,7 @@ from nano4m_audio.evaluate.baselines import CountModel, fit_counts
 from nano4m_audio.evaluate.common import BATCH_SIZE, NATS, Measured, ProbeInputs, metric
 from nano4m_audio.evaluate.masks import Asked, draw_masks
 from nano4m_audio.nano4m.objective import token_losses
+from nano4m_audio.nano4m.settings import Modality
 
 #: How many masks ask each clip for each modality; more masks, less noise from them.
 MASKS = 4
@@ -68,15 +69,7 @@ def _rows(
     ids = inputs.settings.model.vocab_size if unified else modality.vocab_size
     asked = (counts > 0).astype(np.int64)
     each = np.maximum(counts, 1)
-    books = (
-        f" and of its one of {period} codebooks" if (period := model.smoothing.period) > 1 else ""
-    )
-    baseline = Measured(
-        f"{modality.name}_unigram",
-        other / each,
-        asked,
-        f"token frequencies of the position{books} in the training clips, on the same targets",
-    )
+    baseline = Measured(f"{modality.name}_unigram", other / each, asked, _counted(modality, model))
     note = f"{counts.sum():,} targets under {MASKS} masks a clip; chance is log {ids:,}"
     measured = Measured(modality.name, own / each, asked, note)
     chance = math.log(ids)
@@ -84,6 +77,15 @@ def _rows(
         metric(measured, inputs, unit=NATS, chance=chance, baseline=baseline),
         metric(baseline, inputs, unit=NATS, chance=chance),
     ]
+
+
+def _counted(modality: Modality, model: CountModel) -> str:
+    """What the count model knows, in words."""
+    note = "token frequencies of the position in the training clips"
+    if (period := model.smoothing.period) > 1:
+        note += f", smoothed by every {period}{'nd' if period == 2 else 'th'} position"
+        note += " (its codebook)" if period == modality.span_stride else ""
+    return f"{note}; on the same targets"
 
 
 @torch.inference_mode()

@@ -31,18 +31,17 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
         return None
     word, gain = comparison["verdict"], comparison["gain"]
     than = _BASELINES.get(probe, "its baseline")
-    direction = "Better" if gain > 0 else "Worse" if gain < 0 else "No better"
-    claim = f"{direction} than {than}"
-    evidence = _difference(comparison, metric["unit"])
+    by = _difference(comparison, metric["unit"])
+    here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
     if word == "too few":
-        claim = f"Too few clips to compare with {than}"
         n = metric["groups"]
-        evidence = f"{direction.lower()} here {evidence}, from {n} independent {_clips(n)}"
-    elif word == "chance":
-        claim = f"Better than {than}, but not distinguishable from chance"
+        claim, evidence = f"Too few clips to compare with {than}", f"{here} in {n} {_groups(n)}"
     elif word == "unclear":
-        claim = f"Not distinguishable from {than}"
-        evidence = f"{direction.lower()} {evidence}"
+        claim, evidence = f"Not distinguishable from {than}", here
+    elif word == "chance":
+        claim, evidence = f"Better than {than}, but not distinguishable from chance", by
+    else:
+        claim, evidence = f"{word.capitalize()} than {than}", by
     return Verdict(word, claim, evidence)
 
 
@@ -58,8 +57,8 @@ def short_verdict(metric: Mapping[str, Any] | None) -> str:
     return words.get(comparison.get("verdict", ""), "")
 
 
-def _clips(n: int) -> str:
-    return "group of clips" if n == 1 else "groups of clips"
+def _groups(n: int) -> str:
+    return f"independent group{'' if n == 1 else 's'} of clips"
 
 
 def _difference(comparison: Mapping[str, Any], unit: str) -> str:
