@@ -45,7 +45,7 @@ rule train:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
-        mem_mb=4000,
+        mem_mb=6000,
         gpu=lambda wc: gpus_of(CONFIG, wc.experiment),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:

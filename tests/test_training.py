@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 import types
 from dataclasses import asdict
@@ -248,6 +249,31 @@ def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
     assert (options["project"], options["name"], options["id"]) == ("farm", "base", facts["key"])
     assert sorted(logged) == [2, 3, 4, 6] and finished == [True]
     assert logged[6]["loss/val/rgb"] == facts["final_losses"]["val"]["rgb"]
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))
+from nano4m_audio.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_a_state_is_saved_is_one_line(plain, tmp_path):
+    """A state takes 39 MB here, everything else less than the limit; later the run goes on."""
+    files = write_tokens(tmp_path, SPLITS)
+    arguments = {"experiment": "base", "shards": "2", "results": str(tmp_path)}
+    arguments |= {"settings": json.dumps(SETTINGS), "hardware": '{"checkpoint_every_s": 0}'}
+    command = [f"--{key}={value}" for key, value in arguments.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "train", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("train: ")]
+    assert "step_000000001.pt: not written: File too large" in line and "run again" in line
+    assert not list(tmp_path.rglob(".*.tmp.*")) and not list(tmp_path.rglob("step_*.pt"))
+    assert weights_and_key(run(tmp_path, files)) == weights_and_key(plain)
 
 
 @pytest.mark.slow

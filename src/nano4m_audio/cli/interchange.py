@@ -64,7 +64,8 @@ def export_model(
     out: Annotated[Path, typer.Option(help="*.pth, *.safetensors, or a folder (Hugging Face)")],
     run: Run = Path("results/runs/base"),
 ) -> None:
-    """Write the weights of a run as the reference has them, or as config.json + safetensors."""
+    """Write the weights of a run as the reference has them (*.pth also opens with a plain
+    torch.load), or as config.json + safetensors."""
     from nano4m_audio.interchange import weights
 
     weights.export_model(run, out)

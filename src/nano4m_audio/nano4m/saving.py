@@ -31,7 +31,7 @@ class Saver:
     def __init__(self, folder: Path, every_s: float, size_bytes: int = 0) -> None:
         self._folder, self._every_s = folder, every_s
         self._began = self._last = time.monotonic()
-        self._spent_s, self._next_s = 0.0, size_bytes / BYTES_PER_S
+        self.spent_s, self._next_s = 0.0, size_bytes / BYTES_PER_S
         self._thread = ThreadPoolExecutor(1, "save")
         self._writing: Future[float] | None = None
 
@@ -51,7 +51,7 @@ class Saver:
             return False
         self._settle()
         now = time.monotonic()
-        affordable = self._spent_s + self._next_s <= COST_SHARE * (now - self._began)
+        affordable = self.spent_s + self._next_s <= COST_SHARE * (now - self._began)
         return self._every_s == 0 or (now - self._last >= self._every_s and affordable)
 
     def save(self, step: int, state: dict[str, Any], began: float, wait: bool = False) -> None:
@@ -75,7 +75,7 @@ class Saver:
         if (writing := self._writing) is not None:
             self._writing = None
             self._next_s += writing.result()
-            self._spent_s += self._next_s
+            self.spent_s += self._next_s
 
 
 def _frozen(state: dict[str, Any]) -> dict[str, Any]:

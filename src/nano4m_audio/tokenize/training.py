@@ -79,7 +79,7 @@ def _train(
     from nano4m_audio.backends.mini.runtime import save_weights
     from nano4m_audio.minitrain.losses import ImageTokenizerLoss, StoredImages
     from nano4m_audio.minitrain.trainer import Recipe, fit
-    from nano4m_audio.nano4m.checkpoint import remove_states
+    from nano4m_audio.nano4m.checkpoint import SaveError, remove_states
 
     pictures = _gather(name, settings.modality, store, picks)
     torch.set_num_threads(settings.threads)
@@ -89,6 +89,8 @@ def _train(
     loss = ImageTokenizerLoss(StoredImages(torch.from_numpy(pictures)), settings.batch_size)
     try:
         losses = fit(net, loss, recipe, seed=settings.seed, name=name, state=folder / _STATES)
+    except SaveError as error:
+        raise UserError(f"{error}: put that right and run again, it goes on") from None
     except FloatingPointError as error:
         raise UserError(f"tokenizers.{error}: lower its lr, {settings.lr:g}") from None
     notes = {

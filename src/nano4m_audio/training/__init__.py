@@ -265,6 +265,7 @@ def _train(
     progress: bool,
     watch: Watch | None,
 ) -> TrainResult:
+    from nano4m_audio.nano4m.checkpoint import SaveError
     from nano4m_audio.nano4m.train import NonFiniteGradientError, train
 
     data, val_data = sets["train"].data, sets["val"].data
@@ -272,6 +273,8 @@ def _train(
         return train(settings, data, val_data, folder, hardware, progress=progress, watch=watch)
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
+    except SaveError as error:
+        raise UserError(f"{error}: put that right and run again, it goes on") from None
 
 
 def _keep(

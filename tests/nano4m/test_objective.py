@@ -1,0 +1,44 @@
+"""The scores of the fast head: always in the same memory, never other bits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nano4m_audio.nano4m import objective
+from nano4m_audio.nano4m.objective import ROWS_CPU, _Scores, log_scores
+from tests.nano4m.test_train import SETTINGS, assert_same_run, change, run
+
+PIECES = st.lists(st.tuples(st.integers(1, ROWS_CPU), st.integers(1, 700)), min_size=1, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(PIECES, st.sampled_from([torch.float32, torch.bfloat16]), st.integers(0, 99))
+def test_reused_memory_holds_the_same_bits(pieces, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, table = (torch.randn(n, 24, generator=generator).to(dtype) for n in (ROWS_CPU, 700))
+    scores = _Scores(x, max(size for _, size in pieces))
+    for rows, size in pieces:
+        ours, plain = (way(x[:rows], table[:size]) for way in (scores, log_scores))
+        assert ours.dtype == plain.dtype == torch.float32 and torch.equal(ours, plain)
+
+
+def test_a_piece_takes_no_memory_of_its_own():
+    scores = _Scores(torch.zeros(8, 4), 100)
+    places = {
+        scores(torch.zeros(n, 4), torch.zeros(s, 4)).data_ptr() for n, s in ((8, 100), (3, 7))
+    }
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("loss", ["unified", "own_ids"])
+def test_a_run_is_the_same_to_the_bit_without_it(tmp_path, monkeypatch, loss):
+    tried = dataclasses.replace(change(SETTINGS, steps=8), loss=loss)
+    monkeypatch.setattr(objective, "ROWS_CPU", 13)
+    reusing = run(tmp_path / "a", tried)
+    monkeypatch.setattr(objective, "_Scores", lambda *_: log_scores)
+    assert_same_run(reusing, run(tmp_path / "b", tried))
