@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nano4m_audio import backends
 from nano4m_audio.errors import UserError
 from nano4m_audio.interchange.layout import export_tokens
 from nano4m_audio.locks import locked
@@ -77,7 +78,12 @@ def test_a_full_disk_keeps_the_old_table(small_disk):
 
 
 def test_a_full_disk_stops_an_export_in_one_line(small_disk, tmp_path):
-    files = write_tokens(tmp_path, {f"c{i}": "train" for i in range(40)})
+    clips = [f"c{i}" for i in range(40)]
+    caption = {"tokens": backends.load("text_tokenizer", "gpt2").encode("dog barking")}
+    sound = {"tokens": [[0, 1024] * 256]}
+    changed = {("caption", clip): caption for clip in clips}
+    changed |= {("audio", clip): sound for clip in clips}
+    files = write_tokens(tmp_path, dict.fromkeys(clips, "train"), changed=changed)
     with pytest.raises(UserError, match="no space left"):
         export_tokens(tmp_path, files, small_disk)
     assert not [name for name in files_of(small_disk) if "tmp" in name]

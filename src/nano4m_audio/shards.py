@@ -35,7 +35,7 @@ def set_shards(results: Path, n_shards: int) -> None:
         (path.parent / lineage.RECORDS / f"{path.name}.json").unlink(missing_ok=True)
     if left:
         print(
-            f"removed {len(left)} tables of shards beyond the {n_shards} there are now; "
+            f"removed {len(left)} table{'s' * (len(left) > 1)} of shards beyond the {n_shards} there are now; "
             "their rows are still in the store",
             file=sys.stderr,
         )
