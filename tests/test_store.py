@@ -192,6 +192,18 @@ def test_damage_in_a_column_that_another_stage_reads(tmp_path):
     assert len(reader.read([item.key for item in items])) == 2
 
 
+def test_rows_that_another_stage_misses_are_computed_by_the_next_run(tmp_path):
+    """As when somebody has deleted the store, but not the tables."""
+    store, items = RowStore(tmp_path / "store", NAME, "0000"), items_of([1, 2], 0)
+    out = tmp_path / NAME / "0000.parquet"
+    publish(store, items, computing([]), out)
+    (part,) = store.parts()
+    part.unlink()
+    with pytest.raises(UserError, match=r"^[^'\"].* has no row for .*: run again") as error:
+        RowStore(tmp_path / "store", NAME, "0000").read([item.key for item in items])
+    assert isinstance(error.value, KeyError) and not out.exists()
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
 def test_a_part_that_cannot_be_read_is_left_alone(tmp_path, monkeypatch, number):
     items = items_of([1, 2, 3], 0)

@@ -34,11 +34,8 @@ def set_shards(results: Path, n_shards: int) -> None:
         path.unlink()
         (path.parent / lineage.RECORDS / f"{path.name}.json").unlink(missing_ok=True)
     if left:
-        print(
-            f"removed {len(left)} tables of shards beyond the {n_shards} there are now; "
-            "their rows are still in the store",
-            file=sys.stderr,
-        )
+        what = f"{len(left)} table{'s' * (len(left) > 1)} of shards beyond the {n_shards} of now"
+        print(f"removed {what}; their rows are still in the store", file=sys.stderr)
     write_json(results / RECORD, {"n_shards": n_shards})
 
 

@@ -50,8 +50,10 @@ class Item:
 Compute = Callable[[Sequence[Item]], Iterable[Mapping[str, Any]]]
 
 
-class DamagedRowError(UserError):
-    """A row that was asked for lies in a damaged part; it is to be computed again."""
+class MissingRowError(UserError, KeyError):
+    """A row that was asked for is not there, or lies in a damaged part: it is to be computed."""
+
+    __str__ = Exception.__str__  # KeyError's would put it in quotes
 
 
 class RowStore:
@@ -144,15 +146,19 @@ class RowStore:
     def read(self, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of ``keys``, in that order: ``key`` and ``columns``, or every column.
 
-        Reads the row groups that hold them, and of these no other column. Raises KeyError for an
-        unknown key, and UserError for one whose row turns out to be damaged or cannot be read.
+        Reads the row groups that hold them, and of these no other column. Raises MissingRowError
+        for an unknown key or a row that turns out to be damaged; then the published table of this
+        shard is removed, so that the next run computes both. Raises UserError for a part that
+        cannot be read.
         """
         names = [c for c in columns if c != "key"] if columns else self.schema.names[1:]
         schema = pa.schema([self.schema.field(c) for c in ("key", *names)])
         while True:
             if missing := self.missing(keys):
-                raise KeyError(
-                    f"{self.folder} has no row for {min(missing)} (and {len(missing) - 1} more)"
+                self._unpublish()
+                raise MissingRowError(
+                    f"{self.folder} has no row for {min(missing)} (and {len(missing) - 1} more): "
+                    "run again, and it is computed"
                 )
             try:
                 table = pa.concat_tables([schema.empty_table(), *self._pieces(set(keys), names)])
@@ -161,7 +167,7 @@ class RowStore:
             except DamagedError as error:
                 self._reject(error.path)
                 if self.missing(keys):
-                    raise DamagedRowError(
+                    raise MissingRowError(
                         f"{error}: it was set aside; run again, and its rows are computed anew"
                     ) from error
             except OSError as error:
@@ -183,13 +189,15 @@ class RowStore:
                 mine = [self._index[k][0] is part and k in keys for k in table["key"].to_pylist()]
                 yield table.filter(pa.array(mine))
 
-    def _reject(self, path: Path) -> None:
-        """Never read a part again, and set it aside unless its writer is at work. The published
-        table of this shard goes with it, so that the next run makes both again."""
-        self._forget(path)
-        self._parts[path] = None
+    def _unpublish(self) -> None:
         root = self.folder.parents[len(Path(self.name).parts)]
         (root.parent / self.name / f"{self.folder.name}.parquet").unlink(missing_ok=True)
+
+    def _reject(self, path: Path) -> None:
+        """Never read a part again, and set it aside unless its writer is at work."""
+        self._forget(path)
+        self._parts[path] = None
+        self._unpublish()
         with try_locked(path.parent) as held:
             if held:
                 set_aside(path)
@@ -269,7 +277,7 @@ def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path)
         try:
             kept = store.read([k for k in keys if k not in transient], light.names)
             break
-        except (DamagedRowError, KeyError):  # a part turned out to be damaged: once more without it
+        except MissingRowError:  # a part turned out to be damaged: once more without it
             continue
     passing = pa.Table.from_pylist(list(transient.values()), schema=light)
     table = pa.concat_tables([kept.select(light.names).cast(light), passing])
