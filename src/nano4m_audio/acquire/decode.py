@@ -21,6 +21,7 @@ from nano4m_audio.acquire.promise import (
     container_promise_s,
     data_missing,
     is_matroska,
+    said_s,
     stream_promise_s,
 )
 from nano4m_audio.acquire.sound import SoundTrack, encode_flac, levels_dbfs, read_audio
@@ -35,6 +36,8 @@ _MAX_FRAMES_PER_S = 250
 _SAMPLE_RATES_HZ = range(4000, 768001)
 #: How far past the end a badly interleaved file is read for the other stream.
 _INTERLEAVE_S = 10.0
+#: In formats whose clock may jump (MPEG) a longer gap than this is a jump.
+_PAUSE_S = 10.0
 #: So many frames in a row past the end are its end; fewer are wild stamps.
 _PAST = 3
 #: A picture alone may come in two packets (two fields, or a hidden picture for reference).
@@ -82,6 +85,7 @@ class _Progress:
     packets_end_s: float = 0.0
     decoded_end_s: float = 0.0
     first_s: float | None = None
+    step_s: float = 0.0
     n_frames: int = 0
     n_packets: int = 0
     n_failed: int = 0
@@ -145,6 +149,7 @@ def _start(container: Any, source: Source, picker: FramePicker, max_clip_s: floa
     video, audio = choose_streams(container, source)
     picker.bottom_first = video.codec_context.field_order in _BOTTOM_FIRST
     origin_s = (container.start_time or 0) / 1e6
+    jumps = container.format.flags & Flags.ts_discont.value
     return _Reading(
         origin_s,
         max_clip_s,
@@ -152,7 +157,7 @@ def _start(container: Any, source: Source, picker: FramePicker, max_clip_s: floa
         _Progress(audio, stream_promise_s(container, audio, origin_s)),
         picker,
         PixelAspect(video.sample_aspect_ratio),
-        Clock(jumps=bool(container.format.flags & Flags.ts_discont.value)),
+        Clock(_PAUSE_S if jumps else max_clip_s + _INTERLEAVE_S),
     )
 
 
@@ -196,12 +201,12 @@ def _packets(container: Any, reading: _Reading) -> Iterator[tuple[_Progress, Any
     both = {p.stream.index: p for p in (reading.video, reading.audio)}
     n_late = 0
     try:
-        for packet in container.demux(reading.video.stream, reading.audio.stream):
+        packets = container.demux(reading.video.stream, reading.audio.stream)
+        for packet in reading.clock.follow(packets):
             if packet.size == 0:
                 continue
             progress = both[packet.stream.index]
             progress.n_packets += 1
-            reading.clock.place(packet)
             reading.last_byte = max(reading.last_byte, (packet.pos or 0) + packet.size)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
@@ -237,6 +242,7 @@ def _feed_video(reading: _Reading, progress: _Progress, frame: Any) -> None:
     progress.n_failed += bool(frame.is_corrupt)
     if progress.first_s is None:
         progress.first_s = time_s
+    progress.step_s = step_s
     progress.decoded_end_s = max(progress.decoded_end_s, time_s + step_s)
     reading.picker.feed(frame, time_s, reading.aspect.at(frame.pts))
 
@@ -314,8 +320,8 @@ def _source_s(container: Any, reading: _Reading) -> float | None:
     video = reading.video
     if not video.n_past:
         return video.decoded_end_s
-    said_s = video.promised_s or container_promise_s(container, reading.origin_s)
-    return said_s if said_s and said_s > reading.max_clip_s else None
+    length_s = video.promised_s or said_s(container, reading.origin_s)
+    return length_s if length_s and length_s > reading.max_clip_s else None
 
 
 def _assemble(

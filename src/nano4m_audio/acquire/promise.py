@@ -9,6 +9,10 @@ from nano4m_audio.reasons import Reason
 
 #: A clip that decodes to less than this share of what its container promises is not used.
 ENOUGH = 0.8
+#: Formats that write the length of each stream; others give every stream that of the file.
+_STREAM_LENGTHS = {"mov", "mp4", "avi", "ogg", "flv"}
+#: Formats that write no length: libav estimates it from the stamps, cut or not.
+_NO_LENGTH = {"mpeg", "mpegts"}
 _SEGMENT_ID = 0x18538067
 
 
@@ -20,18 +24,22 @@ def stream_promise_s(container: Any, stream: Any, origin_s: float) -> float | No
     """When a stream ends according to the container, in seconds after ``origin_s``."""
     if is_matroska(container):
         return _tagged_s(stream, origin_s)
-    if not stream.duration:
+    if not stream.duration or not _STREAM_LENGTHS & set(container.format.name.split(",")):
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin_s
 
 
 def container_promise_s(container: Any, origin_s: float) -> float | None:
     """How long the container says that it lasts as a whole, in seconds."""
-    if not container.duration:
-        return None
-    length_s = container.duration / 1e6
+    return None if container.format.name in _NO_LENGTH else said_s(container, origin_s)
+
+
+def said_s(container: Any, origin_s: float) -> float | None:
+    """The container's length in seconds, as it is written or as libav estimates it."""
+    length_s = (container.duration or 0) / 1e6
     # Matroska has the time of the end, the others the length.
-    return length_s - max(0.0, origin_s) if is_matroska(container) else length_s
+    length_s -= max(0.0, origin_s) if is_matroska(container) else 0.0
+    return length_s if length_s > 0 else None
 
 
 def _tagged_s(stream: Any, origin_s: float) -> float | None:
@@ -74,13 +82,17 @@ def _segment_end(head: bytes) -> int | None:
 
 
 def check_complete(progress: Any, kind: str, promised_s: float | None) -> None:
-    """Raise MediaError when far less of a stream came than promised, or much does not decode."""
+    """Raise MediaError when far less of a stream came than promised, or much does not decode.
+
+    One frame may be missing: writers disagree on whether the last one counts.
+    """
     decoded_s = progress.decoded_end_s
-    if promised_s and progress.packets_end_s < ENOUGH * promised_s:
+    wanted_s = ENOUGH * (promised_s or 0.0) - progress.step_s
+    if promised_s and progress.packets_end_s < wanted_s:
         message = f"the {kind} ends at {decoded_s:.2f} s of the promised {promised_s:.2f} s"
         raise MediaError(Reason.TRUNCATED, message)
     failed = f"{progress.n_failed} of {progress.n_packets} packets of the {kind} do not decode"
-    if promised_s and decoded_s < ENOUGH * promised_s:
+    if promised_s and decoded_s < wanted_s:
         message = f"the {kind} decodes to {decoded_s:.2f} s of {promised_s:.2f} s; {failed}"
         raise MediaError(Reason.DECODE_ERROR, message)
     if progress.n_failed > (1 - ENOUGH) * progress.n_packets:

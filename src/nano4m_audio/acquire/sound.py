@@ -20,7 +20,7 @@ CANCEL_DB = 9.0
 _DAMAGE = 1e6
 #: A sample this many times above full scale, or above the scale of 99 % of the samples where that
 #: is larger (floats that hold integers), is damage too.
-_ABSURD = 8.0
+_ABSURD = 4.0
 #: Sound of which more than this share is damaged in all channels is not used.
 _TOO_MUCH = 0.2
 _SQRT_HALF = 0.5**0.5
@@ -28,6 +28,10 @@ _SQRT_HALF = 0.5**0.5
 #: (ITU-R BS.775). The mono mix is the mean of both sides, so dialogue is kept.
 _SIDES = {"FL": (1.0, 0.0), "FR": (0.0, 1.0), "FC": (_SQRT_HALF, _SQRT_HALF)}
 _SIDES |= {"LFE": (0.0, 0.0), "LFE2": (0.0, 0.0)}
+_USUAL = {
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
 #: PyAV counts the planes of a frame up to the first empty slot, of which there are eight: a frame
 #: with eight planes or more must not be asked for them, it would read past its end.
 _SAFE_PLANES = 7
@@ -119,7 +123,7 @@ def channels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
         samples = samples.reshape(-1, len(names)).T
     full_scale = _FULL_SCALE[frame.format.name.removesuffix("p")]
     with np.errstate(over="ignore", invalid="ignore"):
-        samples = samples.astype(np.float32)
+        samples = samples.astype(np.float32, order="C")
     if full_scale == 1.0:
         # One comparison finds infinities and, as it is false for them, NaNs.
         if np.abs(samples).max(initial=0.0) <= _DAMAGE:
@@ -141,9 +145,12 @@ def _interleave(frame: Any) -> Any:
 def fold(samples: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Fold float32 [channels, n] to its left and right side [2, n]; one channel stays [1, n].
 
-    Channels without a known place go to the two sides by turns.
+    Six and eight channels without names are taken for 5.1 and 7.1, which are written in one order;
+    other channels without a known place go to the two sides by turns.
     """
     n_channels = len(names)
+    if "FL" not in names:
+        names = _USUAL.get(n_channels, names)
     if n_channels == 1:
         return samples
     if "FL" in names and "FR" in names:
@@ -173,7 +180,8 @@ def mono_mix(sides: Sequence[np.ndarray]) -> tuple[list[np.ndarray], str]:
     )
     if max(left, right) <= mean * 10 ** (CANCEL_DB / 10):
         return means, ""
-    side, name = (0, "left") if left >= right else (-1, "right")
+    # Of two sides that only differ by coding noise it is always the same one.
+    side, name = (0, "left") if left >= 0.8 * right else (-1, "right")
     return [run[side] for run in sides], f"left and right cancel: the {name} side is the mono sound"
 
 
