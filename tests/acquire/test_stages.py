@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nano4m_audio.acquire import clip_rows
+from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.stages import check_files, decode_clips
 from nano4m_audio.config import Decode
 from nano4m_audio.store import RowStore
@@ -136,3 +138,17 @@ def test_a_compressed_header_that_fills_the_memory_is_refused(tmp_path, films):
     rows = folder.clips(Decode())
     assert [row["reason"] for row in rows.values()] == ["", "out_of_memory"]
     assert "2000 MB" in rows["bomb.mov"]["message"]
+
+
+@pytest.mark.slow
+def test_a_lack_of_memory_is_never_taken_for_a_damaged_file(tmp_path, film, clicks):
+    """libav turns refused memory into packets that do not decode, or into crashes."""
+    path = film(tmp_path / "a.mp4", sound=clicks(4, [1.0]), size=(3840, 2160), fps=2)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    file = {"file": path, "path": path.name, "sha256": digest}
+    reasons = []
+    for memory_mb in range(140, 460, 40):
+        (row,) = clip_rows.decode_rows([file], {}, Limits(memory_mb, 60, 120))
+        reasons.append(row["reason"])
+    assert set(reasons) == {"", "out_of_memory"}
+    assert reasons == sorted(reasons, reverse=True)  # once it is enough, more is enough

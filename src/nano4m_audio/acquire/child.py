@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import math
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from typing import Any, Self
 from nano4m_audio.reasons import Reason
 
 _START = "from nano4m_audio.acquire.child import serve; serve()"
+_START_S = 300.0
 _PR_SET_PDEATHSIG = 1
 #: Who ends a process with these acts from outside: the user, the system short of memory, a cluster.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -123,9 +125,11 @@ class Child:
         theirs.close()
         try:
             self._pipe.send((self.function, self.limits))
-            self._pipe.recv()
+            started = self._pipe.poll(_START_S) and self._pipe.recv()
         except (EOFError, OSError):
-            raise RuntimeError(f"no process for {self.function} could be started") from None
+            started = False
+        if not started:
+            raise RuntimeError(f"no process for {self.function} could be started")
 
     def _death(self) -> Died:
         """Why the process is gone."""
@@ -152,7 +156,7 @@ def serve() -> None:
     function, limits = pipe.recv()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_DATA, limits.memory_mb << 20)
-    pipe.send("ready")
+    pipe.send(True)
     while True:
         try:
             arguments = pipe.recv()
@@ -160,7 +164,7 @@ def serve() -> None:
             return
         used = resource.getrusage(resource.RUSAGE_SELF)
         _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.cpu_s))
-        pipe.send(_answer(function, arguments, limits))
+        pipe.send_bytes(_answer(function, arguments, limits))
 
 
 def _limit(kind: int, value: int) -> None:
@@ -168,12 +172,12 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value if most == resource.RLIM_INFINITY else min(value, most), most))
 
 
-def _answer(
-    function: Callable[..., Any], arguments: tuple[Any, ...], limits: Limits
-) -> tuple[bool, Any]:
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...], limits: Limits) -> bytes:
+    """What is sent: whether the call succeeded, and its result or what the caller shall raise."""
     try:
-        return True, function(*arguments)
+        return pickle.dumps((True, function(*arguments)))
     except MemoryError:
-        return False, Died(Reason.OUT_OF_MEMORY, f"more than {limits.memory_mb} MB of memory")
+        error: Exception = Died(Reason.OUT_OF_MEMORY, f"more than {limits.memory_mb} MB of memory")
     except Exception:
-        return False, RuntimeError(traceback.format_exc())
+        error = RuntimeError(traceback.format_exc())
+    return pickle.dumps((False, error))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.acquire import memory
 from nano4m_audio.acquire.clock import Clock
 from nano4m_audio.acquire.container import (
     MAX_FRAME_PIXELS,
@@ -165,9 +166,12 @@ def _read(container: Any, reading: _Reading) -> None:
     import av
 
     feed = {reading.video.stream.index: _feed_video, reading.audio.stream.index: _feed_audio}
+    limited = memory.limited()
     for progress, packet in _packets(container, reading):
         if progress.done:
             continue
+        if limited:
+            memory.ask_for_packet(progress.stream.codec_context)
         try:
             frames = progress.stream.codec_context.decode(packet)
         except av.error.EOFError:

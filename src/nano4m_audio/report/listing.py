@@ -43,5 +43,8 @@ def videos_unknown(listing: Mapping[str, Any]) -> str:
     alone, total = listing["video_ids"].get("file", 0), sum(listing["video_ids"].values())
     if not alone:
         return ""
-    which = "every clip counts" if alone == total else f"{alone:,} of {total:,} clips count"
-    return f"{which} as a video of its own: cuts of one video may be in different splits"
+    if alone == total:
+        who = "every clip counts as a video of its own"
+    else:
+        who = f"{alone:,} of {total:,} clips count as videos of their own"
+    return f"{who}: cuts of one video may be in different splits"

@@ -1,0 +1,29 @@
+"""Asking for memory before libav does: it takes a refusal for a damaged file, or crashes."""
+
+from __future__ import annotations
+
+import mmap
+import resource
+from typing import Any
+
+#: What decoding one packet may take: some pictures of up to 16 bits, and a decoder's own tables.
+_PICTURE_BYTES_PER_PIXEL = 6
+_LEAST_BYTES = 64 << 20
+
+
+def limited() -> bool:
+    """Does this process have a limit on its private memory?"""
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
+
+
+def ask_for_packet(codec_context: Any) -> None:
+    """Raise MemoryError when decoding one more packet of this stream may not find memory.
+
+    Nothing is touched or kept. It takes a few microseconds.
+    """
+    pixels = codec_context.width * codec_context.height if codec_context.type == "video" else 0
+    wanted = max(_LEAST_BYTES, _PICTURE_BYTES_PER_PIXEL * pixels)
+    try:
+        mmap.mmap(-1, wanted, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise MemoryError(f"no {wanted >> 20} MB for the next packet") from error
