@@ -32,7 +32,7 @@ PLAN = "is planned"  # takes hours, models or a cluster
 FAILS = "ends without internet in: "
 SERVES = "serves until it is stopped, and says: "
 PARSES = "its arguments are read"
-OFFLINE = "not here and NANO4M_AUDIO_OFFLINE is set"
+OFFLINE = "offline mode is on"
 
 FOLDER = "--directory my_project --configfile configs/folder.yaml"
 PAPER = "--directory my_project --configfile configs/paper.yaml --config source=folder"

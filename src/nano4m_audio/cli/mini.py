@@ -44,7 +44,7 @@ def data(
     make_data(folder, seed=seed, views=views, sounds=sounds, workers=workers)
 
 
-@app.command(epilog=_example("train dense --steps 10 --out results/mini/weights/dense.safetensors"))
+@app.command(epilog=_example("train dense --steps 2 --out results/mini/weights/dense.safetensors"))
 def train(
     member: Annotated[str, typer.Argument(help="member of the family")],
     out: Annotated[Path, typer.Option(help="weights to write")],
