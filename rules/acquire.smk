@@ -25,6 +25,7 @@ rule barnyard:
 rule candidates:
     input:
         clips=LIST_OF_CLIPS,
+        outdated=mistrust,
     output:
         tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
         listing="results/candidates/listing.json",

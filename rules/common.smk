@@ -15,6 +15,7 @@ from nano4m_audio.backends import (
 from nano4m_audio import config as schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.lineage import outdated
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import (
     backend_name,
@@ -98,6 +99,17 @@ def dtype(key, name=None):
 def gpus(*keys):
     """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
+
+
+def mistrust(wildcards):
+    """No input: marks, when the graph is built, every file that is not what its inputs make of it.
+
+    Snakemake does not miss a deleted intermediate file, such as the output of a job that failed,
+    nor another one that is older than what was made from it.
+    """
+    if workflow.is_main_process:
+        workflow.dag.forcefiles.update(map(str, or_exit(outdated, RESULTS)))
+    return []
 
 
 def token_source(wildcards):

@@ -78,6 +78,7 @@ rule verdict:
 
 rule split:
     input:
+        candidates=expand("results/candidates/{shard}.parquet", shard=SHARDS),
         media=expand("results/media/{shard}.parquet", shard=SHARDS),
         prints=expand("results/scores/prints/{shard}.parquet", shard=SHARDS),
         verdicts=expand("results/verdicts/{shard}.parquet", shard=SHARDS),

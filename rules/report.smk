@@ -1,17 +1,12 @@
 """Report: one self-contained page."""
 
+from nano4m_audio.report.inputs import report_files
+
 
 rule report:
     input:
-        split="results/split.parquet",
-        tokens=TOKENS,
-        runs=expand("results/runs/{experiment}/run.json", experiment=CONFIG.experiments),
-        probes=expand(
-            "results/evaluation/{experiment}/{probe}.json",
-            experiment=CONFIG.experiments,
-            probe=PROBES,
-        ),
-        quality=QUALITY,
+        tables=[str(path) for path in report_files(RESULTS, CONFIG)],
+        truth=lambda wc: TRUTH or [],
     output:
         report="results/report.html",
     log:

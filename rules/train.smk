@@ -20,6 +20,8 @@ rule train:
         weights="results/runs/{experiment}/checkpoint.safetensors",
         best="results/runs/{experiment}/best.safetensors",
         metrics="results/runs/{experiment}/metrics.parquet",
+        timing="results/runs/{experiment}/timing.json",
+        start="results/runs/{experiment}/run_start.json",
     log:
         "results/logs/train_{experiment}.log",
     benchmark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,12 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nano4m_audio import checked
+from nano4m_audio import parts as parts_module
 from nano4m_audio import store as store_module
+from nano4m_audio.errors import UserError
 from nano4m_audio.store import Item, RowStore, fill, publish
 from nano4m_audio.tables import content_key
 
@@ -146,6 +151,158 @@ def test_a_damaged_part_is_recomputed(tmp_path, capsys):
     fill(store, items, computing(log))
     assert len(log) == 3
     assert "damaged" in capsys.readouterr().err
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_flipped_bit_costs_a_row_and_never_changes_one(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flips")
+    store, items = RowStore(folder / "store", NAME, "0000"), items_of(list(range(7)), 0)
+    with patch.object(store_module, "PART_ROWS", data.draw(st.integers(1, 7))):
+        publish(store, items, computing([]), folder / "before.parquet")
+    for part in data.draw(st.lists(st.sampled_from(store.parts()), min_size=1, max_size=4)):
+        content = bytearray(part.read_bytes())
+        bit = data.draw(st.integers(0, len(content) * 8 - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        part.write_bytes(content)
+    again = data.draw(st.sampled_from([store, RowStore(folder / "store", NAME, "0000")]))
+    publish(again, items, computing([]), folder / "after.parquet")
+    assert (folder / "after.parquet").read_bytes() == (folder / "before.parquet").read_bytes()
+
+
+def test_damage_in_a_column_that_another_stage_reads(tmp_path):
+    """The part is set aside and the published table goes, so that the owner computes again."""
+    store, items = RowStore(tmp_path / "store", NAME, "0000"), items_of([1, 2], 0)
+    out = tmp_path / NAME / "0000.parquet"
+    publish(store, items, computing([]), out)
+    (part,) = store.parts()
+    content = bytearray(part.read_bytes())
+    pages = slice(4, len(content) - 8 - int.from_bytes(content[-8:-4], "little"))
+    content[pages] = bytes(len(content[pages]))  # the footer is as it was
+    part.write_bytes(content)
+    reader = RowStore(tmp_path / "store", NAME, "0000")
+    with pytest.raises(UserError, match="damaged") as error:
+        reader.read([item.key for item in items], ["segment_start_s", "voiced_fraction"])
+    assert "\n" not in str(error.value)
+    assert not out.exists() and not part.exists()
+    assert part.with_name(part.name + ".damaged").read_bytes() == content
+    log: list[str] = []
+    publish(store, items, computing(log), out)
+    assert len(log) == 2
+    assert len(reader.read([item.key for item in items])) == 2
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_part_that_cannot_be_read_is_left_alone(tmp_path, monkeypatch, number):
+    items = items_of([1, 2, 3], 0)
+    fill(RowStore(tmp_path, NAME, "0000"), items, computing([]))
+    (part,) = RowStore(tmp_path, NAME, "0000").parts()
+
+    def failing(path, *arguments, **options):
+        if str(path) == str(part):
+            raise OSError(number, os.strerror(number), str(path))
+        return open(path, *arguments, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(checked, "open", failing, raising=False)
+        with pytest.raises(UserError, match="cannot be read") as error:
+            fill(RowStore(tmp_path, NAME, "0000"), items, computing([]))
+    assert "\n" not in str(error.value)
+    assert part.exists()
+    assert fill(RowStore(tmp_path, NAME, "0000"), items, computing([])).computed == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    runs=st.lists(st.lists(st.integers(0, 20), unique=True, max_size=9), min_size=1, max_size=9),
+    many=st.integers(2, 6),
+    full=st.integers(2, 20),
+)
+def test_parts_are_merged_and_no_row_is_lost(tmp_path_factory, runs, many, full):
+    folder = tmp_path_factory.mktemp("merge")
+    log: list[str] = []
+    sizes = {"MANY_PARTS": many, "FULL_ROWS": full}
+    with patch.object(store_module, "PART_ROWS", 1), patch.multiple(parts_module, **sizes):
+        for number, clips in enumerate(runs):
+            store = RowStore(folder / "store", NAME, "0000")
+            publish(store, items_of(clips, 0), computing(log), folder / f"{number}.parquet")
+            small = [p for p in map(parts_module.Part.open, store.parts()) if p.n_rows < full]
+            assert len(small) < max(many, 2)
+    assert len(log) == len(set(log))
+    everything = RowStore(folder / "store", NAME, "0000")
+    for key, row in zip(log, everything.read(log).to_pylist(), strict=True):
+        assert row == row_of(key)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_kill_while_parts_are_merged_loses_nothing(tmp_path, step):
+    items = items_of(list(range(7)), 0)
+    calls = iter(range(step + 1))
+
+    def dying(*_arguments, **_options):
+        if next(calls) == step:
+            raise Killed
+
+    unlink = Path.unlink
+
+    def unlink_or_die(path, missing_ok=False):
+        dying()
+        unlink(path, missing_ok=missing_ok)
+
+    with (
+        patch.object(store_module, "PART_ROWS", 1),
+        patch.object(parts_module, "MANY_PARTS", 2),
+        patch.object(Path, "unlink", unlink_or_die),
+        suppress(Killed),
+    ):
+        fill(RowStore(tmp_path, NAME, "0000"), items, computing([]))
+    log: list[str] = []
+    with patch.object(parts_module, "MANY_PARTS", 2):
+        publish(RowStore(tmp_path, NAME, "0000"), items, computing(log), tmp_path / "o.parquet")
+    publish(RowStore(tmp_path / "fresh", NAME, "0"), items, computing([]), tmp_path / "f.parquet")
+    assert (tmp_path / "o.parquet").read_bytes() == (tmp_path / "f.parquet").read_bytes()
+
+
+def test_a_reader_follows_parts_that_are_merged_meanwhile(tmp_path):
+    items = items_of(list(range(7)), 0)
+    keys = [item.key for item in items]
+    with patch.object(store_module, "PART_ROWS", 1):
+        fill(RowStore(tmp_path, NAME, "0000"), items, computing([]))
+    reader = RowStore(tmp_path, NAME, "0001")
+    assert not reader.missing(keys)
+    with patch.object(parts_module, "MANY_PARTS", 2):
+        writer = RowStore(tmp_path, NAME, "0000")
+        fill(writer, items, computing([]))
+    assert len(writer.parts()) == 1
+    assert reader.read(keys)["key"].to_pylist() == keys
+
+
+@settings(max_examples=25, deadline=None)
+@given(counts=st.lists(st.integers(1, 5), min_size=2, max_size=4))
+def test_another_number_of_shards_computes_nothing(tmp_path_factory, counts):
+    folder = tmp_path_factory.mktemp("shards")
+    items = items_of(list(range(20)), 0)
+    for number, count in enumerate(counts):
+        log: list[str] = []
+        for shard in range(count):
+            store = RowStore(folder / "store", NAME, f"{shard:04d}")
+            mine = items[shard::count]
+            publish(store, mine, computing(log), folder / f"{number}-{shard}.parquet")
+        assert not log or number == 0
+
+
+def test_a_row_is_read_without_the_rest_of_its_part(tmp_path):
+    """Frames lie in row groups of their own."""
+    store = RowStore(tmp_path, "clips", "0000")
+    heavy = [os.urandom(500_000) for _ in range(3)]
+    rows = [{"key": f"{i:032x}", "status": "ok", "frames": heavy} for i in range(12)]
+    store.append(rows)
+    (part,) = map(parts_module.Part.open, store.parts())
+    assert [len(keys) for keys in part.keys] == [1] * 12
+    before = pa.total_allocated_bytes()
+    table = store.read([rows[5]["key"]], ["frames"])
+    assert pa.total_allocated_bytes() - before < 8e6
+    assert table["frames"].to_pylist() == [heavy]
 
 
 def test_a_missing_row_is_an_error(tmp_path):

@@ -122,6 +122,18 @@ def test_a_flipped_bit_is_found_and_its_shard_named(tmp_path, place):
         read(tmp_path, files)
 
 
+def test_damaged_packed_tokens_are_packed_again(tmp_path):
+    files = write_tokens(tmp_path, SPLITS)
+    before = read(tmp_path, files)["train"]
+    read(tmp_path, files, in_memory_bytes=0)
+    for path in sorted((tmp_path / "store/packed").rglob("*.np?")):
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 4
+        path.write_bytes(content)
+    after = read(tmp_path, files, in_memory_bytes=0)["train"]
+    assert after.digest == before.digest and same(after, before)
+
+
 def test_a_shorter_audio_window_is_the_beginning_of_the_long_one(tmp_path):
     files = write_tokens(tmp_path, SPLITS)
     short = tuple(replace(m, max_tokens=256) if m.name == "audio" else m for m in MODALITIES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sys
 import types
 from dataclasses import asdict
@@ -14,7 +17,7 @@ import pytest
 from PIL import Image
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.training import self_test, train_run
+from nano4m_audio.training import check_weights, self_test, train_run
 from nano4m_audio.training.run_record import code_digest, write_start
 from tests.tokens import MODALITIES, write_tokens
 
@@ -122,6 +125,47 @@ def test_a_finished_run_is_published_again_and_not_trained(plain, monkeypatch):
     again = run(folder, files, "again", watch={"tensorboard": True})
     assert (again / "checkpoint.safetensors").read_bytes() == (plain / PUBLISHED[0]).read_bytes()
     assert json.loads((again / "run.json").read_text())["experiment"] == "again"
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "metrics.parquet", "run.json"])
+def test_a_damaged_finished_run_is_trained_again(plain, tmp_path, name, capsys):
+    files = write_tokens(tmp_path, SPLITS)
+    out = run(tmp_path, files)
+    (kept,) = (tmp_path / "store" / "train").glob(f"*/{name}")
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.write_bytes(content)
+    out = run(tmp_path, files)
+    assert "damaged" in capsys.readouterr().err
+    assert kept.with_name(name + ".damaged").read_bytes() == content
+    for file in PUBLISHED:
+        assert (out / file).read_bytes() == (plain / file).read_bytes()
+
+
+def test_a_full_disk_while_the_result_is_saved_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files = write_tokens(tmp_path, SPLITS)
+    with monkeypatch.context() as context:
+        context.setattr("nano4m_audio.nano4m.checkpoint.save_model", full)
+        with pytest.raises(UserError, match="no space left on the device") as error:
+            run(tmp_path, files)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "runs" / "base" / "run.json").exists()
+    assert (run(tmp_path, files) / "run.json").is_file()
+
+
+def test_weights_that_are_not_those_of_the_run_are_refused(plain, tmp_path):
+    copied = tmp_path / "base"
+    shutil.copytree(plain, copied)
+    facts = json.loads((copied / "run.json").read_text())
+    check_weights(copied, facts)
+    content = bytearray((copied / "checkpoint.safetensors").read_bytes())
+    content[-5] ^= 16
+    (copied / "checkpoint.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="is not the file that run.json describes"):
+        check_weights(copied, facts)
 
 
 def test_a_subset_trains_on_fewer_clips_and_is_another_run(plain, tmp_path):

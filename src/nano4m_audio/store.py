@@ -5,25 +5,29 @@ changed parameter. So each stage keeps its finished rows in ``results/store/<sta
 a content key (what the row was computed from), and a rerun job looks up every key, computes only
 the unknown ones, and publishes the table again. A row is written once and never changed; a part
 file appears by an atomic rename, so a kill loses at most the rows of the part that was being
-filled.
+filled. How parts are laid out, checked and merged is the business of parts.py.
 """
 
 from __future__ import annotations
 
-import fcntl
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from nano4m_audio.tables import SCHEMAS, content_key, published_schema, write_table
+from nano4m_audio.checked import DamagedError
+from nano4m_audio.errors import UserError
+from nano4m_audio.locks import locked, try_locked
+from nano4m_audio.parts import Part, file_version, merge_parts, set_aside, write_part
+from nano4m_audio.tables import SCHEMAS, published_schema, write_table
+
+__all__ = ["Compute", "Filled", "Item", "RowStore", "fill", "locked", "opened", "publish"]
 
 #: A part is closed after this many rows or seconds, whichever comes first: the most that is redone
 #: after a kill.
@@ -46,71 +50,162 @@ class Item:
 Compute = Callable[[Sequence[Item]], Iterable[Mapping[str, Any]]]
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the writer lock of a folder; a second writer waits, then finds the work already done.
-
-    The operating system drops the lock when its holder dies, however it dies.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+class DamagedRowError(UserError):
+    """A row that was asked for lies in a damaged part; it is to be computed again."""
 
 
 class RowStore:
-    """The finished rows of one artifact and one shard.
+    """The finished rows of one artifact, found in any shard and kept in one.
 
-    ``folder`` holds Parquet parts with the artifact's full schema, less ``clip_id``: two clips with
-    the same content share a row.
+    A part holds the artifact's full schema, less ``clip_id``: two clips with the same content share
+    a row. The index of keys is read once, and again when a key is not in it.
     """
 
     def __init__(self, root: Path, name: str, shard: str) -> None:
         self.folder = root / name / shard
         self.name = name
         self.schema = pa.schema([f for f in SCHEMAS[name] if f.name != "clip_id"])
+        self._parts: dict[Path, Part | None] = {}  # None: not to be read
+        self._index: dict[str, tuple[Part, int]] = {}
 
     def parts(self) -> list[Path]:
+        """The parts of this shard."""
         return sorted(self.folder.glob("*.parquet"))
 
     def known(self) -> dict[str, Path]:
-        """Map every finished key to its part. An unreadable part is removed and its rows redone."""
-        keys: dict[str, Path] = {}
-        for part in self.parts():
-            try:
-                column = pq.read_table(part, columns=["key"], schema=None)["key"]
-                stale = pq.read_schema(part).names != self.schema.names
-            except (pa.ArrowInvalid, OSError) as error:
-                print(
-                    f"warning: {part} is damaged ({error}), recomputing its rows", file=sys.stderr
-                )
-                part.unlink(missing_ok=True)
-                continue
-            if not stale:
-                keys.update(dict.fromkeys(column.to_pylist(), part))
-        return keys
+        """Map every finished key of this shard to its part."""
+        self._look([self.folder])
+        return {key: part.path for key, (part, _) in self._index.items()}
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that have no row: here, or else in any other shard."""
+        unknown = {key for key in keys if key not in self._index}
+        for folders in (lambda: [self.folder], self._other_folders):
+            if unknown:
+                self._look(folders())
+                unknown = {key for key in unknown if key not in self._index}
+        return unknown
+
+    def _other_folders(self) -> list[Path]:
+        folders = self.folder.parent.glob("*/")
+        return sorted(folder for folder in folders if folder != self.folder)
+
+    def mend(self) -> None:
+        """Set aside the damaged parts of this shard. Only for who holds its lock."""
+        self._look([self.folder])
+        for path in [path for path, part in self._parts.items() if part is None]:
+            if path.parent == self.folder and path.exists():
+                set_aside(path)
+
+    def _look(self, folders: Iterable[Path]) -> None:
+        """Bring the index up to date with the parts of ``folders``."""
+        for folder in folders:
+            present = set(folder.glob("*.parquet"))
+            for path in [p for p in self._parts if p.parent == folder]:
+                part = self._parts[path]
+                if path not in present or (part and part.version != _version(path)):
+                    self._forget(path)
+            for path in sorted(present - set(self._parts)):
+                self._add(path)
+
+    def _add(self, path: Path) -> None:
+        try:
+            part = Part.open(path)
+        except FileNotFoundError:  # merged into another one in the meantime
+            return
+        except DamagedError as error:
+            print(f"warning: {error}: its rows are computed again", file=sys.stderr)
+            self._parts[path] = None
+            return
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error}): nothing was removed; "
+                "run again when it can be"
+            ) from error
+        self._parts[path] = part
+        if part.schema.names == self.schema.names and part.schema.types == self.schema.types:
+            self._index.update((k, (part, g)) for g, keys in enumerate(part.keys) for k in keys)
+
+    def _forget(self, path: Path) -> None:
+        part = self._parts.pop(path)
+        if part:
+            self._index = {k: place for k, place in self._index.items() if place[0] is not part}
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add finished rows as one new part."""
-        table = pa.Table.from_pylist(list(rows), schema=self.schema)
-        name = content_key([row["key"] for row in rows])
-        write_table(self.folder / f"{name}.parquet", table)
+        self._add(write_part(self.folder, pa.Table.from_pylist(list(rows), schema=self.schema)))
+
+    def merge(self) -> None:
+        """Make few large parts of many small ones. Only for who holds the lock of the shard."""
+        own = [part for path, part in self._parts.items() if part and path.parent == self.folder]
+        merge_parts(self.folder, [p for p in own if p.schema.equals(self.schema)])
+        self._look([self.folder])
 
     def read(self, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows of ``keys``, in that order. Raises KeyError for an unknown key."""
-        names = ["key", *(c for c in columns if c != "key")] if columns else self.schema.names
-        where = self.known()
-        missing = [key for key in keys if key not in where]
-        if missing:
-            raise KeyError(
-                f"{self.folder} has no row for {missing[0]} (and {len(missing) - 1} more)"
-            )
-        wanted = pa.array(sorted(set(keys)), pa.string())
-        tables = [pq.read_table(p, columns=names) for p in sorted({where[k] for k in set(keys)})]
-        schema = pa.schema([self.schema.field(c) for c in names])
-        table = pa.concat_tables(tables) if tables else schema.empty_table()
-        table = table.filter(pc.is_in(table["key"], wanted))
-        return table.take(pc.index_in(pa.array(keys, pa.string()), table["key"]))
+        """Return the rows of ``keys``, in that order: ``key`` and ``columns``, or every column.
+
+        Reads the row groups that hold them, and of these no other column. Raises KeyError for an
+        unknown key, and UserError for one whose row turns out to be damaged or cannot be read.
+        """
+        names = [c for c in columns if c != "key"] if columns else self.schema.names[1:]
+        schema = pa.schema([self.schema.field(c) for c in ("key", *names)])
+        while True:
+            if missing := self.missing(keys):
+                raise KeyError(
+                    f"{self.folder} has no row for {min(missing)} (and {len(missing) - 1} more)"
+                )
+            try:
+                table = pa.concat_tables([schema.empty_table(), *self._pieces(set(keys), names)])
+            except FileNotFoundError:  # another job has merged this part into a larger one
+                self._look({part.path.parent for part, _ in self._index.values()})
+            except DamagedError as error:
+                self._reject(error.path)
+                if self.missing(keys):
+                    raise DamagedRowError(
+                        f"{error}: it was set aside; run again, and its rows are computed anew"
+                    ) from error
+            except OSError as error:
+                raise UserError(
+                    f"{self.folder} cannot be read ({error.strerror or error})"
+                ) from error
+            else:
+                return table.take(pc.index_in(pa.array(keys, pa.string()), table["key"]))
+
+    def _pieces(self, keys: set[str], names: Sequence[str]) -> Iterable[pa.Table]:
+        """The wanted rows of every row group that has some, part by part."""
+        wanted: dict[Path, dict[int, Part]] = {}
+        for key in keys:
+            part, group = self._index[key]
+            wanted.setdefault(part.path, {})[group] = part
+        for groups in (wanted[path] for path in sorted(wanted)):
+            part = next(iter(groups.values()))
+            for table in part.read(sorted(groups), names):
+                mine = [self._index[k][0] is part and k in keys for k in table["key"].to_pylist()]
+                yield table.filter(pa.array(mine))
+
+    def _reject(self, path: Path) -> None:
+        """Never read a part again, and set it aside unless its writer is at work. The published
+        table of this shard goes with it, so that the next run makes both again."""
+        self._forget(path)
+        self._parts[path] = None
+        root = self.folder.parents[len(Path(self.name).parts)]
+        (root.parent / self.name / f"{self.folder.name}.parquet").unlink(missing_ok=True)
+        with try_locked(path.parent) as held:
+            if held:
+                set_aside(path)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        return file_version(path)
+    except OSError:
+        return ()
+
+
+@cache
+def opened(root: Path, name: str, shard: str) -> RowStore:
+    """The store of this process for reading rows of an earlier stage: its index is read once."""
+    return RowStore(root, name, shard)
 
 
 @dataclass(frozen=True)
@@ -128,27 +223,35 @@ def fill(store: RowStore, items: Sequence[Item], compute: Compute) -> Filled:
     loads a model. It must give exactly one row per item.
     """
     with locked(store.folder):
-        known = store.known()
-        missing = {i.key: i for i in items if i.key not in known}
-        if not missing:
-            return Filled()
-        todo, part, opened = set(missing), [], time.monotonic()
-        transient: dict[str, Mapping[str, Any]] = {}
-        for computed in compute(list(missing.values())):
-            row = dict(computed)
-            todo.remove(row["key"])
-            if row.pop("transient", False):
-                transient[row["key"]] = row
-            else:
-                part.append(row)
-            if len(part) >= PART_ROWS or (part and time.monotonic() - opened > PART_SECONDS):
-                store.append(part)
-                part, opened = [], time.monotonic()
-        if part:
+        store.mend()
+        todo = store.missing(item.key for item in items)
+        missing = {item.key: item for item in items if item.key in todo}
+        transient = _compute(store, list(missing.values()), compute) if missing else {}
+        store.merge()
+    return Filled(len(missing), transient)
+
+
+def _compute(
+    store: RowStore, items: Sequence[Item], compute: Compute
+) -> dict[str, Mapping[str, Any]]:
+    """Compute and append the rows of ``items``; return those that are not kept."""
+    todo, part, opened = {item.key for item in items}, [], time.monotonic()
+    transient: dict[str, Mapping[str, Any]] = {}
+    for computed in compute(items):
+        row = dict(computed)
+        todo.remove(row["key"])
+        if row.pop("transient", False):
+            transient[row["key"]] = row
+        else:
+            part.append(row)
+        if len(part) >= PART_ROWS or (part and time.monotonic() - opened > PART_SECONDS):
             store.append(part)
+            part, opened = [], time.monotonic()
+    if part:
+        store.append(part)
     if todo:
         raise RuntimeError(f"{store.name}: {len(todo)} rows were asked for and never computed")
-    return Filled(len(missing), transient)
+    return transient
 
 
 def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path) -> int:
@@ -156,15 +259,22 @@ def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path)
 
     Returns the number of rows that had to be computed.
     """
-    filled = fill(store, items, compute)
     schema = published_schema(store.name)
     light = pa.schema([f for f in schema if f.name != "clip_id"])
-    keys = [i.key for i in items]
-    kept = store.read([k for k in keys if k not in filled.transient], light.names)
-    passing = pa.Table.from_pylist(list(filled.transient.values()), schema=light)
+    keys, computed = [i.key for i in items], 0
+    transient: dict[str, Mapping[str, Any]] = {}
+    while True:
+        filled = fill(store, [i for i in items if i.key not in transient], compute)
+        computed, transient = computed + filled.computed, {**transient, **filled.transient}
+        try:
+            kept = store.read([k for k in keys if k not in transient], light.names)
+            break
+        except (DamagedRowError, KeyError):  # a part turned out to be damaged: once more without it
+            continue
+    passing = pa.Table.from_pylist(list(transient.values()), schema=light)
     table = pa.concat_tables([kept.select(light.names).cast(light), passing])
     table = table.take(pc.index_in(pa.array(keys, pa.string()), table["key"]))
     table = table.add_column(0, "clip_id", pa.array([i.clip_id for i in items], pa.string()))
     write_table(out, table.select(schema.names).cast(schema))
-    print(f"{store.name}: {len(items)} rows, {filled.computed} computed", file=sys.stderr)
-    return filled.computed
+    print(f"{store.name}: {len(items)} rows, {computed} computed", file=sys.stderr)
+    return computed

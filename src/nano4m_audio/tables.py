@@ -7,18 +7,24 @@ file, which lets Snakemake's checksum rule prune what follows.
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from nano4m_audio import checked
+from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
@@ -31,6 +37,8 @@ ROWS_PER_GROUP = 1024
 #: Beside the candidates: what their listing found.
 LISTING = "listing.json"
 _U16 = pa.uint16()
+#: A temp file older than this has no writer any more, whichever machine it ran on.
+_LEFTOVER_S = 2 * 24 * 3600.0
 
 
 def _grid(rows: int, columns: int) -> pa.DataType:
@@ -228,24 +236,68 @@ def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temp path beside ``path``; on success fsync and rename it, on failure remove it.
 
-    Raises UserError when the disk is full, so that the user reads one line and nothing is half
-    written.
+    Temp files that a killed process of this machine left of the same file are removed. Raises
+    UserError when the disk is full or cannot be written, so that the user reads one line and
+    nothing is half written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    temp = path.with_name(f".{path.name}.tmp.{socket.gethostname()}-{os.getpid()}")
+    with user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name)
+        try:
+            yield temp
+            with open(temp, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temp, path)
+        finally:
+            temp.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove temp files of ``name`` (of any file) whose writer is dead, or that are days old."""
+    pattern = f".{glob.escape(name)}.tmp.*" if name else ".*.tmp.*"
+    for temp in folder.glob(pattern):
+        host, _, pid = temp.name.rpartition(".tmp.")[2].rpartition("-")
+        here = host == socket.gethostname() and pid.isdecimal()
+        with suppress(FileNotFoundError):
+            old = time.time() - temp.stat().st_mtime > _LEFTOVER_S
+            if old or (here and not _alive(int(pid))):
+                temp.unlink()
+
+
+def _alive(pid: int) -> bool:
     try:
-        yield temp
-        with open(temp, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temp, path)
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise UserError(
-                f"no space left on the device while writing {path}: free some space and run again"
-            ) from error
-        raise
-    finally:
-        temp.unlink(missing_ok=True)
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def user_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, or a place that cannot be written, into one line about ``path``."""
+    try:
+        yield
+    except Exception as error:
+        number = _system_error(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            text = f"no space left on the device while writing {path}: free some space"
+        elif number in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO):
+            where = getattr(error, "filename", None) or path
+            text = f"{where} cannot be written ({os.strerror(number)}): put that right"
+        else:
+            raise
+        raise UserError(f"{text} and run again") from error
+
+
+def _system_error(error: Exception) -> int:
+    """The number of the system call's error, also where a library only quotes it; 0 for none."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    quoted = re.search(r"os error (\d+)|\[Errno (\d+)\]", str(error))
+    return int(quoted[1] or quoted[2]) if quoted else 0
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -263,17 +315,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically, with settings that make its bytes a function of the rows.
 
-    Every page carries a checksum, so that a damaged file is found when it is read.
+    Its values carry digests, so that damage is found when they are read.
     """
+    plain = table.replace_schema_metadata(None)
+    groups = (plain.slice(i, ROWS_PER_GROUP) for i in range(0, len(plain), ROWS_PER_GROUP))
     with atomic_path(path) as temp:
-        pq.write_table(
-            table,
-            temp,
-            compression="zstd",
-            compression_level=3,
-            row_group_size=ROWS_PER_GROUP,
-            write_page_checksum=True,
-        )
+        checked.write(temp, plain.schema, groups)
 
 
 def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
@@ -294,20 +341,25 @@ def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
 
 
 def read_table(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a published table and check its page checksums, columns and types."""
-    with _readable(path):
-        chosen = list(columns) if columns else None
-        table = pq.read_table(path, columns=chosen, page_checksum_verification=True)
-    _check_schema(table.schema, path, name, columns)
-    return table
+    """Read a published table and check its values, columns and types."""
+    wanted = list(columns) if columns else published_schema(name).names
+    with _readable(path), CheckedFile(path) as file:
+        _check_schema(file.schema, path, name)
+        return file.read(wanted)
 
 
 def read_batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Read some columns of a published table row group by row group, with the same checks."""
-    with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
-            _check_schema(batch.schema, path, name, columns)
-            yield batch
+    with _readable(path), CheckedFile(path) as file:
+        _check_schema(file.schema, path, name)
+        for group in file.groups(columns):
+            yield from group.combine_chunks().to_batches()
+
+
+def read_any(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a table that has no schema of its own here, with the same checks."""
+    with _readable(path), CheckedFile(path) as file:
+        return file.read(columns)
 
 
 @contextmanager
@@ -317,16 +369,16 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run the stage that writes it first") from None
-    except (pa.ArrowException, OSError) as error:
+    except DamagedError as error:
         raise UserError(
-            f"{path} is not a readable Parquet file ({error}): delete it and run again"
-        ) from error
+            f"{path} is not a readable Parquet file ({error.why}): delete it and run again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
 
 
-def _check_schema(found: pa.Schema, path: Path, name: str, columns: Sequence[str] | None) -> None:
+def _check_schema(found: pa.Schema, path: Path, name: str) -> None:
     wanted = published_schema(name)
-    if columns:
-        wanted = pa.schema([wanted.field(c) for c in columns])
     if found.names != wanted.names or found.types != wanted.types:
         raise UserError(
             f"{path} is not a {name} table of this version (columns {found.names}): "

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nano4m_audio import label
 from nano4m_audio.acquire.sound import encode_flac
 from nano4m_audio.config import MODALITIES, Config
 from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
 from nano4m_audio.store import RowStore
-from nano4m_audio.tables import write_rows
+from nano4m_audio.tables import write_rows, write_table
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 MEDIA_REASON, DECODE_REASON = "missing_file", "no_audio"
@@ -241,7 +240,7 @@ def _write_run(folder: Path) -> None:
             )
             if step % 50 == 0:
                 rows.append({**rows[-1], "split": "val", "loss": loss + 0.15})
-    pq.write_table(pa.Table.from_pylist(rows), folder / "metrics.parquet")
+    write_table(folder / "metrics.parquet", pa.Table.from_pylist(rows))
 
 
 def _write_evaluation(folder: Path) -> None:

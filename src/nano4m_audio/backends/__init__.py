@@ -234,6 +234,12 @@ def _trained_folder(name: str) -> Path | None:
     return Path(name.removeprefix(TRAINED)) if name.startswith(TRAINED) else None
 
 
+def trained_files(name: str) -> list[Path]:
+    """The weights of a tokenizer that is trained here; nothing for any other backend."""
+    folder = _trained_folder(name)
+    return [folder / TRAINED_WEIGHTS] if folder else []
+
+
 def _trained_sha256(folder: Path) -> str:
     path = folder / TRAINED_WEIGHTS
     if not path.is_file():

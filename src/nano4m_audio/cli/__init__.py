@@ -8,7 +8,10 @@ that ``--help`` stays quick.
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,7 +42,9 @@ app.add_typer(import_app, name="import")
 Settings = Annotated[str, typer.Option(help="JSON of the config section of this stage")]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
-Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Shards = Annotated[
+    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
+]
 Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
 Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
@@ -64,6 +69,13 @@ def _example(text: str) -> str:
     return f"Example: nano4m-audio {text}"
 
 
+def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Note what ``outputs`` were made from; the last thing that a command does."""
+    from nano4m_audio import lineage
+
+    lineage.record(outputs, inputs)
+
+
 def _classes(names: str) -> tuple[str, ...]:
     from nano4m_audio.taxonomy import class_names, get_class
 
@@ -84,20 +96,30 @@ def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     from nano4m_audio.config.reading import parse_json
 
     film_barnyard(out, parse_json(Barnyard, settings), threads)
+    record([out / "clips.csv", out / "truth.csv"], [])
 
 
 @app.command(
     epilog=_example('candidates --out results/candidates --settings \'{"root": "my_clips"}\'')
 )
 def candidates(
-    out: Out, settings: Settings = "{}", shards: Shards = 4, classes: Classes = ""
+    out: Out,
+    settings: Settings = "{}",
+    shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
+    classes: Classes = "",
 ) -> None:
     """List the candidate clips of a folder, one table per shard."""
     from nano4m_audio.acquire.stages import list_candidates
     from nano4m_audio.config import Folder
     from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.shards import set_shards
+    from nano4m_audio.tables import LISTING, shard_names
 
-    list_candidates(parse_json(Folder, settings), _classes(classes), shards, out)
+    section = parse_json(Folder, settings)
+    list_candidates(section, _classes(classes), shards, out)
+    set_shards(out.parent, shards)
+    listed = [Path(section.root, section.clips_csv)] if section.clips_csv else []
+    record([*(out / f"{shard}.parquet" for shard in shard_names(shards)), out / LISTING], listed)
 
 
 @app.command(
@@ -120,6 +142,7 @@ def media(
 
     check_files(candidates, root, out, follow_links)
     record_attempt(store, "media", out.stem, attempt)
+    record(out, [candidates])
 
 
 @app.command(
@@ -146,6 +169,7 @@ def decode(
 
     decode_clips(media, root, store, shard, out, parse_json(Decode, settings), follow_links)
     record_attempt(store, "clips", shard, attempt)
+    record(out, [media])
 
 
 @app.command(
@@ -183,6 +207,7 @@ def score(
         scores.score_speech(clips, store, shard, out, speech, compute)
     else:
         scores.score_prints(clips, store, shard, out)
+    record(out, [clips])
 
 
 @app.command(
@@ -192,20 +217,27 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}")
     """Compare scores with thresholds: accepted, or every reason why not."""
     from nano4m_audio.config.curate import Verdict
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.curate.verdict import verdicts
+    from nano4m_audio.curate.verdict import INPUTS, verdicts
 
     verdicts(results, shard, parse_json(Verdict, settings))
+    table = f"{shard}.parquet"
+    record(results / "verdicts" / table, [results / name / table for name in INPUTS])
 
 
-@app.command(epilog=_example('split --shards 4 --settings \'{"unit": "group"}\''))
-def split(shards: Shards = 4, results: Results = RESULTS, settings: Settings = "{}") -> None:
+@app.command(epilog=_example('split --settings \'{"unit": "group"}\''))
+def split(shards: Shards = None, results: Results = RESULTS, settings: Settings = "{}") -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.curate.partition import partition
+    from nano4m_audio.curate.partition import INPUTS, partition
+    from nano4m_audio.shards import count_shards, table_files
 
-    section = parse_json(Split, settings)
-    partition(results, shards, results / "split.parquet", results / "selected", section)
+    section, number, out = parse_json(Split, settings), count_shards(results, shards), results
+    partition(results, number, out / "split.parquet", out / "selected", section)
+    record(
+        [out / "split.parquet", *table_files(out, "selected", number)],
+        [path for name in INPUTS for path in table_files(results, name, number)],
+    )
 
 
 @app.command(
@@ -230,6 +262,7 @@ def label(
 
     compute = _compute(device, dtype, threads)
     label_clips(what, selected, store, shard, out, backend, compute)
+    record(out, [selected])
 
 
 @app.command(
@@ -252,10 +285,12 @@ def tokenize(
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
+    from nano4m_audio.backends import trained_files
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
     sources = Sources(selected, source, store, shard, template)
     tokenize_clips(modality, sources, out, backend, _compute(device, dtype, threads))
+    record(out, [selected, source, *trained_files(backend)])
 
 
 def _json(text: str, where: str = "--settings") -> dict[str, Any]:
@@ -265,7 +300,7 @@ def _json(text: str, where: str = "--settings") -> dict[str, Any]:
         raise UserError(f"{where}: not JSON ({error})") from None
 
 
-@app.command(epilog=_example('train --experiment base --shards 4 --settings "$SETTINGS"'))
+@app.command(epilog=_example('train --experiment base --settings "$SETTINGS"'))
 def train(
     experiment: Experiment,
     settings: Settings,
@@ -273,7 +308,7 @@ def train(
     hardware: Annotated[
         str, typer.Option(help='JSON of where to compute: {"device": "cuda", "devices": 4}')
     ] = "{}",
-    shards: Shards = 4,
+    shards: Shards = None,
     results: Results = RESULTS,
     threads: Threads = 1,
     self_test: Annotated[
@@ -282,9 +317,13 @@ def train(
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
     from nano4m_audio import training
+    from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
 
-    files, place = token_files(results, shards), _json(hardware, "--hardware")
+    files, place = (
+        token_files(results, count_shards(results, shards)),
+        _json(hardware, "--hardware"),
+    )
     split, store, values = results / "split.parquet", results / "store", _json(settings)
     if self_test:
         training.self_test(split, files, store, values, self_test, threads, place)
@@ -300,14 +339,17 @@ def train(
         hardware=place,
         command=sys.argv[1:],
     )
+    run = results / "runs" / experiment
+    if os.environ.get("RANK", "0") == "0":
+        record([run / name for name in training.PUBLISHED], [split, *chain(*files.values())])
 
 
-@app.command(epilog=_example("evaluate classes --experiment base --shards 4"))
+@app.command(epilog=_example("evaluate classes --experiment base"))
 def evaluate(
     probe: Annotated[Literal["cross_entropy", "classes", "structure"], typer.Argument()],
     experiment: Experiment,
     settings: Settings = "{}",
-    shards: Shards = 4,
+    shards: Shards = None,
     results: Results = RESULTS,
     threads: Threads = 1,
 ) -> None:
@@ -315,18 +357,24 @@ def evaluate(
     from nano4m_audio.config import Evaluate
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.evaluate import evaluate_probe
+    from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
+    from nano4m_audio.training import RUN, WEIGHTS
 
+    run, split = results / "runs" / experiment, results / "split.parquet"
+    files = token_files(results, count_shards(results, shards))
+    out = results / "evaluation" / experiment / f"{probe}.json"
     evaluate_probe(
         probe,
-        results / "runs" / experiment,
-        results / "split.parquet",
-        token_files(results, shards),
-        results / "evaluation" / experiment / f"{probe}.json",
+        run,
+        split,
+        files,
+        out,
         results / "store",
         parse_json(Evaluate, settings).model_dump(),
         threads=threads,
     )
+    record(out, [run / RUN, run / WEIGHTS, split, *chain(*files.values())])
 
 
 @app.command(epilog=_example("report --config '{}' --out results/report.html"))
@@ -341,15 +389,14 @@ def report(
     from nano4m_audio.config import Config
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.report.build import build_report
-    from nano4m_audio.report.inputs import ReportInputs
+    from nano4m_audio.report.inputs import ReportInputs, report_files
 
-    resolved = parse_json(Config, config, "--config").model_dump(mode="json")
+    parsed = parse_json(Config, config, "--config")
+    resolved, truth_csv = parsed.model_dump(mode="json"), Path(truth) if truth else None
     build_report(
-        ReportInputs(
-            resolved, results, Path(truth) if truth else None, mini_card(), repository=Path.cwd()
-        ),
-        out,
+        ReportInputs(resolved, results, truth_csv, mini_card(), repository=Path.cwd()), out
     )
+    record(out, [*report_files(results, parsed), *([truth_csv] if truth_csv else [])])
 
 
 @app.command(name="config", epilog=_example("config config.yaml"))

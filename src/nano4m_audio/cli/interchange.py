@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,36 +16,44 @@ import_app = typer.Typer(
     no_args_is_help=True, help="Read tokens or weights in the forms of the published nano4M-Audio."
 )
 Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
-Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Shards = Annotated[
+    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
+]
 Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")]
 
 
-@export_app.command(
-    "tokens", epilog="Example: nano4m-audio export tokens --out tokenized --shards 2"
-)
+@export_app.command("tokens", epilog="Example: nano4m-audio export tokens --out tokenized")
 def export_tokens(
     out: Annotated[Path, typer.Option(help="folder to write {split}/{modality}/{clip} into")],
-    shards: Shards = 4,
+    shards: Shards = None,
     results: Results = Path("results"),
 ) -> None:
     """Write the complete clips as {split}/{modality}/{clip}.npy and scene_desc/{clip}.json."""
     from nano4m_audio.interchange import layout
+    from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
 
-    count = layout.export_tokens(results, token_files(results, shards), out)
+    files = token_files(results, count_shards(results, shards))
+    count = layout.export_tokens(results, files, out)
     print(f"{count:,} clips in {out}", file=sys.stderr)
 
 
 @import_app.command("tokens", epilog="Example: nano4m-audio import tokens --root data/tokenized_v5")
 def import_tokens(
     root: Annotated[Path, typer.Option(help="folder with {split}/{modality}/{clip}")],
-    shards: Shards = 4,
+    shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
     results: Results = Path("results"),
 ) -> None:
     """Make split.parquet and token tables, which train and evaluate can read, of such a folder."""
     from nano4m_audio.interchange import layout
+    from nano4m_audio.lineage import record
+    from nano4m_audio.shards import set_shards
+    from nano4m_audio.tables import token_files
 
     count = layout.import_tokens(root, results, shards)
+    set_shards(results, shards)
+    for path in chain([results / "split.parquet"], *token_files(results, shards).values()):
+        record(path, [])
     print(f"{count:,} clips in {results}", file=sys.stderr)
 
 

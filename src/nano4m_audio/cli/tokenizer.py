@@ -13,40 +13,52 @@ app = typer.Typer(
     help="Train image tokenizers on this run's training clips, and measure any tokenizer.",
 )
 
-Shards = Annotated[int, typer.Option(help="number of shards of the dataset")]
+Shards = Annotated[
+    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
+]
 Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 RESULTS = Path("results")
 
 
 @app.command(
-    epilog="Example: nano4m-audio tokenizer train rgb --shards 2 "
+    epilog="Example: nano4m-audio tokenizer train rgb "
     '--settings \'{"modality": "rgb", "steps": 500}\''
 )
 def train(
     name: Annotated[str, typer.Argument(help="name of the tokenizer")],
     settings: Annotated[str, typer.Option(help="JSON of its entry in the section tokenizers")],
-    shards: Shards = 4,
+    shards: Shards = None,
     results: Results = RESULTS,
     threads: Threads = 1,
 ) -> None:
     """Train one tokenizer; a killed run continues at its last checkpoint."""
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.config.tokenizers import Tokenizer
-    from nano4m_audio.tokenize.training import train_tokenizer
+    from nano4m_audio.lineage import record
+    from nano4m_audio.shards import count_shards
+    from nano4m_audio.tokenize.names import trained_folder
+    from nano4m_audio.tokenize.pictures import picture_tables
+    from nano4m_audio.tokenize.training import RUN, TRAINED_WEIGHTS, train_tokenizer
 
-    train_tokenizer(name, parse_json(Tokenizer, settings), results, shards, threads)
+    section, number = parse_json(Tokenizer, settings), count_shards(results, shards)
+    train_tokenizer(name, section, results, number, threads)
+    out = trained_folder(name, results)
+    record(
+        [out / TRAINED_WEIGHTS, out / RUN],
+        picture_tables(results, section.modality, number),
+    )
 
 
 @app.command(
-    epilog="Example: nano4m-audio tokenizer quality rgb --backend mini --shards 2 "
+    epilog="Example: nano4m-audio tokenizer quality rgb --backend mini "
     "--out results/quality/rgb/mini.json"
 )
 def quality(
     modality: Annotated[Literal["rgb", "depth", "normals"], typer.Argument()],
     backend: Annotated[str, typer.Option(help="name of the backend, or trained:FOLDER")],
     out: Annotated[Path, typer.Option(help="JSON to write; a PNG appears beside it")],
-    shards: Shards = 4,
+    shards: Shards = None,
     results: Results = RESULTS,
     frames: Annotated[int, typer.Option(help="keyframes to measure")] = 64,
     examples: Annotated[int, typer.Option(help="keyframes to show")] = 4,
@@ -58,9 +70,15 @@ def quality(
     threads: Threads = 1,
 ) -> None:
     """Measure PSNR, SSIM and the use of the vocabulary on held-out keyframes."""
+    from nano4m_audio.backends import trained_files
     from nano4m_audio.backends.compute import Compute
+    from nano4m_audio.lineage import record
+    from nano4m_audio.shards import count_shards
+    from nano4m_audio.tokenize.pictures import picture_tables
     from nano4m_audio.tokenize.quality import Options, measure_quality
 
     options = Options(frames, examples, bootstrap, confidence, seed)
-    compute = Compute(device, dtype, threads)
-    measure_quality(modality, backend, results, shards, out, options, compute)
+    compute, number = Compute(device, dtype, threads), count_shards(results, shards)
+    measure_quality(modality, backend, results, number, out, options, compute)
+    tables = picture_tables(results, modality, number)
+    record([out, out.with_suffix(".png")], [*tables, *trained_files(backend)])

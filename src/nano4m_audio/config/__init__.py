@@ -165,7 +165,9 @@ class Config(Section):
     """The whole file."""
 
     classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
-    n_shards: int = Field(4, ge=1, le=9999, description="shards per table; fixed for a dataset")
+    n_shards: int = Field(
+        4, ge=1, le=9999, description="shards per table; a change computes no row anew"
+    )
     source: Literal["barnyard", "folder", "web"] = Field(
         "barnyard", description="where clips come from; the section of that name says more"
     )

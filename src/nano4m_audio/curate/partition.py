@@ -19,6 +19,8 @@ from nano4m_audio.tables import (
     write_rows,
 )
 
+#: The artifacts, of every shard, that the split is made from.
+INPUTS = ("candidates", "media", "verdicts", "scores/prints")
 _SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
 
 

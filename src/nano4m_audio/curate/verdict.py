@@ -18,6 +18,8 @@ from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 
 Row = Mapping[str, Any]
+#: The artifacts of the shard that a verdict is made from.
+INPUTS = ("candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech")
 
 
 def verdicts(results: Path, shard: str, settings: Verdict) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.seals import intact, seal
 from nano4m_audio.tables import content_key, write_json
-from nano4m_audio.training import RUN, WEIGHTS, parse_settings, read_sets
+from nano4m_audio.training import RUN, WEIGHTS, check_weights, parse_settings, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
 PROBES = ("cross_entropy", "classes", "structure")
@@ -49,7 +50,8 @@ def evaluate_probe(
     digests = sets["train"].digest, chosen.digest
     key = content_key("evaluate", name, run["key"], digests, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
-    if not stored.exists():
+    if not intact(stored):
+        check_weights(run_dir, run)
         from nano4m_audio.evaluate.common import load_probe_inputs
 
         inputs = load_probe_inputs(
@@ -61,6 +63,7 @@ def evaluate_probe(
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
+        seal(stored)
     else:
         print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
     _publish(stored, out, run_dir.name)

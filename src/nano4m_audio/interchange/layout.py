@@ -35,6 +35,7 @@ from nano4m_audio.tables import (
     published_schema,
     shard_names,
     shard_of,
+    user_errors,
     write_rows,
     write_table,
 )
@@ -112,10 +113,15 @@ def _npy(tokens: np.ndarray) -> bytes:
 
 def _write(place: Path, suffix: str, data: bytes) -> None:
     """Appears at once, but is not forced to the disk: there are 46,000 of these files."""
-    place.parent.mkdir(parents=True, exist_ok=True)
     temp = place.with_name(f".{place.name}.tmp")
-    temp.write_bytes(data)
-    os.replace(temp, place.with_name(place.name + suffix))
+    try:
+        with user_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temp.write_bytes(data)
+            os.replace(temp, place.with_name(place.name + suffix))
+    except UserError:
+        temp.unlink(missing_ok=True)
+        raise
 
 
 def import_tokens(root: Path, results: Path, n_shards: int) -> int:

@@ -19,7 +19,8 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.crop import square_crop
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
-from nano4m_audio.store import RowStore
+from nano4m_audio.seals import intact, seal
+from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key, read_rows, write_json
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
@@ -138,8 +139,9 @@ def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Ex
     parts = dict(clip.token_keys), verdict["window_start_s"], keyframes, k
     key = content_key("example", STAGE_VERSIONS["report"], *parts)
     kept = inputs.store / "examples" / f"{key}.json"
-    if not kept.exists():
+    if not intact(kept):
         write_json(kept, _shown(inputs, clip, k, load))
+        seal(kept)
     shown = json.loads(kept.read_text("utf-8"))
     return Example(
         clip=clip,
@@ -218,4 +220,4 @@ def _label(inputs: ReportInputs, name: str, clip: Clip, k: int) -> dict[str, Any
 def _stored(
     inputs: ReportInputs, name: str, clip: Clip, key: str, columns: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    return RowStore(inputs.store, name, clip.shard).read([key], columns).to_pylist()[0]
+    return opened(inputs.store, name, clip.shard).read([key], columns).to_pylist()[0]

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.config import MODALITIES
+from nano4m_audio.backends import trained_files
+from nano4m_audio.config import MODALITIES, PICTURES, Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.reasons import Reason
-from nano4m_audio.tables import SCHEMAS, read_rows, read_table
+from nano4m_audio.report.runs import PROBES
+from nano4m_audio.shards import table_files
+from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
+from nano4m_audio.tokenize.names import backend_name, file_name
+from nano4m_audio.training import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
 _STATUS = ["clip_id", "key", "status", "reason", "message"]
@@ -81,6 +86,23 @@ class Clip:
     @property
     def complete(self) -> bool:
         return self.stop == COMPLETE
+
+
+def report_files(results: Path, config: Config) -> list[Path]:
+    """Every file under ``results`` that the report is made from, other than finished rows."""
+    tables = [name for name in SCHEMAS if name != "split"]
+    files = [results / "split.parquet", results / "candidates" / LISTING]
+    files += [path for name in tables for path in table_files(results, name, config.n_shards)]
+    for experiment in config.experiments:
+        run, probes = results / "runs" / experiment, results / "evaluation" / experiment
+        files += [run / name for name in (RUN, METRICS, TIMING, START)]
+        files += [probes / f"{probe}.json" for probe in PROBES]
+    for modality in PICTURES:
+        for name in config.measured_tokenizers(modality):
+            measured = results / "quality" / modality / f"{file_name(name)}.json"
+            files += [measured, measured.with_suffix(".png")]
+            files += trained_files(backend_name(name, results))
+    return files
 
 
 def shard_files(folder: Path) -> list[str]:

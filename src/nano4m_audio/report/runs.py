@@ -14,6 +14,7 @@ import yaml
 
 from nano4m_audio.config import MODALITIES
 from nano4m_audio.errors import UserError
+from nano4m_audio.tables import read_any
 
 PROBES = ("cross_entropy", "classes", "structure")
 _POINTS = 240
@@ -64,16 +65,12 @@ def read_json(path: Path) -> Any:
 
 def read_run(folder: Path) -> Run:
     """Read run.json and metrics.parquet of one experiment."""
-    import pyarrow.parquet as pq
-
     facts = read_json(folder / "run.json")
     series: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     rates: dict[float, float] = {}
     metrics = folder / "metrics.parquet"
-    if not metrics.is_file():
-        raise UserError(f"{metrics} does not exist: run the training stage first")
     columns = ["step", "split", "modality", "loss", "lr"]
-    for row in pq.read_table(metrics, columns=columns).to_pylist():
+    for row in read_any(metrics, columns).to_pylist():
         series[row["modality"], row["split"]].append((float(row["step"]), float(row["loss"])))
         rates[float(row["step"])] = float(row["lr"])
     names = [m for m in MODALITIES if (m, "train") in series or (m, "val") in series]

@@ -13,7 +13,8 @@ import numpy as np
 from nano4m_audio import label
 from nano4m_audio.label.stage import keyframe_crops
 from nano4m_audio.progress import chunks
-from nano4m_audio.store import RowStore
+from nano4m_audio.shards import table_files
+from nano4m_audio.store import opened
 from nano4m_audio.tables import KEYFRAMES, read_rows, shard_names
 
 _CHUNK = 8
@@ -28,6 +29,12 @@ class Pick:
     key: str
     keyframes: tuple[int, ...]
     selected: Mapping[str, Any]
+
+
+def picture_tables(results: Path, modality: str, shards: int) -> list[Path]:
+    """The tables of all shards that say which pictures of a modality there are."""
+    names = ["selected", *([] if modality == "rgb" else [f"labels/{modality}"])]
+    return [path for name in names for path in table_files(results, name, shards)]
 
 
 def list_clips(results: Path, shards: int, modality: str, split: str) -> list[Pick]:
@@ -89,8 +96,8 @@ def _read(store: Path, modality: str, shard: str, picks: Sequence[Pick]) -> list
             {"clip_key": p.key, "keyframes": [p.selected["keyframes"][k] for k in p.keyframes]}
             for p in picks
         ]
-        return [rgb_image(c) for c in keyframe_crops(RowStore(store, "clips", shard), rows)]
-    table = RowStore(store, f"labels/{modality}", shard).read([p.key for p in picks])
+        return [rgb_image(c) for c in keyframe_crops(opened(store, "clips", shard), rows)]
+    table = opened(store, f"labels/{modality}", shard).read([p.key for p in picks])
     maps = []
     for pick, row in zip(picks, table.to_pylist(), strict=True):
         columns = [n for n in ("lowest", "highest", "maps") if n in row]

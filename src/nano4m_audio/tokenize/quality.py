@@ -16,6 +16,7 @@ import numpy as np
 from nano4m_audio import backends
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.progress import track
+from nano4m_audio.seals import intact, seal
 from nano4m_audio.tables import atomic_path, content_key, write_bytes, write_json
 from nano4m_audio.tokenize.fidelity import psnr_db, ssim, vocabulary_use
 from nano4m_audio.tokenize.pictures import Pick, content_of, list_clips, read_pictures, spread
@@ -67,7 +68,8 @@ def measure_quality(
     version = STAGE_VERSIONS["quality"]
     key = content_key("quality", version, modality, identity, asdict(options), content_of(picks))
     stored = results / "store" / "quality" / f"{key}.json"
-    if stored.exists():
+    kept = stored, stored.with_suffix(".png")
+    if intact(*kept):
         print(f"quality of {modality} by {backend} is known, nothing to compute", file=sys.stderr)
     else:
         tokenizer = backends.load(KINDS[modality], backend, compute)
@@ -75,6 +77,7 @@ def measure_quality(
         write_bytes(stored.with_suffix(".png"), _examples(modality, clips, options.examples))
         head = {"key": key, "split": split, "identity": identity}
         write_json(stored, {**head, **_summary(clips, tokenizer.vocab_size, options)})
+        seal(*kept)
     with atomic_path(out.with_suffix(".png")) as temp:
         shutil.copyfile(stored.with_suffix(".png"), temp)
     content = json.loads(stored.read_text("utf-8"))

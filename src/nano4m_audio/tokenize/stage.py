@@ -15,7 +15,7 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.label.stage import keyframe_crops
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
-from nano4m_audio.store import Item, RowStore, publish
+from nano4m_audio.store import Item, RowStore, opened, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import get_class
 from nano4m_audio.tokenize.pictures import map_images, rgb_image
@@ -123,13 +123,13 @@ def deinterleave(ids: np.ndarray, n_codebooks: int, codebook_size: int) -> np.nd
 
 
 def _rgb(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
-    crops = keyframe_crops(RowStore(sources.store, "clips", sources.shard), rows)
+    crops = keyframe_crops(opened(sources.store, "clips", sources.shard), rows)
     return _image_tokens(tokenizer, [rgb_image(c) for c in crops])
 
 
 def _maps(modality: str) -> Callable[[Any, Sources, Rows], list[np.ndarray]]:
     def make(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
-        stored = RowStore(sources.store, f"labels/{modality}", sources.shard)
+        stored = opened(sources.store, f"labels/{modality}", sources.shard)
         found = stored.read([row["label_key"] for row in rows])
         return _image_tokens(tokenizer, [map_images(modality, row) for row in found.to_pylist()])
 
@@ -142,7 +142,7 @@ def _image_tokens(tokenizer: Any, images: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _audio(tokenizer: Any, sources: Sources, rows: Rows) -> list[np.ndarray]:
-    stored = RowStore(sources.store, "clips", sources.shard)
+    stored = opened(sources.store, "clips", sources.shard)
     found = stored.read([row["clip_key"] for row in rows], ["audio_flac"])
     pieces = [
         windows.cut(read_audio(flac), row["window_start_s"])

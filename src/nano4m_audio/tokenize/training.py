@@ -20,6 +20,7 @@ from nano4m_audio.backends import TRAINED_WEIGHTS
 from nano4m_audio.config.tokenizers import Tokenizer
 from nano4m_audio.errors import UserError
 from nano4m_audio.progress import track
+from nano4m_audio.seals import intact, seal
 from nano4m_audio.store import locked
 from nano4m_audio.tables import atomic_path, content_key, write_json
 from nano4m_audio.tokenize.names import trained_folder
@@ -47,7 +48,7 @@ def train_tokenizer(
     key = content_key("tokenizers", STAGE_VERSIONS["tokenizers"], values, content_of(picks))
     folder = results / "store" / "tokenizers" / key
     with locked(folder):
-        if (folder / RUN).exists():
+        if intact(folder / TRAINED_WEIGHTS, folder / RUN):
             print(f"tokenizer {name} is known, nothing to compute", file=sys.stderr)
         else:
             facts = {"key": key, "settings": values, "clips": len(picks), "threads": threads}
@@ -67,7 +68,7 @@ def _train(
     folder: Path,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights and then run.json, which marks the tokenizer as finished, into ``folder``."""
+    """Write weights, run.json and the digests that mark both as finished into ``folder``."""
     import torch
 
     from nano4m_audio.backends.mini.image_tokenizer import ImageTokenizerNet
@@ -103,6 +104,7 @@ def _train(
         "torch": torch.__version__,
     }
     write_json(folder / RUN, {**facts, **measured})
+    seal(folder / TRAINED_WEIGHTS, folder / RUN)
     remove_states(folder / _STATES)
 
 

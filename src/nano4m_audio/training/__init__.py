@@ -27,8 +27,15 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
+from nano4m_audio.seals import intact, seal, sha256
 from nano4m_audio.store import locked
-from nano4m_audio.tables import atomic_path, content_key, write_json, write_table
+from nano4m_audio.tables import (
+    atomic_path,
+    content_key,
+    user_errors,
+    write_json,
+    write_table,
+)
 from nano4m_audio.training.run_record import code_digest, write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import WatchOptions, watching
@@ -45,6 +52,9 @@ WEIGHTS, BEST, METRICS, RUN, TIMING, START = (
     "timing.json",
     "run_start.json",
 )
+
+#: The files of a run's folder, the one that marks it as finished first.
+PUBLISHED = (RUN, WEIGHTS, BEST, METRICS, TIMING, START)
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -126,7 +136,7 @@ def train_run(
     digest = content_key(sets["train"].digest, sets["val"].digest)
     key = content_key("train", digest, settings, STAGE_VERSIONS["train"])
     folder = store_dir / "train" / key
-    if place.devices > 1 and "WORLD_SIZE" not in os.environ and not (folder / RUN).exists():
+    if place.devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
         _launch(place.devices, command)
         return
     leads = os.environ.get("RANK", "0") == "0"
@@ -152,10 +162,11 @@ def train_run(
                     print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
                 _copy(folder / START, out_dir / START)
                 watching_it = watching(options, out_dir, sets["val"], facts, fresh)
-            with watching_it as watcher:
+            with watching_it as watcher, user_errors(folder):
                 result = _train(parsed, sets, folder, place, progress, watcher)
             if leads:
-                _keep(folder, parsed, result, facts, place.threads)
+                with user_errors(folder):
+                    _keep(folder, parsed, result, facts, place.threads)
         if leads:
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
@@ -212,12 +223,27 @@ def _launch(devices: int, command: Sequence[str]) -> None:
 
 def _is_finished(folder: Path, hardware: Hardware) -> bool:
     """Whether the run is in the store; all processes of a run get the first one's answer."""
-    finished = (folder / RUN).exists()
+    finished = os.environ.get("RANK", "0") == "0" and _intact(folder)
     if "WORLD_SIZE" not in os.environ:
         return finished
     from nano4m_audio.nano4m.distributed import agree
 
     return agree(finished, hardware)
+
+
+def _intact(folder: Path) -> bool:
+    """Whether the store holds the finished run, byte for byte as it was written."""
+    return intact(*(folder / name for name in PUBLISHED))
+
+
+def check_weights(run_dir: Path, run: Mapping[str, Any]) -> None:
+    """Raise UserError unless the weights of a run are those that its run.json is about."""
+    known = run.get("sha256", {}).get(WEIGHTS)
+    if known and sha256(run_dir / WEIGHTS) != known:
+        raise UserError(
+            f"{run_dir / WEIGHTS} is not the file that {RUN} describes: delete both and run again "
+            "(what is trained is kept)"
+        )
 
 
 def _train(
@@ -244,7 +270,7 @@ def _keep(
     facts: Mapping[str, Any],
     threads: int,
 ) -> None:
-    """Write the finished run into the store; run.json comes last and marks it as finished."""
+    """Write the finished run into the store; the digests come last and mark it as finished."""
     import torch
 
     from nano4m_audio.nano4m.checkpoint import remove_states, save_model
@@ -272,8 +298,10 @@ def _keep(
         "best_step": result.best_step,
         "torch": torch.__version__,
         "final_losses": final,
+        "sha256": {name: sha256(folder / name) for name in (WEIGHTS, BEST)},
     }
     write_json(folder / RUN, run)
+    seal(*(folder / name for name in PUBLISHED))
     remove_states(folder / STATES)
 
 

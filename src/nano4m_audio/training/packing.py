@@ -20,10 +20,12 @@ import pyarrow as pa
 from nano4m_audio.errors import UserError
 from nano4m_audio.nano4m.data import Ragged, smallest_dtype
 from nano4m_audio.nano4m.settings import Modality
+from nano4m_audio.seals import intact, seal
 from nano4m_audio.store import locked
 from nano4m_audio.tables import published_schema, read_batches
 
 _DONE = "done"
+_CAPTIONS, _ROW_DIGESTS = "captions.npz", "digests.npz"
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,12 @@ def pack(sources: Sequence[Source], clips: int, folder: Path | None) -> Packed:
     if folder is None:
         return _read(sources, clips, None)
     with locked(folder):
-        if not (folder / _DONE).exists():
+        if not ((folder / _DONE).exists() and intact(*_files(sources, folder))):
             if size_bytes(sources, clips) > shutil.disk_usage(folder).free:
                 raise UserError(f"{folder}: no space for the packed tokens of {clips:,} clips")
             _save(_read(sources, clips, folder), folder)
+            seal(*_files(sources, folder))
+            (folder / _DONE).touch()
     return _load(sources, folder)
 
 
@@ -217,17 +221,21 @@ def _bad_row(path: Path, batch: pa.RecordBatch, problem: str, row: int | None = 
 
 
 def _save(packed: Packed, folder: Path) -> None:
-    """Write what is not on disk yet; the marker comes last."""
-    np.savez(folder / "captions.npz", ids=packed.captions.ids, offsets=packed.captions.offsets)
-    np.savez(folder / "digests.npz", **packed.row_digests)  # type: ignore[arg-type]
-    (folder / _DONE).touch()
+    """Write what is not on disk yet."""
+    np.savez(folder / _CAPTIONS, ids=packed.captions.ids, offsets=packed.captions.offsets)
+    np.savez(folder / _ROW_DIGESTS, **packed.row_digests)  # type: ignore[arg-type]
+
+
+def _files(sources: Sequence[Source], folder: Path) -> list[Path]:
+    grids = [f"{s.modality.name}.npy" for s in sources if s.modality.name != "caption"]
+    return [folder / name for name in (*grids, _CAPTIONS, _ROW_DIGESTS)]
 
 
 def _load(sources: Sequence[Source], folder: Path) -> Packed:
     names = [s.modality.name for s in sources if s.modality.name != "caption"]
-    with np.load(folder / "captions.npz") as file:
+    with np.load(folder / _CAPTIONS) as file:
         captions = Ragged(file["ids"], file["offsets"])
-    with np.load(folder / "digests.npz") as file:
+    with np.load(folder / _ROW_DIGESTS) as file:
         digests = dict(file)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     return Packed(arrays, captions, digests)

@@ -1,0 +1,88 @@
+"""What each file under ``results/`` was made from, and which of them can no longer be trusted.
+
+Snakemake deletes the output of a job that fails, and does not miss it when a later file is still
+there: a target that is asked for alone would stay what the old parameters made of it. So every
+command leaves, beside its output, a record of the fingerprints of what it read and wrote, and at
+the start of a run each file whose record no longer holds is made again. The records are files of
+their own: the bytes of an output stay a function of its rows, so that Snakemake's checksums prune.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nano4m_audio.checked import footer_digest
+from nano4m_audio.tables import write_json
+
+RECORDS = ".made_from"
+#: Folders without records: finished rows, and files that no command reads as a whole.
+_NOT_WALKED = ("store", "barnyard", "logs", "benchmarks", "tensorboard")
+_END_BYTES = 1 << 20
+
+
+def fingerprint(path: Path) -> str:
+    """A digest that another content has not: "" for a file that is not there.
+
+    Of a Parquet file its footer is digested, which holds the digests of its columns; of any other
+    file the size and both ends (1 MiB each), which no retrained weights have in common.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return footer_digest(path)
+        size = path.stat().st_size
+        digest = hashlib.blake2b(size.to_bytes(8, "big"), digest_size=16)
+        with open(path, "rb") as handle:
+            digest.update(handle.read(_END_BYTES))
+            handle.seek(max(handle.tell(), size - _END_BYTES))
+            digest.update(handle.read())
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return digest.hexdigest()
+
+
+def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Note, beside the first of ``outputs``, what they are and what they were made from."""
+    files = [outputs] if isinstance(outputs, Path) else list(outputs)
+    folder = files[0].parent
+    sides = {"outputs": files, "inputs": inputs}
+    noted = {
+        side: {os.path.relpath(path, folder): fingerprint(path) for path in paths}
+        for side, paths in sides.items()
+    }
+    write_json(folder / RECORDS / f"{files[0].name}.json", noted)
+
+
+def outdated(results: Path) -> list[Path]:
+    """The files of every record that no longer holds: one of them, or of what they were made from,
+    is missing or has another content. Directly; what follows from these is Snakemake's to know."""
+    now = lru_cache(None)(fingerprint)
+    found: list[Path] = []
+    for path in _records(results):
+        folder = path.parent.parent
+        noted = _read(path)
+        files = {**noted["inputs"], **noted["outputs"]}
+        if any(now(Path(os.path.normpath(folder / n))) != known for n, known in files.items()):
+            found += [Path(os.path.normpath(folder / name)) for name in noted["outputs"]]
+    return found
+
+
+def _records(results: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(results):
+        if Path(folder).name == RECORDS:
+            yield from (Path(folder, name) for name in sorted(names) if name.endswith(".json"))
+        subfolders[:] = sorted(set(subfolders) - set(_NOT_WALKED))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record; one that cannot be read vouches for nothing: its output has another content."""
+    try:
+        noted = json.loads(path.read_text("utf-8"))
+        return {side: dict(noted[side]) for side in ("outputs", "inputs")}
+    except (ValueError, KeyError, TypeError):
+        return {"outputs": {path.name.removesuffix(".json"): "unknown"}, "inputs": {}}

@@ -1,0 +1,72 @@
+"""Records of what a file was made from: any other content, or none, is noticed; the rest is not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nano4m_audio.lineage import RECORDS, fingerprint, outdated, record
+from nano4m_audio.tables import write_bytes, write_rows
+
+
+def make(folder: Path) -> dict[str, Path]:
+    """A chain of four files, as commands leave them: a -> b -> (c, d)."""
+    files = {name: folder / name / f"{name}.json" for name in "abcd"}
+    for name, path in files.items():
+        write_bytes(path, name.encode())
+    record(files["a"], [])
+    record(files["b"], [files["a"]])
+    record([files["c"], files["d"]], [files["b"]])
+    return files
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["gone", "other", "touched"])))
+def test_exactly_what_no_longer_holds_is_outdated(tmp_path_factory, changes):
+    files = make(tmp_path_factory.mktemp("chain"))
+    for name, change in changes.items():
+        if change == "gone":
+            files[name].unlink()
+        elif change == "other":
+            files[name].write_bytes(b"!")
+        else:
+            os.utime(files[name], (5, 5))
+    changed = {name for name, change in changes.items() if change != "touched"}
+    wanted = {"a"} & changed | ({"b"} if changed & set("ab") else set())
+    wanted |= set("cd") if changed & set("bcd") else set()
+    assert {path.stem for path in outdated(files["a"].parents[1])} == wanted
+
+
+def test_records_move_with_their_folder(tmp_path):
+    make(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert outdated(tmp_path / "there") == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"outputs": {}}', "\x00"])
+def test_a_damaged_record_vouches_for_nothing(tmp_path, text):
+    files = make(tmp_path)
+    (files["b"].parent / RECORDS / "b.json.json").write_text(text)
+    assert outdated(tmp_path) == [files["b"]]
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20, 3 << 20])
+def test_a_fingerprint_tells_contents_apart(tmp_path, size):
+    path = tmp_path / "x.safetensors"
+    seen = set()
+    for content in (b"a" * size, b"b" + b"a" * (size - 1), b"a" * (size - 1) + b"b", b"a" * 9):
+        path.write_bytes(content)
+        seen.add(fingerprint(path))
+    assert len(seen) == 4 and "" not in seen
+    assert fingerprint(tmp_path / "absent") == ""
+
+
+def test_equal_tables_have_equal_fingerprints_and_other_rows_another(tmp_path):
+    for name, ids in (("a", ["x", "y"]), ("b", ["x", "y"]), ("c", ["y", "x"])):
+        write_rows(tmp_path / f"{name}.parquet", "candidates", [{"clip_id": i} for i in ids])
+    a, b, c = (fingerprint(tmp_path / f"{name}.parquet") for name in "abc")
+    assert a == b != c

@@ -1,0 +1,117 @@
+"""The number of shards is a fact of a results folder, not a default."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nano4m_audio.errors import UserError
+from nano4m_audio.lineage import outdated, record
+from nano4m_audio.shards import RECORD, count_shards, set_shards, table_files
+from nano4m_audio.tables import write_rows
+from tests.tokens import write_tokens
+
+CLIPS = {f"clip{i}": "train" for i in range(12)}
+
+
+def call(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "nano4m_audio.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def make_clips(folder: Path, n: int) -> None:
+    """A list of ``n`` files that are not there: enough for the first two stages."""
+    (folder / "clips").mkdir(exist_ok=True)
+    lines = [f"{i}.mp4,dog,v{i}" for i in range(n)]
+    (folder / "clips/clips.csv").write_text("\n".join(["file,class,video_id", *lines]))
+
+
+def list_candidates(folder: Path, shards: int) -> str:
+    done = call(
+        "candidates", "--out", "results/candidates", "--shards", shards,
+        "--settings", '{"root": "clips"}', folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_folder_without_a_record_is_counted(tmp_path):
+    write_tokens(tmp_path, CLIPS, shards=3)
+    assert count_shards(tmp_path) == count_shards(tmp_path, 3) == 3
+    with pytest.raises(UserError, match="--shards 2: .* has 3 shards"):
+        count_shards(tmp_path, 2)
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    write_tokens(tmp_path, CLIPS, shards=3)
+    for path in (tmp_path / "tokens").glob("*/0001.parquet"):
+        path.unlink()
+    with pytest.raises(UserError, match="shard 0001 is missing"):
+        count_shards(tmp_path)
+
+
+def test_an_empty_folder_takes_what_is_asked_or_says_what_to_do(tmp_path):
+    assert count_shards(tmp_path, 5) == 5
+    with pytest.raises(UserError, match="run the stage `candidates`"):
+        count_shards(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[2]", '{"n_shards": "2"}', '{"n_shards": 0}'])
+def test_a_damaged_record_is_one_line(tmp_path, text):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(UserError, match="does not say how many shards") as error:
+        count_shards(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_larger_number_left_is_removed_and_nothing_else(tmp_path, capsys):
+    for name in ("candidates", "tokens/rgb"):
+        for path in table_files(tmp_path, name, 5):
+            write_rows(path, name, [])
+            record(path, [])
+    other = tmp_path / "candidates/notes.parquet"
+    other.touch()
+    set_shards(tmp_path, 2)
+    assert "removed 6 tables" in capsys.readouterr().err
+    for name in ("candidates", "tokens/rgb"):
+        assert [p.stem for p in sorted((tmp_path / name).glob("0*.parquet"))] == ["0000", "0001"]
+    assert other.exists() and count_shards(tmp_path) == 2
+    assert outdated(tmp_path) == []
+
+
+def test_commands_take_all_shards_or_refuse(tmp_path):
+    make_clips(tmp_path, 20)
+    list_candidates(tmp_path, 3)
+    done = call("split", "--shards", 2, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: --shards 2: results has 3 shards; leave --shards out, "
+        "or list the candidates again with another number\n"
+    )
+    for command in (
+        "train --experiment base --settings {}",
+        "evaluate classes --experiment base",
+        "export tokens --out x",
+        "tokenizer quality rgb --backend mini --out q.json",
+    ):
+        done = call(*command.split(), "--shards", 2, folder=tmp_path)
+        assert done.returncode == 1 and "has 3 shards" in done.stderr, command
+    assert "removed 1 table " in list_candidates(tmp_path, 2)
+    assert sorted(p.name for p in (tmp_path / "results/candidates").glob("*.parquet")) == [
+        "0000.parquet", "0001.parquet",
+    ]  # fmt: skip
+
+
+def test_export_takes_every_shard_without_being_told(tmp_path):
+    from nano4m_audio import backends
+
+    caption = {"tokens": backends.load("text_tokenizer", "gpt2").encode("dog barking")}
+    changed = {("caption", clip): caption for clip in CLIPS}
+    write_tokens(tmp_path / "results", CLIPS, shards=7, changed=changed)
+    done = call("export", "tokens", "--out", "x", folder=tmp_path)
+    assert "12 clips in x" in done.stderr
+    audio = list((tmp_path / "x").rglob("*.npy"))
+    assert len(audio) == 4 * len(CLIPS)
