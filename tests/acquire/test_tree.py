@@ -68,6 +68,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", broken)
     with pytest.raises(UserError, match=r"cat cannot be listed: Input/output error"):
         _scan(tmp_path)
+    assert "cat cannot be listed" in folder_digest(str(tmp_path), None)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def decode_clips(
         from nano4m_audio.acquire.clip_rows import decode_rows
 
         refusals = {content_key(item.key, asdict(limits)): item for item in todo}
-        known = sorted(refusals.keys() & rows.known().keys())
+        known = sorted(refusals.keys() - rows.missing(refusals))
         for row in rows.read(known).to_pylist():
             yield {**row, "key": refusals.pop(row["key"]).key, "transient": True}
         left = list(refusals.values())

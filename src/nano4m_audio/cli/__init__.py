@@ -135,13 +135,13 @@ def candidates(
     from nano4m_audio.config import Folder
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.shards import set_shards
-    from nano4m_audio.tables import shard_names
+    from nano4m_audio.tables import LISTING, shard_names
 
     section = parse_json(Folder, settings)
     list_candidates(section, _classes(classes), shards, out)
     set_shards(out.parent, shards)
     listed = [Path(section.root, section.clips_csv)] if section.clips_csv else []
-    record([out / f"{shard}.parquet" for shard in shard_names(shards)], listed)
+    record([*(out / f"{shard}.parquet" for shard in shard_names(shards)), out / LISTING], listed)
 
 
 @app.command(

@@ -14,7 +14,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.reasons import Reason
 from nano4m_audio.report.runs import PROBES
 from nano4m_audio.shards import table_files
-from nano4m_audio.tables import SCHEMAS, read_rows, read_table
+from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenize.names import backend_name, file_name
 from nano4m_audio.training import METRICS, RUN, START, TIMING
 
@@ -91,7 +91,7 @@ class Clip:
 def report_files(results: Path, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
     tables = [name for name in SCHEMAS if name != "split"]
-    files = [results / "split.parquet"]
+    files = [results / "split.parquet", results / "candidates" / LISTING]
     files += [path for name in tables for path in table_files(results, name, config.n_shards)]
     for experiment in config.experiments:
         run, probes = results / "runs" / experiment, results / "evaluation" / experiment
