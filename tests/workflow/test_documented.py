@@ -151,7 +151,7 @@ class Shell:
     environment: dict[str, str]
     state: list[str] = field(default_factory=list)
 
-    def call(self, command: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+    def call(self, command: str, timeout_s: float = 1800) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["bash", "-ec", "\n".join([*self.state, command])],
             cwd=self.folder, env=self.environment, timeout=timeout_s,
