@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nano4m_audio.acquire.decode import MediaError, decode_clip
+from nano4m_audio.acquire.decode import MediaError, decode_clip, read_audio
 from nano4m_audio.acquire.runs import Piece, join
 from nano4m_audio.reasons import Reason
 
-from .reels import FPS, ffmpeg, picture_lags_s, reel, remux, sound_lag_s
+from .reels import FPS, ffmpeg, lag_s, picture_lags_s, reel, remux, sound_lag_s
 
 needs_ffmpeg = pytest.mark.skipif(
     not shutil.which("ffmpeg"), reason="ffmpeg, which makes these files, is not installed"
@@ -61,6 +61,19 @@ def test_jitter_breaks_nothing(tmp_path, reels, source, share, late_s):
     clip = decode_clip(remux(reels / source, tmp_path / "a.mkv", move))
     _in_step(clip, 0.2, 7.8)
     assert clip.duration_s == pytest.approx(8.0, abs=0.03)
+
+
+@needs_ffmpeg
+def test_jittering_sound_is_what_ffmpeg_hears(tmp_path, reels):
+    rng = random.Random(2)
+    move = _delayed(lambda t, i: 0.011 if i and rng.random() < 0.08 else 0.0)
+    path = remux(reels / "aac.mp4", tmp_path / "a.mkv", move)
+    place = ("-map", "0:a", "-af", "aresample=async=1:first_pts=0", "-ar", 32000, "-f", "f32le")
+    ffmpeg("-i", path, *place, tmp_path / "a.raw")
+    heard = read_audio(decode_clip(path).audio_flac)[:250_000]
+    # Unlike ffmpeg, time 0 is where the encoder's priming (21 ms) begins.
+    late_s, alike = lag_s(heard, np.fromfile(tmp_path / "a.raw", np.float32)[:250_000])
+    assert 0 <= late_s < 0.025 and alike > 0.99
 
 
 @pytest.mark.parametrize("source", ["opus.mkv", "pcm.mkv"])
