@@ -22,6 +22,7 @@ class _Stream:
     """Decoding times [s] of the last packets of a stream in its present recording."""
 
     recording: int
+    tick_s: float
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=4))
 
     def last_s(self) -> float:
@@ -62,12 +63,15 @@ class Clock:
         shown = packet.dts if packet.pts is None else packet.pts
         if shown is None:
             return
-        tick_s = float(packet.time_base)
+        latest = len(self.offsets_s) - 1
+        index = packet.stream_index
+        stream = self._streams.get(index)
+        if stream is None:
+            stream = self._streams[index] = _Stream(latest, float(packet.time_base))
+        tick_s = stream.tick_s
         # A decoding time that libav guessed from the packets before may lag behind a jump.
         trusted = packet.dts is not None and abs(shown - packet.dts) * tick_s < _REORDER_S
         time_s = (packet.dts if trusted else shown) * tick_s
-        latest = len(self.offsets_s) - 1
-        stream = self._streams.setdefault(packet.stream.index, _Stream(latest))
         # What an edit list hides may lie before what came last.
         if stream.recent and not packet.is_discard:
             if stream.recording < latest:
@@ -93,7 +97,7 @@ class Clock:
     def _starts_again(
         self, packet: Any, time_s: float, back_s: float, packets: Iterator[Any]
     ) -> bool:
-        index = packet.stream.index
+        index = packet.stream_index
         stream = self._streams[index]
         if time_s <= max(stream.recent) + self.pause_s:
             return time_s < stream.last_s() - back_s
@@ -127,6 +131,6 @@ class Clock:
 
 
 def _times(packet: Any, but: int) -> list[float]:
-    if packet.stream.index == but or packet.dts is None:
+    if packet.stream_index == but or packet.dts is None:
         return []
     return [packet.dts * float(packet.time_base)]

@@ -18,18 +18,22 @@ _CONTAINER_STARTS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"))
 _PROBE_S, _PROBE_PACKETS = 10.0, 4000
 
 
-def open_media(source: Source) -> Any:
+def open_media(source: Source, *, decode: bool = True) -> Any:
     """Open the container; no other file or address can be reached through it.
 
-    Raises MediaError when it is no container or one that was cut before its index.
+    Without ``decode`` only what it declares is read, of pictures of any size. Raises MediaError
+    when it is no container or one that was cut before its index.
     """
     import av
 
     options = {
         "format_whitelist": _FORMATS,
         "protocol_whitelist": "none",
-        "max_pixels": str(MAX_FRAME_PIXELS),
     }
+    if decode:
+        options |= {"max_pixels": str(MAX_FRAME_PIXELS)}
+    else:
+        options |= {"probesize": "32", "analyzeduration": "0"}
     try:
         return av.open(source.reader(), options=options, metadata_errors="replace")
     except MemoryError:
@@ -53,7 +57,7 @@ def choose_streams(container: Any, source: Source) -> tuple[Any, Any]:
     Default streams come first, then the file's order. Where several could be it, a few seconds
     are decoded to ask them. Raises MediaError when there is none.
     """
-    films, sounds = _films(container), _sounds(container)
+    films, sounds = _films(container, source), _sounds(container)
     several = [s for kind in (films, sounds) if len(kind) > 1 for s in kind]
     n_frames = _count_frames(source, several) if several else {}
     chosen = []
@@ -71,7 +75,7 @@ def prepare(stream: Any) -> None:
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
 
 
-def _films(container: Any) -> list[Any]:
+def _films(container: Any, source: Source) -> list[Any]:
     from av.stream import Disposition
 
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -79,12 +83,23 @@ def _films(container: Any) -> list[Any]:
     if not known:
         only = "a cover picture and no film" if container.streams.video else "no video stream"
         raise MediaError(Reason.NO_VIDEO, "unknown video codec" if films else only)
-    fitting = [s for s in known if s.width * s.height <= MAX_FRAME_PIXELS]
+    sizes = {s.index: (s.width, s.height) for s in known}
+    if not all(map(all, sizes.values())):
+        # libav has no size for pictures beyond the limit.
+        sizes |= _declared_sizes(source)
+    fitting = [s for s in known if sizes[s.index][0] * sizes[s.index][1] <= MAX_FRAME_PIXELS]
     if not fitting:
-        size = f"{known[0].width}x{known[0].height}"
+        width, height = sizes[known[0].index]
         limit = f"{MAX_WIDTH}x{MAX_HEIGHT} ({MAX_FRAME_PIXELS / 1e6:.1f} million)"
-        raise MediaError(Reason.TOO_LARGE, f"pictures of {size} pixels; at most {limit} are read")
+        message = f"pictures of {width}x{height} pixels; at most {limit} are decoded"
+        raise MediaError(Reason.TOO_LARGE, message)
     return sorted(fitting, key=lambda s: not s.disposition & Disposition.default)
+
+
+def _declared_sizes(source: Source) -> dict[int, tuple[int, int]]:
+    """(width, height) of each video stream as the container has it, undecoded."""
+    with open_media(source, decode=False) as container:
+        return {s.index: (s.width, s.height) for s in container.streams.video}
 
 
 def _sounds(container: Any) -> list[Any]:

@@ -82,6 +82,7 @@ class _Progress:
 
     stream: Any
     promised_s: float | None
+    tick_s: float
     packets_end_s: float = 0.0
     decoded_end_s: float = 0.0
     first_s: float | None = None
@@ -153,12 +154,16 @@ def _start(container: Any, source: Source, picker: FramePicker, max_clip_s: floa
     return _Reading(
         origin_s,
         max_clip_s,
-        _Progress(video, stream_promise_s(container, video, origin_s)),
-        _Progress(audio, stream_promise_s(container, audio, origin_s)),
+        _progress(container, video, origin_s),
+        _progress(container, audio, origin_s),
         picker,
         PixelAspect(video.sample_aspect_ratio),
         Clock(_PAUSE_S if jumps else max_clip_s + _INTERLEAVE_S),
     )
+
+
+def _progress(container: Any, stream: Any, origin_s: float) -> _Progress:
+    return _Progress(stream, stream_promise_s(container, stream, origin_s), float(stream.time_base))
 
 
 def _read(container: Any, reading: _Reading) -> None:
@@ -181,9 +186,9 @@ def _read(container: Any, reading: _Reading) -> None:
         except av.error.FFmpegError:
             progress.n_failed += 1
             continue
-        if progress is reading.video:
-            stamp = None if packet is None else packet.pts
-            reading.aspect.note(stamp, progress.stream.codec_context.sample_aspect_ratio)
+        if progress is reading.video and packet is not None and packet.is_keyframe:
+            aspect = progress.stream.codec_context.sample_aspect_ratio
+            reading.aspect.note(packet.pts, aspect)
         for frame in frames:
             feed[progress.stream.index](reading, progress, frame)
             if progress.done:
@@ -205,12 +210,12 @@ def _packets(container: Any, reading: _Reading) -> Iterator[tuple[_Progress, Any
         for packet in reading.clock.follow(packets):
             if packet.size == 0:
                 continue
-            progress = both[packet.stream.index]
+            progress = both[packet.stream_index]
             progress.n_packets += 1
             reading.last_byte = max(reading.last_byte, (packet.pos or 0) + packet.size)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
-                end = float((stamp + (packet.duration or 0)) * packet.time_base) - reading.origin_s
+                end = (stamp + (packet.duration or 0)) * progress.tick_s - reading.origin_s
                 progress.packets_end_s = max(progress.packets_end_s, end)
                 n_late = n_late + 1 if end > reading.max_clip_s + _INTERLEAVE_S else 0
                 if n_late > _PAST:

@@ -115,22 +115,24 @@ def channels(frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
     Samples that are no sound (not finite, or 120 dB above full scale) become 0; the second array
     (bool [channels, n], None when there are none) tells which.
     """
-    names = frame.layout.channels
-    if frame.format.is_planar and len(names) > _SAFE_PLANES:
+    n_channels = frame.layout.nb_channels
+    if frame.format.is_planar and n_channels > _SAFE_PLANES:
         frame = _interleave(frame)
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(names)).T
-    full_scale = _FULL_SCALE[frame.format.name.removesuffix("p")]
-    with np.errstate(over="ignore", invalid="ignore"):
-        samples = samples.astype(np.float32, order="C")
+        samples = samples.reshape(-1, n_channels).T
+    kind = frame.format.name.removesuffix("p")
+    full_scale = _FULL_SCALE[kind]
+    if kind == "dbl":
+        samples = np.clip(samples, -2 * _DAMAGE, 2 * _DAMAGE)  # fits float32; NaN stays
+    samples = samples.astype(np.float32, order="C", copy=False)
     if full_scale == 1.0:
         # One comparison finds infinities and, as it is false for them, NaNs.
         if np.abs(samples).max(initial=0.0) <= _DAMAGE:
             return samples, None
         damaged = ~(np.abs(samples) <= _DAMAGE)
         return np.where(damaged, np.float32(0.0), samples), damaged
-    if frame.format.name.startswith("u8"):
+    if kind == "u8":
         samples -= 128.0
     return samples * np.float32(1.0 / full_scale), None
 
