@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire.child import Child, Died, Limits
-from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.acquire.source import MediaError, clean_message
 from nano4m_audio.reasons import PASSING, Reason
 
@@ -19,6 +18,8 @@ def decode_row(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises MemoryError where memory, not the file, is at fault.
     """
+    from nano4m_audio.acquire.decode import decode_clip  # for the child alone
+
     try:
         clip = decode_clip(path, **options)
     except MediaError as error:

@@ -175,8 +175,8 @@ def _read(container: Any, reading: _Reading) -> None:
     for progress, packet in _packets(container, reading):
         if progress.done:
             continue
-        if limited:
-            memory.ask_for_packet(progress.stream.codec_context)
+        if limited and progress is reading.video and memory.due(progress.n_packets):
+            memory.ask_for_pictures(progress.stream.codec_context)
         try:
             frames = progress.stream.codec_context.decode(packet)
         except av.error.EOFError:
