@@ -143,7 +143,7 @@ def train_run(
         _launch(place.devices, command)
         return
     leads = os.environ.get("RANK", "0") == "0"
-    with locked(folder) if leads else nullcontext():
+    with user_errors(folder), locked(folder) if leads else nullcontext():
         if _is_finished(folder, place):
             if leads:
                 print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
@@ -165,11 +165,10 @@ def train_run(
                     print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
                 _copy(folder / START, out_dir / START)
                 watching_it = watching(options, out_dir, sets["val"], facts, fresh)
-            with watching_it as watcher, user_errors(folder):
+            with watching_it as watcher:
                 result = _train(parsed, sets, folder, place, progress, watcher)
             if leads:
-                with user_errors(folder):
-                    _keep(folder, parsed, result, facts, place.threads)
+                _keep(folder, parsed, result, facts, place.threads)
         if leads:
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
 
