@@ -6,7 +6,7 @@ from nano4m_audio.report.inputs import report_files
 rule report:
     input:
         tables=[str(path) for path in report_files(RESULTS, CONFIG)],
-        truth=lambda wc: TRUTH or [],
+        truth=as_input(TRUTH),
     output:
         report="results/report.html",
     log:
