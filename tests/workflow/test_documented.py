@@ -40,6 +40,7 @@ HOW = {
     ". .venv/bin/activate": RUN,
     "make report": RUN,
     "make test": PLAN,
+    "make test-portable": PLAN,
     "make slurm": PLAN,
     "nano4m-audio config": RUN,
     "nano4m-audio --help": RUN,
