@@ -67,12 +67,12 @@ rule media:
         "../envs/nano4m-audio.yaml"
     params:
         root=literally(FOLDER.root),
-        links=FOLLOW_LINKS,
+        links=LINKS,
         attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FOLDER),
         version=STAGE_VERSIONS["media"],
     shell:
         "nano4m-audio media --candidates={input.candidates} --root={params.root:q}"
-        " {params.links} --attempt={params.attempt} --out={output.media} 2> {log}"
+        " --links={params.links:q} --attempt={params.attempt:q} --out={output.media} 2> {log}"
 
 
 rule decode:
@@ -90,11 +90,11 @@ rule decode:
         mem_mb=CONFIG.decode.memory_max_mb + 1000,
     params:
         root=literally(FOLDER.root),
-        links=FOLLOW_LINKS,
+        links=LINKS,
         attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FOLDER),
         settings=SETTINGS.path("decode", CONFIG.decode),
         version=STAGE_VERSIONS["clips"],
     shell:
         "nano4m-audio decode --media={input.media} --root={params.root:q} --shard={wildcards.shard}"
-        " {params.links} --attempt={params.attempt}"
+        " --links={params.links:q} --attempt={params.attempt:q}"
         " --settings={params.settings:q} --out={output.clips} 2> {log}"

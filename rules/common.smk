@@ -66,7 +66,7 @@ FOLDER = {
     "web": schema.Folder(root="results/web", clips_csv=None),
 }[CONFIG.source]
 CLIPS_CSV = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else ""
-FOLLOW_LINKS = "--follow-links" if FOLDER.follow_links else ""
+LINKS = "follow" if FOLDER.follow_links else "inside"
 TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
 
 

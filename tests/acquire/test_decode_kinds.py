@@ -16,6 +16,7 @@ from nano4m_audio.reasons import Reason
 
 from .reels import FPS, ffmpeg, number_of, picture, picture_lags_s, reel, sound, sound_lag_s
 
+pytestmark = pytest.mark.slow
 needs_ffmpeg = pytest.mark.skipif(
     not shutil.which("ffmpeg"), reason="ffmpeg, which makes these files, is not installed"
 )

@@ -77,8 +77,8 @@ DType = Annotated[
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
 Backend = Annotated[str, typer.Option(help="name of the backend")]
-FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="read files that links in the folder lead out to")
+Links = Annotated[
+    Literal["inside", "follow"], typer.Option(help="follow: also links that lead out of the folder")
 ]
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
 STORE = Path("results/store")
@@ -155,14 +155,14 @@ def media(
     root: Annotated[Path, typer.Option(help="folder that the paths are relative to")],
     out: Out,
     store: Store = STORE,
-    follow_links: FollowLinks = False,
+    links: Links = "inside",
     attempt: Attempt = 0,
 ) -> None:
     """Find each candidate's file, its size and its SHA-256."""
     from nano4m_audio.acquire.retry import record_attempt
     from nano4m_audio.acquire.stages import check_files
 
-    check_files(candidates, root, out, follow_links)
+    check_files(candidates, root, out, links == "follow")
     record_attempt(store, "media", out.stem, attempt)
     record(out, [candidates])
 
@@ -180,7 +180,7 @@ def decode(
     out: Out,
     store: Store = STORE,
     settings: Settings = "{}",
-    follow_links: FollowLinks = False,
+    links: Links = "inside",
     attempt: Attempt = 0,
 ) -> None:
     """Decode every file once: frames with exact times, and one audio track."""
@@ -189,7 +189,7 @@ def decode(
     from nano4m_audio.config import Decode
     from nano4m_audio.config.reading import parse_json
 
-    decode_clips(media, root, store, shard, out, parse_json(Decode, settings), follow_links)
+    decode_clips(media, root, store, shard, out, parse_json(Decode, settings), links == "follow")
     record_attempt(store, "clips", shard, attempt)
     record(out, [media])
 
