@@ -9,16 +9,14 @@ from typing import Annotated
 
 import typer
 
+from nano4m_audio.cli.options import RESULTS, Results, Shards
+
 export_app = typer.Typer(
     no_args_is_help=True, help="Write tokens or weights in the forms of the published nano4M-Audio."
 )
 import_app = typer.Typer(
     no_args_is_help=True, help="Read tokens or weights in the forms of the published nano4M-Audio."
 )
-Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
-Shards = Annotated[
-    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
-]
 Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")]
 
 
@@ -26,7 +24,7 @@ Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/b
 def export_tokens(
     out: Annotated[Path, typer.Option(help="folder to write {split}/{modality}/{clip} into")],
     shards: Shards = None,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """Write the complete clips as {split}/{modality}/{clip}.npy and scene_desc/{clip}.json."""
     from nano4m_audio.interchange import layout
@@ -44,7 +42,7 @@ def export_tokens(
 def import_tokens(
     root: Annotated[Path, typer.Option(help="folder with {split}/{modality}/{clip}")],
     shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """Make split.parquet and token tables, which train and evaluate can read, of such a folder."""
     from nano4m_audio.interchange import layout

@@ -7,18 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from nano4m_audio.cli.options import RESULTS, Results, Shards, Threads
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Train image tokenizers on this run's training clips, and measure any tokenizer.",
 )
-
-Shards = Annotated[
-    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
-]
-Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
-Threads = Annotated[int, typer.Option(help="CPU threads to use")]
-RESULTS = Path("results")
 
 
 @app.command(

@@ -1,0 +1,132 @@
+"""The stages from tokens to the report: train, evaluate, report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nano4m_audio.cli.options import (
+    RESULTS,
+    Device,
+    Experiment,
+    Results,
+    Settings,
+    Shards,
+    Threads,
+    example,
+    mapping,
+    record,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=example("train --experiment base --settings results/settings/train-base-*.json")
+)
+def train(
+    experiment: Experiment,
+    settings: Settings,
+    watch: Annotated[str, typer.Option(help="what else to record: see watching.py")] = "{}",
+    hardware: Annotated[
+        str, typer.Option(help='where to compute, such as {"device": "cuda", "devices": 4}')
+    ] = "{}",
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    shards: Shards = None,
+    results: Results = RESULTS,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
+    self_test: Annotated[
+        int, typer.Option(help="train nothing: compare this many steps in bfloat16 and float32")
+    ] = 0,
+) -> None:
+    """Train the model of one experiment; a killed run continues at its last checkpoint."""
+    from nano4m_audio import training
+    from nano4m_audio.shards import count_shards
+    from nano4m_audio.tables import token_files
+
+    files = token_files(results, count_shards(results, shards))
+    place = mapping(hardware, "--hardware")
+    place |= {"device": device} if device else {}
+    split, store = results / "split.parquet", results / "store"
+    values = mapping(settings, "--settings")
+    if self_test:
+        training.self_test(split, files, store, values, self_test, threads, place)
+        return
+    training.train_run(
+        split,
+        files,
+        results / "runs" / experiment,
+        store,
+        values,
+        threads=threads,
+        watch=mapping(watch, "--watch"),
+        hardware=place,
+        command=sys.argv[1:],
+    )
+    run = results / "runs" / experiment
+    if os.environ.get("RANK", "0") == "0":
+        record([run / name for name in training.PUBLISHED], [split, *chain(*files.values())])
+
+
+@app.command(epilog=example("evaluate classes --experiment base"))
+def evaluate(
+    probe: Annotated[Literal["cross_entropy", "classes", "structure"], typer.Argument()],
+    experiment: Experiment,
+    settings: Settings = "{}",
+    shards: Shards = None,
+    results: Results = RESULTS,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Measure one thing about a trained run, with its chance level and interval."""
+    from nano4m_audio.config import Evaluate
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.evaluate import evaluate_probe
+    from nano4m_audio.shards import count_shards
+    from nano4m_audio.tables import token_files
+    from nano4m_audio.training import RUN, WEIGHTS
+
+    run, split = results / "runs" / experiment, results / "split.parquet"
+    files = token_files(results, count_shards(results, shards))
+    out = results / "evaluation" / experiment / f"{probe}.json"
+    evaluate_probe(
+        probe,
+        run,
+        split,
+        files,
+        out,
+        results / "store",
+        parse_json(Evaluate, settings).model_dump(),
+        threads=threads,
+        device=device,
+    )
+    record(out, [run / RUN, run / WEIGHTS, split, *chain(*files.values())])
+
+
+@app.command(
+    epilog=example("report --config results/settings/config-*.json --out results/report.html")
+)
+def report(
+    out: Annotated[Path, typer.Option(help="page to write")],
+    config: Annotated[str, typer.Option(help="the whole config: JSON, or a file")] = "{}",
+    truth: Annotated[str, typer.Option(help="CSV with the truth about planted defects")] = "",
+    results: Results = RESULTS,
+) -> None:
+    """Write the report: one HTML file that needs nothing else."""
+    from nano4m_audio.backends import mini_card
+    from nano4m_audio.config import Config
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.report.build import build_report
+    from nano4m_audio.report.inputs import ReportInputs, report_files
+
+    parsed = parse_json(Config, config, "--config")
+    resolved, truth_csv = parsed.model_dump(mode="json"), Path(truth) if truth else None
+    checkout = Path(__file__).parents[3]
+    repository = checkout if (checkout / "Snakefile").is_file() else None
+    build_report(ReportInputs(resolved, results, truth_csv, mini_card(), repository), out)
+    record(out, [*report_files(results, parsed), *([truth_csv] if truth_csv else [])])

@@ -1,0 +1,79 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from nano4m_audio.errors import UserError
+
+if TYPE_CHECKING:
+    from nano4m_audio.backends.compute import Compute
+
+Settings = Annotated[
+    str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
+]
+Store = Annotated[Path, typer.Option(help="folder of finished rows")]
+Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
+Shards = Annotated[
+    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
+]
+Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Out = Annotated[Path, typer.Option(help="table to write")]
+Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
+]
+DType = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="type in which models run")
+]
+Threads = Annotated[int, typer.Option(help="CPU threads to use")]
+Experiment = Annotated[str, typer.Option(help="name of the experiment")]
+Backend = Annotated[str, typer.Option(help="name of the backend")]
+Links = Annotated[
+    Literal["inside", "follow"], typer.Option(help="follow: also links that lead out of the folder")
+]
+Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
+STORE = Path("results/store")
+RESULTS = Path("results")
+
+
+def example(text: str) -> str:
+    """The last line of a command's help."""
+    return f"Example: nano4m-audio {text}"
+
+
+def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Note what ``outputs`` were made from; the last thing that a command does."""
+    from nano4m_audio import lineage
+
+    lineage.record(outputs, inputs)
+
+
+def named_classes(names: str) -> tuple[str, ...]:
+    """The classes of ``--classes``; all of them where none is named."""
+    from nano4m_audio.taxonomy import class_names, get_class
+
+    return tuple(get_class(n).name for n in names.split(",")) if names else class_names()
+
+
+def compute_options(device: str, dtype: str, threads: int) -> Compute:
+    """Where and how backends run."""
+    from nano4m_audio.backends.compute import Compute
+
+    return Compute(device, dtype, threads)
+
+
+def mapping(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of an option: JSON, or a file that holds it."""
+    from nano4m_audio.config.plain import check_plain
+    from nano4m_audio.config.reading import read_json
+
+    values = read_json(text, where)
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: a mapping of keys to values is wanted")
+    check_plain(values, where)
+    return values
