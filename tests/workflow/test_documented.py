@@ -44,7 +44,7 @@ HOW = {
     "make slurm": PLAN,
     "nano4m-audio config": RUN,
     "nano4m-audio --help": RUN,
-    "snakemake --cores 8 results/report.html --config verdict.audio_min=0.5": RUN,
+    "snakemake --cores 8 results/report.html --config verdict.visual_min=0.70": RUN,
     "snakemake --unlock": RUN,
     "snakemake --summary": RUN,
     "snakemake -n": RUN,
