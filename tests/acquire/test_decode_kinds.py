@@ -174,7 +174,7 @@ def test_samples_that_are_no_sound_are_silenced(tmp_path, value, n):
     clip = _heard(tmp_path / "a.mkv", samples)
     assert clip.level_dbfs == pytest.approx(-21.5, abs=0.6)
     assert sound_lag_s(clip, 0, 3.9)[1] > 0.97
-    assert clip.message == f"{n} sound samples that were not finite or absurd: silenced"
+    assert clip.message == f"sound samples that were not finite or absurd: {n} silenced"
 
 
 def test_loud_sound_is_scaled_not_silenced(tmp_path):
@@ -198,7 +198,7 @@ def test_one_damaged_channel_leaves_the_other(tmp_path):
     samples[0] = np.nan
     clip = _heard(tmp_path / "a.mkv", samples, "stereo")
     assert clip.level_dbfs == pytest.approx(-27.5, abs=0.5)
-    assert clip.message.startswith("192000 sound samples")
+    assert "192000 silenced" in clip.message
 
 
 @pytest.mark.parametrize("codec", ["aac", "libopus", "pcm_s16le"])

@@ -105,7 +105,7 @@ class SoundTrack:
         if n_lost > _TOO_MUCH * n_all:
             raise ValueError(f"{n_lost} of {n_all} samples of the sound are not finite or absurd")
         if n_damaged:
-            self.notes.append(f"{n_damaged} sound samples that were not finite or absurd: silenced")
+            self.notes.append(f"sound samples that were not finite or absurd: {n_damaged} silenced")
         return sides
 
 
