@@ -27,7 +27,7 @@ def test_snakemake_trains_a_member_and_plans_the_card(tmp_path: Path) -> None:
     notes = read_notes(project.folder / MEMBER)
     assert (notes["seed"], notes["recipe"]["steps"]) == (1000, 2)
     plan = project.run("-n", "-p", "mini")
-    assert "--views 11 --sounds 11 --card results/mini/card.json" in plan
+    assert "--views=11 --sounds=11 --card=results/mini/card.json" in plan
     assert plan.count("rule mini_train:") == 6 and "rule mini_data" not in plan
 
 

@@ -55,7 +55,7 @@ HOW = {
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,
-    f"snakemake --cores 16 --resources gpu=1 results/report.html {PAPER}": PLAN,
+    f"snakemake --cores 16 results/report.html --resources gpu=1 {PAPER}": PLAN,
     f"snakemake --profile profiles/slurm results/report.html {PAPER}": PLAN,
     "nano4m-audio weights list": RUN,
     "snakemake -n --configfile configs/paper.yaml": RUN,
@@ -73,8 +73,8 @@ HOW = {
     "snakemake --cores 1 tokenizers": PLAN,
     "snakemake --cores 2 mini": PLAN,
     "snakemake --configfile configs/grid_demo.yaml --cores all": PLAN,
-    "snakemake --configfile configs/paper.yaml configs/scaling.yaml --cores all": PLAN,
-    "snakemake --configfile configs/paper.yaml configs/table2.yaml --cores all": PLAN,
+    f"snakemake --cores 16 {PAPER.replace(' --config ', ' configs/scaling.yaml --config ')}": PLAN,
+    f"snakemake --cores 16 {PAPER.replace(' --config ', ' configs/table2.yaml --config ')}": PLAN,
 }
 
 PROGRAMS = r"snakemake|nano4m-audio|make|python|pip|uv|tensorboard|torchrun|srun|git|pytest"

@@ -23,12 +23,12 @@ SPLIT, TOKENS = "results/split.parquet", "results/tokens/rgb/0000.parquet"
 PROBE, REPORT = "results/evaluation/base/classes.json", "results/report.html"
 #: Command -> its rule, and what is asked for after it was killed.
 STAGES = {
-    "barnyard": ("barnyard", (SPLIT, TOKENS, PROBE, REPORT)),
-    "candidates": ("candidates", (SPLIT, TOKENS, PROBE, REPORT)),
-    "media": ("media", (SPLIT, TOKENS, PROBE, REPORT)),
-    "decode": ("decode", (SPLIT, TOKENS, PROBE, REPORT)),
-    "score prints": ("score_prints", (SPLIT, TOKENS, PROBE, REPORT)),
-    "score audio": ("score_audio", (SPLIT, TOKENS, PROBE, REPORT)),
+    "barnyard": ("barnyard", (SPLIT, REPORT)),
+    "candidates": ("candidates", (SPLIT, REPORT)),
+    "media": ("media", (SPLIT, REPORT)),
+    "decode": ("decode", (SPLIT, REPORT)),
+    "score prints": ("score_prints", (TOKENS, REPORT)),
+    "score audio": ("score_audio", (TOKENS, REPORT)),
     "verdict": ("verdict", (SPLIT, TOKENS, PROBE, REPORT)),
     "split": ("split", (SPLIT, TOKENS, PROBE, REPORT)),
     "label depth": ("label", (PROBE, REPORT)),

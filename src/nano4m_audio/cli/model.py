@@ -27,7 +27,9 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog=example("train --experiment base --settings results/settings/train-base-*.json")
+    epilog=example(
+        "train --experiment base --settings $(ls -t results/settings/train-base-*.json | head -n 1)"
+    )
 )
 def train(
     experiment: Experiment,
@@ -109,7 +111,10 @@ def evaluate(
 
 
 @app.command(
-    epilog=example("report --config results/settings/config-*.json --out results/report.html")
+    epilog=example(
+        "report --config $(ls -t results/settings/config-*.json | head -n 1) "
+        "--out results/report.html"
+    )
 )
 def report(
     out: Annotated[Path, typer.Option(help="page to write")],
