@@ -58,7 +58,7 @@ HOW = {
     f"snakemake --cores 16 results/report.html --resources gpu=1 {PAPER}": PLAN,
     f"snakemake --profile profiles/slurm results/report.html {PAPER}": PLAN,
     "nano4m-audio weights list": RUN,
-    "snakemake -n --configfile configs/paper.yaml": RUN,
+    "snakemake -n --directory my_web_clips --configfile configs/paper.yaml": RUN,
     "nano4m-audio export tokens --out tokens_npy": RUN,
     "nano4m-audio export model --out model_hf": RUN,
     "nano4m-audio import model model_hf --run results/runs/imported": RUN,

@@ -171,6 +171,10 @@ def train_run(
                 _keep(folder, parsed, result, facts, place.threads)
         if leads:
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
+    if "WORLD_SIZE" in os.environ:  # threads of a group that is still there abort the process
+        from nano4m_audio.nano4m.distributed import leave
+
+        leave()
 
 
 def self_test(
