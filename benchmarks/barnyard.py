@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from nano4m_audio.acquire.barnyard.film import film, sound_track
-from nano4m_audio.acquire.barnyard.render import render
-from nano4m_audio.acquire.barnyard.scene import make_scene
-from nano4m_audio.acquire.barnyard.streams import CLASSES, stream
-from nano4m_audio.acquire.barnyard.world import plan_world
+from nano4m_audio.barnyard.film import film, sound_track
+from nano4m_audio.barnyard.render import render
+from nano4m_audio.barnyard.scene import make_scene
+from nano4m_audio.barnyard.streams import CLASSES, stream
+from nano4m_audio.barnyard.world import plan_world
 
 FRAMES_PER_CLASS = 20
 CLIPS = 11

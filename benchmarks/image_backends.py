@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nano4m_audio import backends, label
-from nano4m_audio.acquire.barnyard.views import sample_views
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.batching import run_batched
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.divae.model import Divae
@@ -28,8 +27,10 @@ from nano4m_audio.backends.divae.settings import Settings
 from nano4m_audio.backends.divae.tokenizer import FourmRgbTokenizer
 from nano4m_audio.backends.dsine.estimator import DsineNormals
 from nano4m_audio.backends.dsine.model import Dsine
-from nano4m_audio.crop import square_crop
+from nano4m_audio.barnyard.views import sample_views
 from nano4m_audio.errors import UserError
+from nano4m_audio.label import maps
+from nano4m_audio.media.crop import square_crop
 from nano4m_audio.tokenize.stage import rgb_image
 
 #: Those of the published RGB tokenizer, as far as its training config tells.
@@ -53,7 +54,7 @@ def pictures(folder: Path | None, n: int) -> np.ndarray:
 def loaded(kind: str, name: str, compute: Compute, otherwise: Callable[[], Any]) -> Any:
     """The backend with its published weights, or with random ones."""
     try:
-        return backends.load(kind, name, compute)
+        return registry.load(kind, name, compute)
     except UserError:
         print(f"{name}: random weights")
         return otherwise()
@@ -143,7 +144,7 @@ def measure_normals(rgb: np.ndarray, rounds: int, compute: Compute) -> None:
     with torch.autocast(compute.device, torch.bfloat16):
         reduced = estimator.estimate(rgb)
     angle = np.degrees(np.arccos((exact * reduced).sum(-1).clip(-1, 1)))
-    moved = label.normal_colours(exact) != label.normal_colours(reduced)
+    moved = maps.normal_colours(exact) != maps.normal_colours(reduced)
     print(
         f"{'dsine in bfloat16':24s} turns normals by {angle.mean():.2f} degrees in the mean, "
         f"{np.percentile(angle, 99):.2f} at the 99th percentile; {moved.mean():.0%} of the stored "

@@ -6,14 +6,14 @@ from pathlib import Path
 from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
 from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.acquire.source_record import check_record, write_record
-from nano4m_audio.backends import (
+from nano4m_audio.backends.registry import (
     BackendSpec,
     TRAINED,
     TRAINED_WEIGHTS,
     get_spec,
     identity,
 )
-from nano4m_audio import config as schema
+from nano4m_audio.config import schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import slow_choices
@@ -21,7 +21,7 @@ from nano4m_audio.lineage import outdated
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles
 from nano4m_audio.tables import shard_names
-from nano4m_audio.tokenize.names import (
+from nano4m_audio.tokenizers.names import (
     backend_name,
     file_name,
     from_file_name,

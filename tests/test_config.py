@@ -7,7 +7,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config import Config
 from nano4m_audio.config.command_line import read_entries
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.config.reading import (
@@ -17,6 +16,7 @@ from nano4m_audio.config.reading import (
     parse_json,
     parse_workflow,
 )
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import modality_table
 from tests.conftest import ROOT

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import atomic_path, write_bytes
 from nano4m_audio.interchange.layout import export_tokens
 from nano4m_audio.locks import locked
 from nano4m_audio.store import Item, RowStore, publish
-from nano4m_audio.tables import atomic_path, write_bytes, write_rows
+from nano4m_audio.tables import write_rows
 from tests.tokens import write_tokens
 
 
@@ -79,7 +80,7 @@ def test_a_full_disk_keeps_the_old_table(small_disk):
 
 def test_a_full_disk_stops_an_export_in_one_line(small_disk, tmp_path):
     clips = [f"c{i}" for i in range(40)]
-    caption = {"tokens": backends.load("text_tokenizer", "gpt2").encode("dog barking")}
+    caption = {"tokens": registry.load("text_tokenizer", "gpt2").encode("dog barking")}
     sound = {"tokens": [[0, 1024] * 256]}
     changed = {("caption", clip): caption for clip in clips}
     changed |= {("audio", clip): sound for clip in clips}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config import Config
 from nano4m_audio.config.grids import SIZES, members
 from nano4m_audio.config.reading import load_config, parse
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
 from tests.conftest import ROOT
@@ -70,7 +70,7 @@ def test_sizes_are_valid_models(size):
 
 def test_the_paper_size_has_the_parameters_of_the_paper():
     from nano4m_audio.nano4m.model import FourM
-    from nano4m_audio.training import parse_settings
+    from nano4m_audio.training.stage import parse_settings
 
     sizes = {"rgb": 16_384, "depth": 8_192, "normals": 8_192}
     settings = train_settings(config(experiments={"base": {"size": "d6w512"}}), "base")

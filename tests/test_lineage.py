@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nano4m_audio.files import write_bytes
 from nano4m_audio.lineage import RECORDS, fingerprint, outdated, record
-from nano4m_audio.tables import write_bytes, write_rows
+from nano4m_audio.tables import write_rows
 
 
 def make(folder: Path) -> dict[str, Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nano4m_audio.config import Config
 from nano4m_audio.config.reading import load_config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.prerequisites import backend_uses, check_weights, weights_of
 from tests.conftest import ROOT

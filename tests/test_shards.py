@@ -106,9 +106,9 @@ def test_commands_take_all_shards_or_refuse(tmp_path):
 
 
 def test_export_takes_every_shard_without_being_told(tmp_path):
-    from nano4m_audio import backends
+    from nano4m_audio.backends import registry
 
-    caption = {"tokens": backends.load("text_tokenizer", "gpt2").encode("dog barking")}
+    caption = {"tokens": registry.load("text_tokenizer", "gpt2").encode("dog barking")}
     changed = {("caption", clip): caption for clip in CLIPS}
     write_tokens(tmp_path / "results", CLIPS, shards=7, changed=changed)
     done = call("export", "tokens", "--out", "x", folder=tmp_path)

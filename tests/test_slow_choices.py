@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
-from nano4m_audio import backends, processor
+from nano4m_audio import processor
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config import Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.nano4m import hardware
 from nano4m_audio.nano4m.distributed import Ranks
@@ -103,7 +104,7 @@ def test_a_backend_says_that_bfloat16_is_emulated(cpu, monkeypatch, capsys):
     monkeypatch.setattr("nano4m_audio.backends.clip.ClipVitB32.load", loaded.append)
     for flag in (False, True):
         cpu(flag)
-        backends.load("image_text_scorer", "clip_vit_b32", Compute("cpu", "bfloat16"))
+        registry.load("image_text_scorer", "clip_vit_b32", Compute("cpu", "bfloat16"))
     assert len(loaded) == 2
     assert capsys.readouterr().err == (
         "clip_vit_b32: this CPU emulates bfloat16, several times slower than float32\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio import tables
+from nano4m_audio import files, tables
 from nano4m_audio.errors import UserError
 
 JSON = st.recursive(
@@ -54,8 +54,8 @@ def test_heavy_columns_are_not_published():
 
 def test_a_failed_write_leaves_the_old_file_and_no_temp_file(tmp_path):
     path = tmp_path / "x.json"
-    tables.write_json(path, {"a": 1})
-    with pytest.raises(ZeroDivisionError), tables.atomic_path(path) as temp:
+    files.write_json(path, {"a": 1})
+    with pytest.raises(ZeroDivisionError), files.atomic_path(path) as temp:
         temp.write_text("half")
         raise ZeroDivisionError
     assert json.loads(path.read_text()) == {"a": 1}
@@ -65,7 +65,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temp_file(tmp_path):
 def test_a_full_disk_is_one_line(tmp_path):
     with (
         pytest.raises(UserError, match="no space left"),
-        tables.atomic_path(tmp_path / "x") as temp,
+        files.atomic_path(tmp_path / "x") as temp,
     ):
         temp.write_text("half")
         raise OSError(28, "No space left on device")

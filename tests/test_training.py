@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.training import check_weights, self_test, train_run
 from nano4m_audio.training.run_record import code_digest, write_start
+from nano4m_audio.training.stage import check_weights, self_test, train_run
 from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test")[i % 5] for i in range(30)}
@@ -254,7 +254,7 @@ def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))
-from nano4m_audio.cli import main
+from nano4m_audio.cli.app import main
 main()
 """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nano4m_audio.backends import get_spec
 from nano4m_audio.backends.gpt2 import PAD
-from nano4m_audio.config import BACKEND_KEYS, MODALITIES, Config, Experiment
+from nano4m_audio.backends.registry import get_spec
+from nano4m_audio.config.schema import BACKEND_KEYS, MODALITIES, Config, Experiment
 from nano4m_audio.processor import native_bfloat16
 
 _MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}

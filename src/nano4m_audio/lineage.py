@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.checked import footer_digest
-from nano4m_audio.tables import write_json
+from nano4m_audio.files import write_json
 
 RECORDS = ".made_from"
 #: Folders without records: finished rows, and files that no command reads as a whole.

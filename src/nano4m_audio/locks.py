@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from nano4m_audio.tables import remove_leftovers, user_errors
+from nano4m_audio.files import remove_leftovers, user_errors
 
 
 @contextmanager

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError, footer_digest
-from nano4m_audio.tables import ROWS_PER_GROUP, atomic_path
+from nano4m_audio.files import atomic_path
+from nano4m_audio.tables import ROWS_PER_GROUP
 
 #: About the size of a row group: what is read to have one row.
 GROUP_BYTES = 1 << 20

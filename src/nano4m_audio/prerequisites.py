@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nano4m_audio.backends import TRAINED, get_spec, weights
-from nano4m_audio.config import BACKEND_KEYS, Config
+from nano4m_audio.backends import weights
+from nano4m_audio.backends.registry import TRAINED, get_spec
+from nano4m_audio.config.schema import BACKEND_KEYS, Config
 from nano4m_audio.config.tokenizers import PICTURES
 from nano4m_audio.errors import UserError
 

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from nano4m_audio.tables import user_errors, write_bytes
+from nano4m_audio.files import user_errors, write_bytes
 
 _SUFFIX = ".sha256"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nano4m_audio.tables import write_bytes
+from nano4m_audio.files import write_bytes
 
 
 class SettingsFiles:

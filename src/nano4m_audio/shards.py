@@ -9,7 +9,8 @@ from pathlib import Path
 
 from nano4m_audio import lineage
 from nano4m_audio.errors import UserError
-from nano4m_audio.tables import SCHEMAS, shard_names, write_json
+from nano4m_audio.files import write_json
+from nano4m_audio.tables import SCHEMAS, shard_names
 
 RECORD = "shards.json"
 _SHARD_NAME = re.compile(r"\d{4}")

@@ -11,7 +11,8 @@ from typing import Any
 import av
 import numpy as np
 
-from nano4m_audio.acquire.decode import DecodedClip, read_audio, read_frame
+from nano4m_audio.acquire.decode import DecodedClip
+from nano4m_audio.media.stored import read_audio, read_frame
 
 FPS = 25
 _BITS = 9

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nano4m_audio.acquire.decode import MediaError, decode_clip, read_frame
+from nano4m_audio.acquire.decode import MediaError, decode_clip
+from nano4m_audio.media.stored import read_frame
 from nano4m_audio.reasons import Reason
 
 from .reels import FPS, ffmpeg, number_of, picture, picture_lags_s, reel, sound, sound_lag_s

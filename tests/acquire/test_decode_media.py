@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nano4m_audio.acquire.decode import MediaError, decode_clip, read_audio, read_frame
+from nano4m_audio.acquire.decode import MediaError, decode_clip
+from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.reasons import Reason
 
 REASONS = {

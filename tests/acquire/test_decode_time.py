@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nano4m_audio.acquire.decode import MediaError, decode_clip, read_audio
+from nano4m_audio.acquire.decode import MediaError, decode_clip
 from nano4m_audio.acquire.runs import Piece, join
+from nano4m_audio.media.stored import read_audio
 from nano4m_audio.reasons import Reason
 
 from .reels import FPS, ffmpeg, lag_s, picture_lags_s, reel, remux, sound_lag_s

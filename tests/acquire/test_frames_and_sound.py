@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.acquire import frames, sound
-from nano4m_audio.crop import square_crop
+from nano4m_audio.media.crop import square_crop
 
 ONE = 65536
 

@@ -11,8 +11,8 @@ import pytest
 
 from nano4m_audio.acquire import clip_rows
 from nano4m_audio.acquire.child import Limits
-from nano4m_audio.acquire.stages import check_files, decode_clips
-from nano4m_audio.config import Decode
+from nano4m_audio.acquire.stage import check_files, decode_clips
+from nano4m_audio.config.schema import Decode
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows
 from tests.acquire import hostile

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nano4m_audio.acquire.folder import Findings, read_candidates, scan_folder
 from nano4m_audio.acquire.video_names import cuts
-from nano4m_audio.curate.split import assign_splits
+from nano4m_audio.curate.assign import assign_splits
 
 CLASSES = ("dog", "cat")
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from benchmarks import random_weights
-from nano4m_audio import windows
-from nano4m_audio.acquire.decode import decode_clip, read_audio, read_frame
-from nano4m_audio.crop import square_crop
+from nano4m_audio.acquire.decode import decode_clip
+from nano4m_audio.media import windows
+from nano4m_audio.media.crop import square_crop
+from nano4m_audio.media.stored import read_audio, read_frame
 
 N_ROWS = 5
 Golden = tuple[dict[str, Any], dict[str, np.ndarray]]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nano4m_audio import windows
 from nano4m_audio.backends.clap import ClapAudio
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.media import windows
 from tests.backends.rows import check_rows_do_not_depend_on_batches
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.cosmos import LEVELS, WEIGHTS_ID
 from nano4m_audio.backends.mini.fsq import Fsq
@@ -77,7 +77,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def _load():
-    return backends.load("rgb_tokenizer", WEIGHTS_ID, Compute())
+    return registry.load("rgb_tokenizer", WEIGHTS_ID, Compute())
 
 
 def _images(n: int = 3) -> np.ndarray:
@@ -141,7 +141,7 @@ def test_the_archive_of_another_grid_is_refused(archive):
 
 def test_the_8x8_tokenizer_is_refused_by_name():
     with pytest.raises(UserError, match="tokenize.rgb: cosmos_di8x8 makes 784 tokens"):
-        backends.get_spec("rgb_tokenizer", "cosmos_di8x8", "tokenize.rgb")
+        registry.get_spec("rgb_tokenizer", "cosmos_di8x8", "tokenize.rgb")
 
 
 def test_other_shapes_and_ids_are_refused_in_one_line(archive):

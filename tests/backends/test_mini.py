@@ -10,7 +10,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nano4m_audio.acquire.barnyard import CLASSES
 from nano4m_audio.backends.mini.codec import MiniCodec
 from nano4m_audio.backends.mini.dense import MiniDepth, MiniNormals
 from nano4m_audio.backends.mini.image_tokenizer import (
@@ -21,6 +20,7 @@ from nano4m_audio.backends.mini.image_tokenizer import (
 from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
 from nano4m_audio.backends.mini.tagger import MiniTagger
+from nano4m_audio.barnyard import CLASSES
 from nano4m_audio.errors import UserError
 
 N = 5

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.errors import UserError
 
-NAMED = [(kind, name) for kind, specs in backends.REGISTRY.items() for name in specs]
+NAMED = [(kind, name) for kind, specs in registry.REGISTRY.items() for name in specs]
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMED)
 def test_a_dtype_is_in_the_identity_only_where_it_is_used(kind, name):
-    spec = backends.get_spec(kind, name)
-    plain = backends.identity(kind, name)
-    assert plain == backends.identity(kind, name, "float32")
+    spec = registry.get_spec(kind, name)
+    plain = registry.identity(kind, name)
+    assert plain == registry.identity(kind, name, "float32")
     for dtype in ("bfloat16", "float16"):
         used = dtype in spec.dtypes
-        assert backends.identity(kind, name, dtype) == plain + (f":{dtype}" if used else "")
+        assert registry.identity(kind, name, dtype) == plain + (f":{dtype}" if used else "")
 
 
 def test_a_backend_without_gpu_support_gets_the_cpu_and_float32():
-    tagger = backends.load("audio_tagger", "mini", Compute("cuda", "bfloat16", 1))
+    tagger = registry.load("audio_tagger", "mini", Compute("cuda", "bfloat16", 1))
     assert tagger.net.training is False
     assert {str(p.dtype) for p in tagger.net.parameters()} == {"torch.float32"}
     assert {p.device.type for p in tagger.net.parameters()} == {"cpu"}
@@ -39,4 +39,4 @@ def test_auto_takes_what_this_machine_has():
 
 def test_unknown_names_get_a_suggestion():
     with pytest.raises(UserError, match="did you mean 'silero'"):
-        backends.identity("speech_detector", "sileros")
+        registry.identity("speech_detector", "sileros")

@@ -7,10 +7,11 @@ import csv
 import numpy as np
 import pytest
 
-from nano4m_audio import windows
-from nano4m_audio.acquire.decode import decode_clip, read_audio
+from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.silero import SileroVad
+from nano4m_audio.media import windows
+from nano4m_audio.media.stored import read_audio
 
 
 @pytest.fixture(scope="module")

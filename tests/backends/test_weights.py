@@ -14,10 +14,10 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from nano4m_audio import backends, cli
 from nano4m_audio.backends import download as download_module
-from nano4m_audio.backends import weights
+from nano4m_audio.backends import registry, weights
 from nano4m_audio.backends.checkpoints import read_safetensors, read_torch
+from nano4m_audio.cli import app
 from nano4m_audio.errors import UserError
 from tests.backends import web
 from tests.conftest import ROOT
@@ -58,7 +58,7 @@ def call(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["nano4m-audio", "weights", *arguments])
         with pytest.raises(SystemExit) as done:
-            cli.main()
+            app.main()
         return SimpleNamespace(status=done.value.code, **capsys.readouterr()._asdict())
 
     return run
@@ -73,10 +73,10 @@ def test_the_list_is_well_formed(cache):
 
 
 def test_every_backend_names_known_weights():
-    for kind, specs in backends.REGISTRY.items():
+    for kind, specs in registry.REGISTRY.items():
         for name, spec in specs.items():
             assert not spec.weights or weights.get_weights(spec.weights)
-            assert backends.identity(kind, name).startswith(f"{name}:")
+            assert registry.identity(kind, name).startswith(f"{name}:")
 
 
 def test_missing_files_are_named_with_their_place(cache):

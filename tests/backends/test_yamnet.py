@@ -7,12 +7,13 @@ import csv
 import numpy as np
 import pytest
 
-from nano4m_audio import windows
-from nano4m_audio.acquire.decode import decode_clip, read_audio
+from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.backends import yamnet
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.yamnet import Yamnet, class_columns, patches
 from nano4m_audio.errors import UserError
+from nano4m_audio.media import windows
+from nano4m_audio.media.stored import read_audio
 from nano4m_audio.taxonomy import all_classes
 
 N = yamnet.PATCH_SAMPLES

@@ -116,8 +116,9 @@ def test_connected_components(links):
 @pytest.mark.slow
 def test_real_clips(shared):
     """All planted copies are found, and no other pair, among 99 decodable real clips."""
-    from nano4m_audio.acquire.decode import MediaError, decode_clip, read_audio
-    from nano4m_audio.curate.prints import fingerprint
+    from nano4m_audio.acquire.decode import MediaError, decode_clip
+    from nano4m_audio.curate.fingerprints import fingerprint
+    from nano4m_audio.media.stored import read_audio
 
     if not (shared / "media" / "clips.csv").is_file():
         pytest.skip("the real test clips are not on this machine")

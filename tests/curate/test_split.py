@@ -1,142 +1,88 @@
-"""Splits: no group is parted, fractions hold, every class is everywhere, order does not matter."""
+"""The split stage on tables: copies are dropped, groups stay together, leaks are written down."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter, defaultdict
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from nano4m_audio.curate.split import SPLITS, assign_splits, measure_leak
+from nano4m_audio.config.curate import Split
+from nano4m_audio.curate.split import partition
+from nano4m_audio.tables import read_rows, shard_names, shard_of, write_rows
 
-#: (class, source, clips in the group) of one video, which may be linked to another by a copy.
-GROUPS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(1, 4)),
-    min_size=1,
-    max_size=120,
-)
+N_SHARDS = 3
 
 
-def _rows(groups) -> list[dict[str, str]]:
-    return [
-        {
-            "clip_id": f"v{i}@{k}",
-            "video_id": f"v{i}",
-            "class_name": class_name,
-            "source": source,
-            "group": f"v{i}@0",
-        }
-        for i, (class_name, source, n) in enumerate(groups)
-        for k in range(n)
-    ]
+def _write_tables(results, n_videos: int) -> None:
+    """Each video has two clips; every tenth video is a re-encoding of the one before it."""
+    tables = defaultdict(lambda: defaultdict(list))
+    for i in range(n_videos):
+        for k in range(2):
+            name = f"v{i:03d}@{k}"
+            origin = i - 1 if i % 10 == 9 else i
+            rng = np.random.default_rng(origin)
+            picture = rng.normal(size=95) + np.random.default_rng(i).normal(0, 0.03, 95)
+            picture /= np.linalg.norm(picture)
+            shard = shard_names(N_SHARDS)[shard_of(f"v{i:03d}", N_SHARDS)]
+            common = {"clip_id": name, "key": "k", "clip_key": "k", "status": "ok"}
+            tables["candidates"][shard].append(
+                {
+                    **common,
+                    "video_id": f"v{i:03d}",
+                    "class_name": "dog" if i % 2 else "cat",
+                    "sources": ["folder"],
+                    "path": f"{name}.mp4",
+                }
+            )
+            tables["media"][shard].append({**common, "size_bytes": 1000 - i, "sha256": name})
+            tables["verdicts"][shard].append(
+                {
+                    **common,
+                    "accepted": i != 3,
+                    "reasons": [],
+                    "window_start_s": 0.5,
+                    "keyframes": list(range(10)),
+                }
+            )
+            tables["scores/prints"][shard].append(
+                {
+                    **common,
+                    "picture": picture,
+                    "picture_mirror": -picture,
+                    "sound": np.random.default_rng([origin, k]).random((50, 16)).tolist(),
+                }
+            )
+    for artifact, shards in tables.items():
+        for shard in shard_names(N_SHARDS):
+            path = results / artifact / f"{shard}.parquet"
+            write_rows(path, artifact, shards[shard])
 
 
-@given(GROUPS, st.integers(0, 5), st.randoms(use_true_random=False))
-def test_order_invariance_and_whole_groups(groups, seed, shuffler: random.Random):
-    rows = _rows(groups)
-    splits = assign_splits(rows, seed=seed)
-    assert set(splits) == {row["clip_id"] for row in rows}
-    assert set(splits.values()) <= set(SPLITS)
+def test_partition(tmp_path):
+    _write_tables(tmp_path, 60)
+    out, selected = tmp_path / "split.parquet", tmp_path / "selected"
+    partition(tmp_path, N_SHARDS, out, selected, Split())
+    rows = {row["clip_id"]: row for row in read_rows(out, "split")}
+    assert len(rows) == 118  # all but the rejected video
+    dropped = {name for name, row in rows.items() if row["duplicate_of"]}
+    assert dropped == {f"v{i:03d}@{k}" for i in range(9, 60, 10) for k in range(2)}
+    assert all(rows[name]["split"] == "" for name in dropped)
+    found = Counter(row["split"] for row in rows.values() if row["split"])
+    assert found.total() == 106
+    assert abs(found["train"] - 84.8) <= 4
     by_group = defaultdict(set)
-    for row in rows:
-        by_group[row["group"]].add(splits[row["clip_id"]])
-    assert all(len(found) == 1 for found in by_group.values())
-    shuffler.shuffle(rows)
-    assert assign_splits(rows, seed=seed) == splits
-
-
-@given(GROUPS, st.integers(0, 5))
-def test_fractions_and_presence_by_class(groups, seed):
-    rows = _rows(groups)
-    splits = assign_splits(rows, seed=seed)
-    for class_name in {row["class_name"] for row in rows}:
-        own = [row for row in rows if row["class_name"] == class_name]
-        found = Counter(splits[row["clip_id"]] for row in own)
-        n_groups = len({row["group"] for row in own})
-        assert n_groups < 3 or all(found[split] for split in SPLITS)
-        # One group of rounding, one carried over, and one given to an empty split.
-        for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-            assert abs(found[split] - fraction * len(own)) <= 10
-
-
-def test_large_sets_hit_the_fractions_in_every_stratum():
-    rng = np.random.default_rng(0)
-    groups = [("abc"[i % 3], "xyz"[i % 5 % 3], int(rng.integers(1, 3))) for i in range(3000)]
-    rows = _rows(groups)
-    splits = assign_splits(rows)
-    strata = defaultdict(Counter)
-    for row in rows:
-        strata[row["class_name"], row["source"]][splits[row["clip_id"]]] += 1
-    assert len(strata) == 9
-    for found in strata.values():
-        for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-            assert abs(found[split] / found.total() - fraction) < 0.02
-
-
-def test_the_seed_changes_who_not_how_many():
-    rows = _rows([("a", "x", 1)] * 100)
-    one, other = assign_splits(rows, seed=0), assign_splits(rows, seed=1)
-    assert one != other
-    assert Counter(one.values()) == Counter(other.values()) == {"train": 80, "val": 10, "test": 10}
-
-
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=60))
-@settings(deadline=None)
-def test_videos_and_groups_join_transitively(links):
-    rows = [
-        {
-            "clip_id": f"c{i}",
-            "video_id": f"v{video}",
-            "class_name": "a",
-            "source": "x",
-            "group": f"g{group}",
-        }
-        for i, (video, group) in enumerate(links)
+    for row in rows.values():
+        by_group[row["group"]].add(row["split"] or "dropped")
+    assert all(len(splits - {"dropped"}) == 1 for splits in by_group.values())
+    for row in rows.values():
+        held = row["split"] in ("val", "test")
+        assert (row["nearest_train"] is not None) == held
+        assert not held or min(row["nearest_picture"], row["nearest_sound"]) < 0.8
+    chosen = [
+        row
+        for shard in shard_names(N_SHARDS)
+        for row in read_rows(selected / f"{shard}.parquet", "selected")
     ]
-    splits = assign_splits(rows)
-    for column in ("video_id", "group"):
-        by_value = defaultdict(set)
-        for row in rows:
-            by_value[row[column]].add(splits[row["clip_id"]])
-        assert all(len(found) == 1 for found in by_value.values())
-
-
-def test_unit_clip_parts_videos_and_zero_fractions_stay_empty():
-    rows = _rows([("a", "x", 4)] * 25)
-    splits = assign_splits(rows, (0.8, 0.1, 0.1), 0, "clip")
-    assert Counter(splits.values()) == {"train": 80, "val": 10, "test": 10}
-    videos = defaultdict(set)
-    for clip_id, split in splits.items():
-        videos[clip_id.split("@")[0]].add(split)
-    assert any(len(found) > 1 for found in videos.values())
-    assert Counter(assign_splits(rows, (0.9, 0.0, 0.1)).values())["val"] == 0
-
-
-def _print(scene: int, call: int) -> dict[str, np.ndarray]:
-    picture = np.random.default_rng(scene).normal(size=95)
-    picture = (picture / np.linalg.norm(picture)).astype(np.float32)
-    sound = np.random.default_rng(call).random((60, 16))
-    return {"picture": picture, "picture_mirror": -picture, "sound": sound}
-
-
-def test_leaks_are_measured():
-    prints = {
-        "t1": _print(1, 1),
-        "t2": _print(1, 2),
-        "t3": _print(3, 4),
-        "leak": _print(1, 2),
-        "clean": _print(5, 6),
-        "other": _print(7, 8),
+    assert {row["clip_id"]: row["split"] for row in chosen} == {
+        name: row["split"] for name, row in rows.items() if row["split"]
     }
-    rows = [{"clip_id": name} for name in prints]
-    splits = {name: "train" if name.startswith("t") else "test" for name in prints}
-    splits["other"] = "val"
-    nearest = measure_leak(rows, prints, splits)
-    assert set(nearest) == {"leak", "clean", "other"}
-    assert nearest["leak"]["nearest_train"] == "t2"
-    assert nearest["leak"]["nearest_picture"] > 0.999
-    assert nearest["leak"]["nearest_sound"] > 0.999
-    assert min(nearest["clean"]["nearest_picture"], nearest["clean"]["nearest_sound"]) < 0.5
-    assert measure_leak(rows, prints, dict.fromkeys(prints, "test")) == {}

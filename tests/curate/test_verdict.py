@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio import windows
-from nano4m_audio.config import WINDOW_S
 from nano4m_audio.config.curate import Verdict
+from nano4m_audio.config.schema import WINDOW_S
 from nano4m_audio.curate.verdict import failed_filters, verdicts
+from nano4m_audio.media import windows
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 

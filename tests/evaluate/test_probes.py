@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.evaluate import PROBES, evaluate_probe
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
-from nano4m_audio.training import train_run
+from nano4m_audio.evaluate.stage import PROBES, evaluate_probe
+from nano4m_audio.training.stage import train_run
 from tests.tokens import MODALITIES, number_of, write_tokens
 
 TEST_CLIPS, VIDEOS = 24, 12

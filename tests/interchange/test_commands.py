@@ -7,9 +7,9 @@ import json
 from typer.testing import CliRunner
 
 from nano4m_audio.cli import app
+from nano4m_audio.files import write_json
 from nano4m_audio.nano4m.checkpoint import save_model
 from nano4m_audio.nano4m.model import FourM
-from nano4m_audio.tables import write_json
 from tests.interchange.test_layout import SPLITS, write
 from tests.interchange.test_weights import CONFIG
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.errors import UserError
 from nano4m_audio.interchange.layout import check_name, export_tokens, import_tokens
 from nano4m_audio.tables import read_rows, token_files
@@ -20,7 +20,7 @@ from nano4m_audio.training.token_sets import read_token_sets
 from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {"as_abc-D_000010": "train", "vgg_x_y_000000": "val", "clip@100#f": "test"}
-GPT2 = backends.load("text_tokenizer", "gpt2")
+GPT2 = registry.load("text_tokenizer", "gpt2")
 
 
 def audio(seed: int) -> list:

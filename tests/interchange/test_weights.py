@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import write_json
 from nano4m_audio.interchange.weights import (
     PAPER_MODALITIES,
     export_model,
@@ -26,7 +27,6 @@ from nano4m_audio.interchange.weights import (
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM, Tokens
 from nano4m_audio.nano4m.settings import Modality, ModelConfig
-from nano4m_audio.tables import write_json
 
 CONFIG = ModelConfig(
     (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
@@ -128,7 +128,7 @@ def test_classes_that_are_not_installed_are_passed_over(tmp_path, monkeypatch):
 
 
 def test_an_imported_model_can_be_probed(run_dir, tmp_path):
-    from nano4m_audio.training import parse_settings
+    from nano4m_audio.training.stage import parse_settings
 
     export_model(run_dir, tmp_path / "m.pth")
     import_model(tmp_path / "m.pth", tmp_path / "runs/paper")

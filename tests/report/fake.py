@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nano4m_audio import label
-from nano4m_audio.acquire.sound import encode_flac
-from nano4m_audio.config import MODALITIES, Config
+from nano4m_audio.config.schema import MODALITIES, Config
+from nano4m_audio.label import maps
+from nano4m_audio.media.stored import encode_flac
 from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows, write_table
@@ -199,8 +199,8 @@ def _write_store(store: Path, shard: str, mine: list) -> None:
         depth = rng.random((10, 224, 224)).astype(np.float32)
         normals = np.zeros((10, 224, 224, 3), np.float32)
         normals[..., 2] = -1
-        rows["labels/depth"].append({**ok, **label.encode_depth(depth)})
-        rows["labels/normals"].append({**ok, **label.encode_normals(normals)})
+        rows["labels/depth"].append({**ok, **maps.encode_depth(depth)})
+        rows["labels/normals"].append({**ok, **maps.encode_normals(normals)})
         for m in MODALITIES:
             rows[f"tokens/{m}"].append({**ok, "tokens": _tokens(m)})
     for name, part in rows.items():

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from nano4m_audio.report.build import build_report
+from nano4m_audio.report.stage import build_report
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import (
     HOSTILE,

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.report import examples
-from nano4m_audio.report.build import build_report
 from nano4m_audio.report.inputs import read_clips
+from nano4m_audio.report.stage import build_report
 from tests.report.fake import HOSTILE, Fate, default_fates, write_results
 
 CLASSES = ("pig", "cow", "dog", "cat")
@@ -26,7 +26,7 @@ def world(tmp_path_factory):
 def tokenizers():
     for kind in ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer", "audio_tokenizer"):
         try:
-            backends.identity(kind, "mini")
+            registry.identity(kind, "mini")
         except FileNotFoundError:
             pytest.skip(
                 "the weights of the mini tokenizers are not there: run `snakemake --cores 2 mini`"

@@ -6,9 +6,10 @@ import html
 
 import pytest
 
-from nano4m_audio.report.build import build_report
+from nano4m_audio.files import write_json
 from nano4m_audio.report.inputs import shard_files
-from nano4m_audio.tables import read_rows, write_json, write_rows
+from nano4m_audio.report.stage import build_report
+from nano4m_audio.tables import read_rows, write_rows
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import default_fates, write_results
 

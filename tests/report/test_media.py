@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 
+from nano4m_audio.media.colours import colour_depth, colour_normals, picture_of
 from nano4m_audio.report import media
 
 
@@ -18,17 +19,17 @@ def payload(uri: str, kind: str) -> bytes:
 
 
 def test_depth_colours_get_lighter_towards_the_viewer():
-    colours = media.colour_depth(np.linspace(-1, 1, 64, dtype=np.float32)[None])[0]
+    colours = colour_depth(np.linspace(-1, 1, 64, dtype=np.float32)[None])[0]
     light = colours @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(light) > 0).all()
 
 
 def test_normals_become_colours():
     normal = np.array([0.0, 0.0, -1.0], np.float32)[:, None, None]
-    assert media.colour_normals(normal).tolist() == [[[128, 128, 255]]]  # faces the viewer
-    assert media.colour_normals(normal[[0, 2, 1]]).tolist() == [[[128, 255, 128]]]  # faces up
-    assert media.colour_normals(normal[[2, 0, 1]]).tolist() == [[[255, 128, 128]]]  # faces left
-    assert media.picture_of(normal).tolist() == [[[128, 128, 0]]]
+    assert colour_normals(normal).tolist() == [[[128, 128, 255]]]  # faces the viewer
+    assert colour_normals(normal[[0, 2, 1]]).tolist() == [[[128, 255, 128]]]  # faces up
+    assert colour_normals(normal[[2, 0, 1]]).tolist() == [[[255, 128, 128]]]  # faces left
+    assert picture_of(normal).tolist() == [[[128, 128, 0]]]
 
 
 def test_mp3_is_playable_deterministic_and_sounds_alike():
@@ -69,4 +70,4 @@ def test_a_spectrogram_shows_a_higher_tone_higher():
 
 def test_silence_has_a_dark_spectrogram():
     image = media.spectrogram(np.zeros(81920, np.float32), 24000)
-    assert image.max() <= media.colour_depth(np.full((1, 1), -1.0)).max()
+    assert image.max() <= colour_depth(np.full((1, 1), -1.0)).max()

@@ -12,7 +12,7 @@ from nano4m_audio.report.runs import paper_numbers
 from nano4m_audio.report.verdicts import short_verdict, verdict_of
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import default_fates, write_results
-from tests.report.test_build import Page, build
+from tests.report.test_stage import Page, build
 
 PAPERS_TOKENIZERS = paper_numbers()["tokenizers"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.tokenize.pictures import Pick, list_clips, read_pictures, spread
+from nano4m_audio.tokenize.keyframes import Pick, list_clips, read_pictures, spread
 from tests.report.fake import Fate, write_results
 
 

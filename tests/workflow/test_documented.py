@@ -21,7 +21,7 @@ import yaml
 from snakemake.utils import update_config
 from typer.main import get_command
 
-from nano4m_audio.backends import mini_card
+from nano4m_audio.backends.registry import mini_card
 from nano4m_audio.cli import app
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project

@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from benchmarks import random_weights
-from nano4m_audio.backends import BackendSpec, get_spec
-from nano4m_audio.config import BACKEND_KEYS
+from nano4m_audio.backends.registry import BackendSpec, get_spec
 from nano4m_audio.config.reading import load_config
+from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.experiments import train_settings
 from nano4m_audio.settings_files import SettingsFiles
 from nano4m_audio.tables import read_rows

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nano4m_audio.acquire.retry import attempt, record_attempt
-from nano4m_audio.config import Folder
+from nano4m_audio.config.schema import Folder
 from nano4m_audio.tables import write_rows
 from tests.acquire.conftest import _film as film
 from tests.workflow.conftest import Project

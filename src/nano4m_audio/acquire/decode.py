@@ -15,7 +15,7 @@ from nano4m_audio.acquire.container import (
     open_media,
     say,
 )
-from nano4m_audio.acquire.frames import FramePicker, PixelAspect, read_frame
+from nano4m_audio.acquire.frames import FramePicker, PixelAspect
 from nano4m_audio.acquire.promise import (
     check_complete,
     container_promise_s,
@@ -24,8 +24,9 @@ from nano4m_audio.acquire.promise import (
     said_s,
     stream_promise_s,
 )
-from nano4m_audio.acquire.sound import SoundTrack, encode_flac, levels_dbfs, read_audio
+from nano4m_audio.acquire.sound import SoundTrack, levels_dbfs
 from nano4m_audio.acquire.source import MediaError, Source, opened
+from nano4m_audio.media.stored import encode_flac, read_audio, read_frame
 from nano4m_audio.reasons import Reason
 
 __all__ = ["DecodedClip", "MediaError", "decode_clip", "read_audio", "read_frame"]

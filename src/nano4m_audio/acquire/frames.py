@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
+from nano4m_audio.media.stored import encode_jpeg
 
 #: Container timestamps may be rounded to the millisecond: a frame counts as shown that much early.
 ROUNDING_S = 0.001
@@ -166,20 +167,3 @@ def turn_upright(picture: np.ndarray, matrix: tuple[int, int, int, int]) -> np.n
     else:
         down, right = d, a
     return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
-
-
-def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
-    """Encode uint8 [H, W, 3] as JPEG; the same picture gives the same bytes."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def read_frame(jpeg: bytes) -> np.ndarray:
-    """Decode JPEG bytes to uint8 [H, W, 3]."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(jpeg)) as image:
-        return np.array(image.convert("RGB"))

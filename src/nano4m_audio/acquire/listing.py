@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from nano4m_audio.acquire.tree import fingerprints
-from nano4m_audio.config import Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from nano4m_audio.acquire.media import find_file
-from nano4m_audio.config import Folder
+from nano4m_audio.config.schema import Folder
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import write_bytes
 from nano4m_audio.reasons import PASSING, Reason
-from nano4m_audio.tables import read_rows, write_bytes
+from nano4m_audio.tables import read_rows
 
 Stage = Literal["media", "clips"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,31 +212,3 @@ def levels_dbfs(samples: np.ndarray, rate_hz: int) -> tuple[float, float]:
 
 def _decibel(value: float, factor: float) -> float:
     return max(FLOOR_DBFS, factor * float(np.log10(value))) if value > 0.0 else FLOOR_DBFS
-
-
-def encode_flac(samples: np.ndarray, rate_hz: int) -> bytes:
-    """Encode float32 [n] mono audio as 16-bit FLAC; the same samples give the same bytes."""
-    import av
-
-    pcm = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="flac", container_options={"fflags": "+bitexact"}) as flac:
-        stream = flac.add_stream(
-            "flac", rate=rate_hz, layout="mono", format="s16", options={"flags": "+bitexact"}
-        )
-        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
-        frame.sample_rate = rate_hz
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            flac.mux(packet)
-    return buffer.getvalue()
-
-
-def read_audio(flac: bytes) -> np.ndarray:
-    """Decode FLAC bytes to float32 [n] mono samples at the rate they were stored with."""
-    import av
-
-    with av.open(io.BytesIO(flac), "r", format="flac") as container:
-        container.streams.audio[0].codec_context.thread_count = 1
-        parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    pcm = np.concatenate(parts) if parts else np.zeros(0, np.int16)
-    return pcm.astype(np.float32) / np.float32(32768.0)

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.config import Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
-from nano4m_audio.tables import write_json
+from nano4m_audio.files import write_json
 
 RECORD = "source.json"
 

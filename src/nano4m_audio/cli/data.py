@@ -35,9 +35,9 @@ app = typer.Typer()
 @app.command(epilog=example("barnyard --out my_barnyard --settings '{\"clips\": 11}'"))
 def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
-    from nano4m_audio.acquire.stages import film_barnyard
-    from nano4m_audio.config import Barnyard
+    from nano4m_audio.acquire.stage import film_barnyard
     from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.schema import Barnyard
 
     film_barnyard(out, parse_json(Barnyard, settings), threads)
     record([out / "clips.csv", out / "truth.csv"], [])
@@ -55,9 +55,9 @@ def candidates(
     classes: Classes = "",
 ) -> None:
     """List the candidate clips of a folder, one table per shard."""
-    from nano4m_audio.acquire.stages import list_candidates
-    from nano4m_audio.config import Folder
+    from nano4m_audio.acquire.stage import list_candidates
     from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.schema import Folder
     from nano4m_audio.shards import set_shards
     from nano4m_audio.tables import LISTING, shard_names
 
@@ -84,7 +84,7 @@ def media(
 ) -> None:
     """Find each candidate's file, its size and its SHA-256."""
     from nano4m_audio.acquire.retry import record_attempt
-    from nano4m_audio.acquire.stages import check_files
+    from nano4m_audio.acquire.stage import check_files
 
     check_files(candidates, root, out, links == "follow")
     record_attempt(store, "media", out.stem, attempt)
@@ -109,9 +109,9 @@ def decode(
 ) -> None:
     """Decode every file once: frames with exact times, and one audio track."""
     from nano4m_audio.acquire.retry import record_attempt
-    from nano4m_audio.acquire.stages import decode_clips
-    from nano4m_audio.config import Decode
+    from nano4m_audio.acquire.stage import decode_clips
     from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.schema import Decode
 
     decode_clips(media, root, store, shard, out, parse_json(Decode, settings), links == "follow")
     record_attempt(store, "clips", shard, attempt)
@@ -175,7 +175,7 @@ def split(shards: Shards = None, results: Results = RESULTS, settings: Settings 
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.curate.partition import INPUTS, partition
+    from nano4m_audio.curate.split import INPUTS, partition
     from nano4m_audio.shards import count_shards, table_files
 
     section, number, out = parse_json(Split, settings), count_shards(results, shards), results
@@ -231,7 +231,7 @@ def tokenize(
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
-    from nano4m_audio.backends import trained_files
+    from nano4m_audio.backends.registry import trained_files
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
     sources = Sources(selected, source, store, shard, template)

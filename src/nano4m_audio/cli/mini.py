@@ -81,7 +81,7 @@ def install(
     docs: Annotated[Path, typer.Option(help="folder of the page MINI.md")] = Path("docs"),
 ) -> None:
     """Copy freshly trained weights and their card over the committed ones, and write the page."""
-    from nano4m_audio.backends import mini_card
+    from nano4m_audio.backends.registry import mini_card
     from nano4m_audio.minitrain.card import install as install_files
 
     install_files(weights, card, package=mini_card().parent, docs=docs)

@@ -47,9 +47,9 @@ def train(
     ] = 0,
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
-    from nano4m_audio import training
     from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
+    from nano4m_audio.training import stage
 
     files = token_files(results, count_shards(results, shards))
     place = mapping(hardware, "--hardware")
@@ -57,9 +57,9 @@ def train(
     split, store = results / "split.parquet", results / "store"
     values = mapping(settings, "--settings")
     if self_test:
-        training.self_test(split, files, store, values, self_test, threads, place)
+        stage.self_test(split, files, store, values, self_test, threads, place)
         return
-    training.train_run(
+    stage.train_run(
         split,
         files,
         results / "runs" / experiment,
@@ -72,7 +72,7 @@ def train(
     )
     run = results / "runs" / experiment
     if os.environ.get("RANK", "0") == "0":
-        record([run / name for name in training.PUBLISHED], [split, *chain(*files.values())])
+        record([run / name for name in stage.PUBLISHED], [split, *chain(*files.values())])
 
 
 @app.command(epilog=example("evaluate classes --experiment base"))
@@ -86,12 +86,12 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
-    from nano4m_audio.config import Evaluate
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.evaluate import evaluate_probe
+    from nano4m_audio.config.schema import Evaluate
+    from nano4m_audio.evaluate.stage import evaluate_probe
     from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
-    from nano4m_audio.training import RUN, WEIGHTS
+    from nano4m_audio.training.stage import RUN, WEIGHTS
 
     run, split = results / "runs" / experiment, results / "split.parquet"
     files = token_files(results, count_shards(results, shards))
@@ -123,11 +123,11 @@ def report(
     results: Results = RESULTS,
 ) -> None:
     """Write the report: one HTML file that needs nothing else."""
-    from nano4m_audio.backends import mini_card
-    from nano4m_audio.config import Config
+    from nano4m_audio.backends.registry import mini_card
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.report.build import build_report
+    from nano4m_audio.config.schema import Config
     from nano4m_audio.report.inputs import ReportInputs, report_files
+    from nano4m_audio.report.stage import build_report
 
     parsed = parse_json(Config, config, "--config")
     resolved, truth_csv = parsed.model_dump(mode="json"), Path(truth) if truth else None

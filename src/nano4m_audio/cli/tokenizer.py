@@ -34,9 +34,9 @@ def train(
     from nano4m_audio.config.tokenizers import Tokenizer
     from nano4m_audio.lineage import record
     from nano4m_audio.shards import count_shards
-    from nano4m_audio.tokenize.names import trained_folder
-    from nano4m_audio.tokenize.pictures import picture_tables
-    from nano4m_audio.tokenize.training import RUN, TRAINED_WEIGHTS, train_tokenizer
+    from nano4m_audio.tokenize.keyframes import picture_tables
+    from nano4m_audio.tokenizers.names import trained_folder
+    from nano4m_audio.tokenizers.train import RUN, TRAINED_WEIGHTS, train_tokenizer
 
     section, number = parse_json(Tokenizer, settings), count_shards(results, shards)
     train_tokenizer(name, section, results, number, threads)
@@ -67,12 +67,12 @@ def quality(
     threads: Threads = 1,
 ) -> None:
     """Measure PSNR, SSIM and the use of the vocabulary on held-out keyframes."""
-    from nano4m_audio.backends import trained_files
     from nano4m_audio.backends.compute import Compute
+    from nano4m_audio.backends.registry import trained_files
     from nano4m_audio.lineage import record
     from nano4m_audio.shards import count_shards
-    from nano4m_audio.tokenize.pictures import picture_tables
-    from nano4m_audio.tokenize.quality import Options, measure_quality
+    from nano4m_audio.tokenize.keyframes import picture_tables
+    from nano4m_audio.tokenizers.quality import Options, measure_quality
 
     options = Options(frames, examples, bootstrap, confidence, seed)
     compute, number = Compute(device, dtype, threads), count_shards(results, shards)

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nano4m_audio.config import Config
 from nano4m_audio.config.base import Section
 from nano4m_audio.config.plain import check_plain, dotted, shown, typed
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError, did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)

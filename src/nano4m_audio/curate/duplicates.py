@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio.curate.prints import SOUND_HZ
+from nano4m_audio.curate.fingerprints import SOUND_HZ
 
 #: Two cuts of the same footage are recognised up to this shift.
 MAX_SHIFT_S = 3.0

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import backends, windows
-from nano4m_audio.acquire.decode import read_audio, read_frame
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.config.curate import AudioScore, SpeechScore, VisualScore
-from nano4m_audio.crop import square_crop
-from nano4m_audio.curate.prints import fingerprint
+from nano4m_audio.curate.fingerprints import fingerprint
+from nano4m_audio.media import windows
+from nano4m_audio.media.crop import square_crop
+from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
@@ -150,11 +151,11 @@ def score_speech(
 
 
 def _load(kind: str, name: str | None, compute: Compute) -> Any:
-    return backends.load(kind, name, compute) if name else None
+    return registry.load(kind, name, compute) if name else None
 
 
 def _identity(kind: str, name: str | None, compute: Compute) -> str | None:
-    return backends.identity(kind, name, compute.dtype) if name else None
+    return registry.identity(kind, name, compute.dtype) if name else None
 
 
 def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[str, Any]:

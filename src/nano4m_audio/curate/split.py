@@ -1,169 +1,83 @@
-"""Train, val and test: stratified by class and source, never parting what belongs together."""
+"""The split stage: one job over the whole dataset that groups copies, keeps the best of each, and
+assigns every kept clip to train, val or test so that no group crosses."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from nano4m_audio.config.curate import Split
+from nano4m_audio.curate import duplicates
+from nano4m_audio.curate.assign import assign_splits, measure_leak
+from nano4m_audio.curate.fingerprints import read_prints
+from nano4m_audio.tables import (
+    published_schema,
+    read_rows,
+    read_table,
+    shard_names,
+    write_rows,
+)
 
-from nano4m_audio.curate.duplicates import Print, connected, picture_matrix, sound_similarity
-
-SPLITS = ("train", "val", "test")
-#: How many clips one class may leave over for the next ones to balance.
-_CARRY = 1.0
-#: So many nearest pictures in train are compared by sound when looking for leaks.
-_NEIGHBOURS = 16
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """Clips that stay together: the class and source that most of them have, and their number."""
-
-    name: str
-    class_name: str
-    source: str
-    clip_ids: tuple[str, ...]
+#: The artifacts, of every shard, that the split is made from.
+INPUTS = ("candidates", "media", "verdicts", "scores/prints")
+_SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
 
 
-def assign_splits(
-    rows: Sequence[Mapping[str, Any]],
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
-    unit: Literal["group", "clip"] = "group",
-) -> dict[str, str]:
-    """Assign every clip to "train", "val" or "test": {clip_id: split}.
+def partition(results: Path, n_shards: int, out: Path, selected: Path, settings: Split) -> None:
+    """Write split.parquet and one table of selected clips per shard.
 
-    ``rows`` have clip_id, video_id, class_name, source and group. With unit "group" all clips of a
-    video or a group share a split, transitively; with "clip" each goes where it falls. Every class
-    with at least three units is in every split whose fraction is not 0. The result depends on
-    the set of rows and the seed, not on the order of rows.
+    Reads candidates, media, verdicts and scores/prints of every shard under ``results``.
     """
-    by_class: dict[str, list[_Unit]] = defaultdict(list)
-    for item in _units(rows, unit):
-        by_class[item.class_name].append(item)
-    splits: dict[str, str] = {}
-    carry = np.zeros(len(SPLITS))
-    for class_name in sorted(by_class):
-        units = sorted(by_class[class_name], key=lambda u: (u.source, _draw(seed, u.name), u.name))
-        chosen, carry = _deal(units, np.asarray(fractions, np.float64), carry)
-        for item, split in zip(units, chosen, strict=True):
-            splits.update(dict.fromkeys(item.clip_ids, SPLITS[split]))
-    return dict(sorted(splits.items()))
+    shards = shard_names(n_shards)
+    accepted = _accepted(results, shards)
+    prints: dict[str, Any] = {}
+    for shard in shards:
+        table = read_table(results / f"scores/prints/{shard}.parquet", "scores/prints")
+        found = read_prints(table)
+        prints.update({name: found[name] for name in found if name in accepted})
+    rows = list(accepted.values())
+    _group(rows, prints, settings)
+    kept = [row for row in rows if not row["duplicate_of"]]
+    splits = assign_splits(kept, settings.fractions, settings.seed, settings.unit)
+    for row in rows:
+        row["split"] = splits.get(row["clip_id"], "")
+    for clip_id, nearest in measure_leak(kept, prints, splits).items():
+        accepted[clip_id].update(nearest)
+    write_rows(out, "split", [_only(row, "split") for row in rows])
+    for shard in shards:
+        chosen = [row for row in rows if row["shard"] == shard and row["split"]]
+        write_rows(
+            selected / f"{shard}.parquet",
+            "selected",
+            [{name: row[name] for name in _SELECTED} for row in chosen],
+        )
 
 
-def _units(rows: Sequence[Mapping[str, Any]], unit: str) -> list[_Unit]:
-    ids = sorted(row["clip_id"] for row in rows)
-    links: list[tuple[str, str]] = []
-    if unit == "group":
-        first: dict[tuple[str, str], str] = {}
-        for row in rows:
-            for column in ("video_id", "group"):
-                other = first.setdefault((column, row[column]), row["clip_id"])
-                links.append((other, row["clip_id"]))
-    members = defaultdict(list)
-    component = connected(ids, links)
-    for row in sorted(rows, key=lambda row: row["clip_id"]):
-        members[component[row["clip_id"]]].append(row)
-    return [
-        _Unit(name, *_stratum(group), tuple(row["clip_id"] for row in group))
-        for name, group in members.items()
-    ]
+def _accepted(results: Path, shards: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Everything known of the accepted clips, by id, in the order of ids."""
+    rows: dict[str, dict[str, Any]] = {}
+    for shard in shards:
+        tables = [
+            {row["clip_id"]: row for row in read_rows(results / name / f"{shard}.parquet", name)}
+            for name in ("candidates", "media", "verdicts")
+        ]
+        for clip_id, verdict in tables[2].items():
+            if verdict["accepted"]:
+                row = {**tables[0][clip_id], **tables[1][clip_id], **verdict, "shard": shard}
+                rows[clip_id] = {**row, "source": "+".join(row["sources"]), "duplicate_of": ""}
+    return dict(sorted(rows.items()))
 
 
-def _stratum(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """The most frequent (class, source) of a unit; the first by name where counts are equal."""
-    counts = Counter((row["class_name"], row["source"]) for row in rows)
-    return min(counts, key=lambda stratum: (-counts[stratum], stratum))
+def _group(rows: list[dict[str, Any]], prints: dict[str, Any], settings: Split) -> None:
+    """Fill ``group`` (same video or copies, transitively) and ``duplicate_of`` (the kept copy)."""
+    limits = settings.duplicates
+    groups = duplicates.find_groups(rows, prints, limits.picture_min, limits.sound_min)
+    for row in rows:
+        row["group"] = groups.group[row["clip_id"]]
+        if limits.keep == "one":
+            row["duplicate_of"] = groups.duplicate_of.get(row["clip_id"], "")
 
 
-def _draw(seed: int, name: str) -> bytes:
-    text = f"{seed}:{name}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def _deal(
-    units: Sequence[_Unit], fractions: np.ndarray, carry: np.ndarray
-) -> tuple[list[int], np.ndarray]:
-    """Deal units one by one to the split that is furthest behind its share of the clips so far.
-
-    As units come source by source, every source is dealt in the same proportions. Returns the
-    index of each unit's split and what is left over (clips missing in each split).
-    """
-    behind = carry.copy()
-    chosen = []
-    for item in units:
-        behind += fractions * len(item.clip_ids)
-        split = int(np.argmax(np.where(fractions > 0, behind, -np.inf)))
-        behind[split] -= len(item.clip_ids)
-        chosen.append(split)
-    _fill_empty(units, chosen, fractions)
-    sizes = np.zeros(len(fractions))
-    for item, split in zip(units, chosen, strict=True):
-        sizes[split] += len(item.clip_ids)
-    left = carry + fractions * sizes.sum() - sizes
-    return chosen, np.clip(left, -_CARRY, _CARRY)
-
-
-def _fill_empty(units: Sequence[_Unit], chosen: list[int], fractions: np.ndarray) -> None:
-    """Give a split without a unit the smallest one of the split that has most units."""
-    wanted = [split for split in range(len(fractions)) if fractions[split] > 0]
-    if len(units) < len(wanted):
-        return
-    for split in wanted:
-        if split not in chosen:
-            donor = max(wanted, key=lambda s: (chosen.count(s), -s))
-            given = [i for i, s in enumerate(chosen) if s == donor]
-            chosen[min(given, key=lambda i: (len(units[i].clip_ids), i))] = split
-
-
-def measure_leak(
-    rows: Sequence[Mapping[str, Any]], prints: Mapping[str, Print], splits: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
-    """For each val and test clip the training clip most like it: what a leak would look like.
-
-    Of the 16 training clips with the nearest pictures (or mirrored pictures) it is the one for
-    which the smaller of picture cosine and sound correlation is largest. Returns, by clip_id:
-    nearest_train (clip_id), nearest_picture, nearest_sound. A pair is a leak where both reach the
-    thresholds of a copy.
-    """
-    import faiss
-
-    ids = sorted(row["clip_id"] for row in rows if row["clip_id"] in prints)
-    train = [clip_id for clip_id in ids if splits[clip_id] == "train"]
-    held = [clip_id for clip_id in ids if splits[clip_id] != "train"]
-    if not train or not held:
-        return {}
-    picture, _ = picture_matrix(train, prints)
-    index = faiss.IndexFlatIP(picture.shape[1])
-    index.add(picture)
-    neighbours = [
-        index.search(queries, min(_NEIGHBOURS, len(train)))
-        for queries in picture_matrix(held, prints)
-    ]
-    nearest = {}
-    for row, clip_id in enumerate(held):
-        best: dict[str, float] = {}
-        for cosines, found in neighbours:
-            for cosine, j in zip(cosines[row], found[row], strict=True):
-                best[train[j]] = max(float(cosine), best.get(train[j], -1.0))
-        nearest[clip_id] = _most_alike(clip_id, best, prints)
-    return nearest
-
-
-def _most_alike(
-    clip_id: str, cosines: Mapping[str, float], prints: Mapping[str, Print]
-) -> dict[str, Any]:
-    sound = {
-        other: sound_similarity(prints[clip_id]["sound"], prints[other]["sound"])
-        for other in cosines
-    }
-    other = min(cosines, key=lambda name: (-min(cosines[name], sound[name]), name))
-    return {
-        "nearest_train": other,
-        "nearest_picture": cosines[other],
-        "nearest_sound": sound[other],
-    }
+def _only(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {column: row.get(column) for column in published_schema(name).names}

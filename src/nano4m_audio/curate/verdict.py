@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import windows
 from nano4m_audio.config.curate import Verdict
+from nano4m_audio.media import windows
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nano4m_audio import backends
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.gpt2 import MAX_TOKENS as CAPTION_TOKENS
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import user_errors
 from nano4m_audio.interchange import PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.tables import (
@@ -35,7 +36,6 @@ from nano4m_audio.tables import (
     published_schema,
     shard_names,
     shard_of,
-    user_errors,
     write_rows,
     write_table,
 )
@@ -79,7 +79,7 @@ def export_tokens(results: Path, token_files: Mapping[str, Sequence[Path]], root
     """
     wide = [Modality(n, _MAX_ID + 1, _WIDTHS.get(n, CAPTION_TOKENS)) for n in PUBLISHED_NAMES]
     sets = read_token_sets(results / "split.parquet", token_files, wide, results / "store")
-    text = backends.load("text_tokenizer", "gpt2")
+    text = registry.load("text_tokenizer", "gpt2")
     for found in sets.values():
         for clip in found.clip_ids:
             check_name(clip)
@@ -137,7 +137,7 @@ def import_tokens(root: Path, results: Path, n_shards: int) -> int:
     shards: dict[int, list[_Clip]] = defaultdict(list)
     for clip in sorted(clips, key=lambda c: c.stem):
         shards[shard_of(clip.video_id, n_shards)].append(clip)
-    tokenizer = backends.load("text_tokenizer", "gpt2")
+    tokenizer = registry.load("text_tokenizer", "gpt2")
     for i, shard in enumerate(shard_names(n_shards)):
         for name, folder in PUBLISHED_NAMES.items():
             if name == "caption":

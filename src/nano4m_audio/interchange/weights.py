@@ -28,6 +28,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import atomic_path, write_bytes, write_json
 from nano4m_audio.interchange import PUBLISHED_NAMES
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM
@@ -38,8 +39,8 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
-from nano4m_audio.tables import atomic_path, content_key, write_bytes, write_json
-from nano4m_audio.training import RUN, WEIGHTS
+from nano4m_audio.tables import content_key
+from nano4m_audio.training.stage import RUN, WEIGHTS
 
 State = dict[str, torch.Tensor]
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import backends, label
-from nano4m_audio.acquire.decode import read_frame
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.crop import square_crop
+from nano4m_audio.label.maps import encode_depth, encode_normals
+from nano4m_audio.media.crop import keyframe_crops
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, publish
@@ -33,7 +33,7 @@ def label_clips(
 ) -> None:
     """Publish the maps of ``what`` ("depth" or "normals") for every clip of ``selected``."""
     name = f"labels/{what}"
-    identity = backends.identity(KINDS[what], backend, compute.dtype)
+    identity = registry.identity(KINDS[what], backend, compute.dtype)
     decoded = RowStore(store, "clips", shard)
     items = [
         Item(
@@ -45,7 +45,7 @@ def label_clips(
     ]
 
     def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
-        model = backends.load(KINDS[what], backend, compute)
+        model = registry.load(KINDS[what], backend, compute)
 
         def rows() -> Iterator[dict[str, Any]]:
             for chunk in chunks(todo, _CHUNK):
@@ -60,20 +60,10 @@ def label_clips(
     publish(RowStore(store, name, shard), items, compute_rows, out)
 
 
-def keyframe_crops(decoded: RowStore, rows: Sequence[Any]) -> list[np.ndarray]:
-    """The ten square crops of each selected row: uint8 [10, 224, 224, 3]."""
-    table = decoded.read([row["clip_key"] for row in rows], ["frames"])
-    crops = []
-    for row, frames in zip(rows, table["frames"].to_pylist(), strict=True):
-        unique = {i: square_crop(read_frame(frames[i])) for i in set(row["keyframes"])}
-        crops.append(np.stack([unique[i] for i in row["keyframes"]]))
-    return crops
-
-
 def _row(what: str, maps: np.ndarray) -> dict[str, Any]:
     """The stored columns of one clip; values that are not finite make it a failed row."""
     if not np.isfinite(maps).all():
         message = f"the {what} estimator gave values that are not finite"
         return {"status": "failed", "reason": str(Reason.LABEL_FAILED), "message": message}
-    encode = label.encode_depth if what == "depth" else label.encode_normals
+    encode = encode_depth if what == "depth" else encode_normals
     return {"status": "ok", "reason": "", "message": "", **encode(maps)}

@@ -76,7 +76,7 @@ def load_sounds(folder: Path) -> SoundSet:
 
 def view_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
     """One block of views as arrays named like the fields of `ViewSet`."""
-    from nano4m_audio.acquire.barnyard.views import sample_views
+    from nano4m_audio.barnyard.views import sample_views
 
     views = sample_views(purpose, seed, n, empty_fraction=EMPTY_FRACTION)
     near = 1 / np.minimum(views.depth, FAR_M)
@@ -90,7 +90,7 @@ def view_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str
 
 def sound_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
     """One block of sounds as arrays named like the fields of `SoundSet`."""
-    from nano4m_audio.acquire.barnyard.sounds import sample_sounds
+    from nano4m_audio.barnyard.sounds import sample_sounds
 
     # One sample more than needed, cut below: the barnyard rounds the length its own way.
     seconds = (WINDOW_SAMPLES + 1) / SAMPLE_RATE_HZ

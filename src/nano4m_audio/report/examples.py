@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import backends, label, windows
-from nano4m_audio.acquire.frames import read_frame
-from nano4m_audio.acquire.sound import read_audio
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.crop import square_crop
+from nano4m_audio.files import write_json
+from nano4m_audio.label.maps import decode_depth, decode_normals, depth_image
+from nano4m_audio.media import colours, windows
+from nano4m_audio.media.crop import square_crop
+from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import intact, seal
 from nano4m_audio.store import opened
-from nano4m_audio.tables import content_key, read_rows, write_json
-from nano4m_audio.tokenize.names import backend_name
+from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
+from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import STAGE_VERSIONS
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
@@ -119,7 +121,7 @@ def _loader(config: Mapping[str, Any], results: Path, threads: int) -> Callable[
     def load(modality: str) -> Any:
         if modality not in loaded:
             name = backend_name(config["tokenize"][modality], results)
-            loaded[modality] = backends.load(KINDS[modality], name, compute)
+            loaded[modality] = registry.load(KINDS[modality], name, compute)
         return loaded[modality]
 
     return load
@@ -183,16 +185,16 @@ def _pictures(
     """Keyframe ``k`` in three modalities, each beside what its 196 tokens decode to."""
     depth_row = _label(inputs, "labels/depth", clip, k)
     normal_row = _label(inputs, "labels/normals", clip, k)
-    depth = label.depth_image(label.decode_depth(depth_row))[0, 0]
-    normals = label.decode_normals(normal_row)[0].transpose(2, 0, 1)
+    depth = depth_image(decode_depth(depth_row))[0, 0]
+    normals = decode_normals(normal_row)[0].transpose(2, 0, 1)
     again = {
         m: load(m).decode(np.array([tokens[m][k]], np.int64))[0]
         for m in ("rgb", "depth", "normals")
     }
     pairs = [
-        ("Picture", square_crop(read_frame(frame)), media.picture_of(again["rgb"])),
-        ("Depth", media.colour_depth(depth), media.colour_depth(again["depth"][0])),
-        ("Normals", media.colour_normals(normals), media.colour_normals(again["normals"])),
+        ("Picture", square_crop(read_frame(frame)), colours.picture_of(again["rgb"])),
+        ("Depth", colours.colour_depth(depth), colours.colour_depth(again["depth"][0])),
+        ("Normals", colours.colour_normals(normals), colours.colour_normals(again["normals"])),
     ]
     return [(title, media.jpeg_uri(a), media.jpeg_uri(b)) for title, a, b in pairs]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.backends import trained_files
-from nano4m_audio.config import MODALITIES, PICTURES, Config
+from nano4m_audio.backends.registry import trained_files
+from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.reasons import Reason
 from nano4m_audio.report.runs import PROBES
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
-from nano4m_audio.tokenize.names import backend_name, file_name
-from nano4m_audio.training import METRICS, RUN, START, TIMING
+from nano4m_audio.tokenizers.names import backend_name, file_name
+from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
 _STATUS = ["clip_id", "key", "status", "reason", "message"]

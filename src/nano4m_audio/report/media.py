@@ -7,13 +7,8 @@ import io
 
 import numpy as np
 
-from nano4m_audio.label import normal_colours
+from nano4m_audio.media.colours import colour_depth
 
-#: Control colours of the depth scale, far to near: dark to light, legible in grey as well.
-_DEPTH_COLOURS = np.array(
-    [(13, 8, 50), (74, 20, 110), (142, 41, 108), (208, 72, 76), (246, 135, 58), (252, 232, 150)],
-    np.float32,
-)
 _BIT_RATE = 48_000
 _FFT, _MELS, _FLOOR_DB = 1024, 72, 70.0
 
@@ -33,27 +28,6 @@ def jpeg_uri(picture: np.ndarray, quality: int = 82, size_px: int | None = None)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
     return data_uri("image/jpeg", buffer.getvalue())
-
-
-def picture_of(image: np.ndarray) -> np.ndarray:
-    """float [3, H, W] in -1..1 -> uint8 [H, W, 3]."""
-    levels = np.rint((image.transpose(1, 2, 0) + 1) * 127.5)
-    return levels.clip(0, 255).astype(np.uint8)
-
-
-def colour_normals(normals: np.ndarray) -> np.ndarray:
-    """Normals in camera coordinates, float [3, H, W] -> uint8 [H, W, 3], in the colours of the
-    stored maps."""
-    return normal_colours(normals.transpose(1, 2, 0))
-
-
-def colour_depth(depth: np.ndarray) -> np.ndarray:
-    """float [H, W] in -1..1 (1 is nearest) -> uint8 [H, W, 3], dark far and light near."""
-    place = (np.clip(depth, -1, 1) + 1) / 2 * (len(_DEPTH_COLOURS) - 1)
-    low = np.minimum(place.astype(int), len(_DEPTH_COLOURS) - 2)
-    share = (place - low)[..., None]
-    mixed = _DEPTH_COLOURS[low] * (1 - share) + _DEPTH_COLOURS[low + 1] * share
-    return np.rint(mixed).astype(np.uint8)
 
 
 def mp3_uri(waveform: np.ndarray, sample_rate_hz: int) -> str:

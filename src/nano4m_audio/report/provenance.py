@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from nano4m_audio import backends
-from nano4m_audio.config import BACKEND_KEYS
+from nano4m_audio.backends import registry
+from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.report.runs import Run
-from nano4m_audio.tokenize.names import backend_name
+from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import STAGE_VERSIONS
 
 _PACKAGES = (
@@ -92,7 +92,7 @@ def backend_rows(config: Mapping[str, Any], results: Path) -> list[dict[str, str
         if name is None:
             rows.append({"key": key, "name": "off", "note": "", "identity": "", "weights": ""})
             continue
-        spec = backends.get_spec(kind, name, key)
+        spec = registry.get_spec(kind, name, key)
         rows.append(
             {
                 "key": key,
@@ -107,14 +107,14 @@ def backend_rows(config: Mapping[str, Any], results: Path) -> list[dict[str, str
     return rows
 
 
-def _weights(spec: backends.BackendSpec) -> str:
+def _weights(spec: registry.BackendSpec) -> str:
     member = f"{spec.member}.safetensors" if spec.member else ""
     return spec.weights or member or spec.package
 
 
 def _identity(kind: str, name: str, dtype: str) -> str:
     try:
-        return backends.identity(kind, name, dtype)
+        return registry.identity(kind, name, dtype)
     except (FileNotFoundError, metadata.PackageNotFoundError):
         return "not installed here"
 

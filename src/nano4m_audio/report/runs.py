@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from nano4m_audio.config import MODALITIES
+from nano4m_audio.config.schema import MODALITIES
 from nano4m_audio.errors import UserError
 from nano4m_audio.report.verdicts import Verdict, verdict_of
 from nano4m_audio.tables import read_any

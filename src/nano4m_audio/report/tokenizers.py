@@ -12,7 +12,7 @@ import numpy as np
 from nano4m_audio.config.tokenizers import PICTURES
 from nano4m_audio.report import media
 from nano4m_audio.report.runs import read_json
-from nano4m_audio.tokenize.names import file_name
+from nano4m_audio.tokenizers.names import file_name
 
 _TILE_PX = 168
 

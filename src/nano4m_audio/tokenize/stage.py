@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio import backends, windows
-from nano4m_audio.acquire.decode import read_audio
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.label.stage import keyframe_crops
+from nano4m_audio.media import windows
+from nano4m_audio.media.crop import keyframe_crops
+from nano4m_audio.media.stored import read_audio
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, opened, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import get_class
-from nano4m_audio.tokenize.pictures import map_images, rgb_image
+from nano4m_audio.tokenize.keyframes import map_images, rgb_image
 from nano4m_audio.versions import STAGE_VERSIONS
 
 #: Clips at once: ten pictures of each, or one window of sound, or a caption.
@@ -50,14 +51,14 @@ def tokenize_clips(
 ) -> None:
     """Publish the tokens of ``modality`` for every selected clip."""
     name = f"tokens/{modality}"
-    identity = backends.identity(KINDS[modality], backend, compute.dtype)
+    identity = registry.identity(KINDS[modality], backend, compute.dtype)
     items = [
         Item(row["clip_id"], content_key(name, STAGE_VERSIONS[name], identity, *parts), row)
         for row, parts in _key_parts(modality, sources)
     ]
 
     def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
-        tokenizer = backends.load(KINDS[modality], backend, compute)
+        tokenizer = registry.load(KINDS[modality], backend, compute)
         make = _MAKERS[modality]
 
         def rows() -> Iterator[dict[str, Any]]:

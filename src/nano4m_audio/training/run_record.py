@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.tables import write_json
+from nano4m_audio.files import write_json
 
 
 def code_digest() -> str:

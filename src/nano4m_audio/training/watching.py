@@ -151,12 +151,12 @@ def write_grid(
     """One row per clip, one column per (modality, ids [clips, positions]), decoded to pictures."""
     from PIL import Image
 
-    from nano4m_audio import backends
-    from nano4m_audio.report.media import colour_depth, colour_normals, picture_of
-    from nano4m_audio.tables import atomic_path
+    from nano4m_audio.backends import registry
+    from nano4m_audio.files import atomic_path
+    from nano4m_audio.media.colours import colour_depth, colour_normals, picture_of
     from nano4m_audio.tokenize.stage import KINDS
 
-    loaded = {name: backends.load(KINDS[name], tokenizers[name]) for name, _ in columns}
+    loaded = {name: registry.load(KINDS[name], tokenizers[name]) for name, _ in columns}
     sheet = Image.new("RGB", (len(columns) * SAMPLE_PX, len(columns[0][1]) * SAMPLE_PX))
     for x, (name, ids) in enumerate(columns):
         for y, image in enumerate(loaded[name].decode(ids)):

@@ -1,0 +1,136 @@
+"""The plan of a world: which clips there are, of whom, and which of them are defective and how."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nano4m_audio.barnyard.streams import CLASSES, stream
+
+DUPLICATES = (
+    "exact_duplicate",
+    "near_duplicate_bitrate",
+    "near_duplicate_mirror",
+    "near_duplicate_resize",
+    "near_duplicate_shift",
+)
+BROKEN = ("text_file", "zero_bytes", "truncated", "no_audio", "no_video", "too_short")
+DEFECTS = ("speech", "wrong_sound", "no_animal", "silent", *DUPLICATES, *BROKEN)
+_ID_CHARACTERS = string.ascii_letters + string.digits + "-_"
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """One clip: whose, where it is written, what is wrong with it, and its random streams.
+
+    ``scene_id`` and ``scene_start_s`` name the footage; for a copy they are those of the original.
+    ``duplicate_of`` is the original's file, or an empty string.
+    """
+
+    purpose: str
+    seed: int
+    clip_s: float
+    video_id: str
+    start_s: int
+    class_name: str
+    source: str
+    kind: str
+    scene_id: str
+    scene_start_s: int
+    duplicate_of: str = ""
+
+    @property
+    def file(self) -> str:
+        """Path of the film inside the world's folder."""
+        return f"media/{self.video_id}_{self.start_s:06d}.mp4"
+
+    @property
+    def expected(self) -> str:
+        """What a perfect pipeline does with it: keep or reject."""
+        return "keep" if self.kind == "good" else "reject"
+
+    def rng(self, what: str) -> np.random.Generator:
+        """The random stream of one aspect: "look" is shared by the clips of a video."""
+        path = [self.scene_id] if what == "look" else [self.scene_id, self.scene_start_s]
+        return stream(self.purpose, self.seed, what, *path)
+
+
+def plan_world(
+    purpose: str, seed: int, clips: int, clip_s: float, defect_fraction: float
+) -> list[ClipPlan]:
+    """Plan ``clips`` clips, a ``defect_fraction`` of them defective; pure and deterministic."""
+    rng = stream(purpose, seed, "plan")
+    n_defects = round(clips * defect_fraction)
+    good = _good_clips(rng, purpose, seed, clips - n_defects, clip_s)
+    taken = {plan.video_id for plan in good}
+    defects = []
+    for i in range(n_defects):
+        kind = DEFECTS[i % len(DEFECTS)]
+        original = good[int(rng.integers(len(good)))]
+        video_id = _new_id(rng, taken)
+        start_s = _start(rng)
+        defect = replace(
+            original,
+            video_id=video_id,
+            start_s=start_s,
+            source=_source(video_id),
+            kind=kind,
+        )
+        if kind in DUPLICATES:
+            defect = replace(defect, duplicate_of=original.file)
+        else:
+            name = CLASSES[i % len(CLASSES)]
+            defect = replace(defect, class_name=name, scene_id=video_id, scene_start_s=start_s)
+        defects.append(defect)
+    return sorted([*good, *defects], key=lambda plan: plan.file)
+
+
+def _good_clips(
+    rng: np.random.Generator, purpose: str, seed: int, count: int, clip_s: float
+) -> list[ClipPlan]:
+    """Good clips, classes in turn; a third of the videos have two clips."""
+    plans: list[ClipPlan] = []
+    taken: set[str] = set()
+    video = 0
+    while len(plans) < count:
+        name = CLASSES[video % len(CLASSES)]
+        video += 1
+        video_id = _new_id(rng, taken)
+        starts = [_start(rng)]
+        if rng.random() < 1 / 3 and len(plans) + 1 < count:
+            starts.append(starts[0] + 10 * int(rng.integers(1, 6)))
+        plans += [
+            ClipPlan(
+                purpose,
+                seed,
+                clip_s,
+                video_id,
+                start,
+                name,
+                _source(video_id),
+                "good",
+                video_id,
+                start,
+            )
+            for start in starts
+        ]
+    return plans
+
+
+def _new_id(rng: np.random.Generator, taken: set[str]) -> str:
+    while True:
+        video_id = "".join(_ID_CHARACTERS[i] for i in rng.integers(len(_ID_CHARACTERS), size=11))
+        if video_id not in taken:
+            taken.add(video_id)
+            return video_id
+
+
+def _start(rng: np.random.Generator) -> int:
+    return 10 * int(rng.integers(0, 30))
+
+
+def _source(video_id: str) -> str:
+    """An invented source, a function of the id: audioset, vggsound or both."""
+    return ("audioset", "vggsound", "both")[sum(video_id.encode()) % 3]

@@ -1,0 +1,79 @@
+"""The command line: one command per stage, the only entry that the Snakemake rules call.
+
+Every stage takes its config section as ``--settings``, JSON or a file that holds it (absent: the
+defaults), reads and writes named files, and can be pasted and run by hand. Stages are imported
+inside their commands, so that ``--help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nano4m_audio.cli import data, mini, model, tokenizer, weights
+from nano4m_audio.cli.interchange import export_app, import_app
+from nano4m_audio.cli.options import example
+from nano4m_audio.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From labelled web video to five-modality tokens, a small 4M model and a report. "
+    "Normally run by Snakemake: snakemake --cores 8 results/report.html",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"nano4m-audio {version('nano4m-audio')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+app.add_typer(data.app)
+app.add_typer(model.app)
+app.add_typer(mini.app, name="mini")
+app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(weights.app, name="weights")
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
+
+
+@app.command(name="config", epilog=example("config config.yaml"))
+def check_config(
+    path: Annotated[Path | None, typer.Argument(help="config file to check")] = None,
+) -> None:
+    """Check a config file, or list every key with its default and meaning."""
+    from nano4m_audio.config.reading import describe, load_config
+
+    if path:
+        load_config(path)
+        print(f"{path}: ok")
+        return
+    for key, default, meaning in describe():
+        print(f"{key} = {default}\n    {meaning}")
+
+
+def main() -> None:
+    """Run the command line; a UserError is one line on stderr and exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,1 @@
+"""Images and audio between bytes and arrays: windows, the crop, stored forms, colours."""

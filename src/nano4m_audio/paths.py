@@ -1,0 +1,71 @@
+"""Where every artifact lies under a results folder: the stages and the rules ask here.
+
+With the shard ``"{shard}"`` a path is the pattern of a Snakemake rule.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nano4m_audio.tables import shard_names
+
+
+@dataclass(frozen=True)
+class Results(os.PathLike[str]):
+    """A results folder."""
+
+    root: Path = Path("results")
+
+    def __fspath__(self) -> str:
+        return str(self.root)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+    def table(self, name: str, shard: str = "{shard}") -> Path:
+        """One shard of an artifact of tables.SCHEMAS, such as "clips" or "tokens/rgb"."""
+        return self.root / name / f"{shard}.parquet"
+
+    def tables(self, name: str, n_shards: int) -> list[Path]:
+        """All shards of an artifact, in order."""
+        return [self.table(name, shard) for shard in shard_names(n_shards)]
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.parquet"
+
+    @property
+    def listing(self) -> Path:
+        """What the listing of the source left out, and how videos are known."""
+        return self.root / "candidates" / "listing.json"
+
+    @property
+    def store(self) -> Path:
+        """Finished rows and files, by content key."""
+        return self.root / "store"
+
+    @property
+    def settings(self) -> Path:
+        """What the stages were told."""
+        return self.root / "settings"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def run(self, experiment: str) -> Path:
+        """The folder of a training run."""
+        return self.root / "runs" / experiment
+
+    def probe(self, experiment: str, probe: str) -> Path:
+        return self.root / "evaluation" / experiment / f"{probe}.json"
+
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer that is trained on the run's frames."""
+        return self.root / "tokenizers" / name
+
+    def quality(self, modality: str, tokenizer: str) -> Path:
+        """The quality of a tokenizer; its examples are in the PNG beside it."""
+        return self.root / "quality" / modality / f"{tokenizer}.json"

@@ -1,0 +1,122 @@
+"""From the tables of all stages to one self-contained HTML file."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from nano4m_audio.files import write_bytes
+from nano4m_audio.intervals import MIN_GROUPS
+from nano4m_audio.report import figures
+from nano4m_audio.report.collect import Content, collect
+from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.studies import value_text
+from nano4m_audio.report.verdicts import short_verdict
+
+_PACKAGE = "nano4m_audio.report"
+
+
+def build_report(
+    inputs: ReportInputs, out: Path, *, with_examples: bool = True, threads: int = 1
+) -> None:
+    """Write the page. Equal inputs give equal bytes; nothing in it asks the network for anything.
+
+    Without examples no model and no torch is loaded. Raises UserError for missing or contradictory
+    tables, FunnelError when the counts do not add up.
+    """
+    content = collect(inputs)
+    examples = None
+    if with_examples and inputs.config["report"]["examples"]:
+        from nano4m_audio.report.examples import make_examples
+
+        examples = make_examples(inputs, content.clips, threads)
+    write_bytes(out, render(content, examples).encode("utf-8", "replace"))
+
+
+def render(content: Content, examples: Any = None) -> str:
+    """The HTML of the page; all text from the tables is escaped by the template engine."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=count,
+        share=share,
+        metric=metric,
+        short=short,
+        words=words,
+        signed=signed,
+        value=value_text,
+    )
+    css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
+    environment.globals.update(min_groups=MIN_GROUPS, short_verdict=short_verdict)
+    page = environment.get_template("report.html.j2")
+    html = page.render(c=content, examples=examples, css=Markup(css), figures=figures)
+    return name_regions(html)
+
+
+def name_regions(html: str) -> str:
+    """Let the keyboard reach every table that may scroll, named by its heading and first column."""
+    heading, pieces, last = "", [], 0
+    for found in re.finditer(r'<(h[23])[^>]*>(.*?)</\1>|<div class="scroll">', html, re.DOTALL):
+        if found[1]:
+            heading = _plain(found[2])
+            continue
+        first = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL).search(html, found.end())
+        name = f"{heading}: {_plain(first[1])}" if first else heading
+        pieces.append(html[last : found.start()])
+        pieces.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
+        last = found.end()
+    return "".join([*pieces, html[last:]])
+
+
+def _plain(html: str) -> str:
+    """The text of some escaped HTML, for an attribute."""
+    return " ".join(re.sub(r"<[^>]*>", "", html).replace('"', "&#34;").split())
+
+
+def count(value: float | None) -> str:
+    """12345 -> 12,345; None -> a dash."""
+    return "\N{EN DASH}" if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None, digits: int = 0) -> str:
+    """0.934 -> 93 %."""
+    return "\N{EN DASH}" if value is None else f"{100 * value:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def metric(value: float | None, unit: str = "") -> str:
+    """A value in the style of its unit: accuracies as percentages, nats and dB as decimals."""
+    if value is None:
+        return "\N{EN DASH}"
+    if unit in ("accuracy", "fraction", "share"):
+        return share(value, 1 if value >= 0.001 or value == 0 else 3)
+    if unit == "dB":
+        return f"{value:.1f}\N{NARROW NO-BREAK SPACE}dB"
+    return signed(value, 3)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A decimal with a true minus sign."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def short(text: str | None, length: int = 12) -> str:
+    """The beginning of a digest."""
+    return str(text or "")[:length]
+
+
+def words(name: str) -> str:
+    """audio_low -> audio low."""
+    return str(name).replace("_", " ")
