@@ -44,14 +44,19 @@ rule candidates:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        settings=SETTINGS.path("candidates", FOLDER.model_dump(exclude={"truth_csv"})),
+        settings=SETTINGS.path(
+            "candidates",
+            {
+                **FOLDER.model_dump(exclude={"truth_csv"}),
+                "classes": list(CONFIG.classes),
+            },
+        ),
         shards=CONFIG.n_shards,
-        classes=CLASSES,
         listing=LISTING,
         version=STAGE_VERSIONS["candidates"],
     shell:
         "nano4m-audio candidates --out=results/candidates --shards={params.shards:q}"
-        " --classes={params.classes:q} --settings={params.settings:q} 2> {log}"
+        " --settings={params.settings:q} 2> {log}"
 
 
 rule media:

@@ -3,7 +3,12 @@
 import sys
 from pathlib import Path
 
-from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.acquire.listing import (
+    check_runnable,
+    check_source,
+    folder_digest,
+    with_folder_classes,
+)
 from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.acquire.source_record import check_record, write_record
 from nano4m_audio.backends.registry import (
@@ -43,6 +48,7 @@ RESULTS = Path("results")
 SETTINGS = SettingsFiles(RESULTS / "settings")
 CONFIG = or_exit(parse_workflow, config)
 or_exit(check_source, CONFIG)
+CONFIG = or_exit(with_folder_classes, CONFIG)
 if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS)
 
@@ -58,7 +64,6 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
 
 
 SHARDS = shard_names(CONFIG.n_shards)
-CLASSES = ",".join(CONFIG.classes)
 FROM_BARNYARD = CONFIG.source == "barnyard"
 FOLDER = {
     "barnyard": schema.Folder(root="results/barnyard", truth_csv="truth.csv"),

@@ -66,7 +66,7 @@ def test_every_command_has_an_example(name):
         (["verdict", "--shard", "0000", "--settings", "{"], "--settings: not JSON"),
         (["verdict", "--shard", "0000", "--results", "nowhere"], "does not exist"),
         (["candidates", "--out", "x", "--settings", '{"root": "nowhere"}'], "is not a folder"),
-        (["candidates", "--out", "x", "--classes", "pgi"], "did you mean 'pig'"),
+        (["candidates", "--out", "x", "--settings", '{"clases": []}'], "did you mean 'classes'"),
         (["config", "nowhere.yaml"], "no such config file"),
     ],
 )

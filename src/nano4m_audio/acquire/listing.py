@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from nano4m_audio.acquire.folder import found_classes
 from nano4m_audio.acquire.tree import fingerprints
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
+from nano4m_audio.taxonomy import FROM_FOLDER, classes_named
 
 
 def check_source(config: Config) -> None:
@@ -18,6 +20,25 @@ def check_source(config: Config) -> None:
             f"folder.root: {root!r} is not a folder: put your clips there, "
             "or name yours with --config folder.root=PATH"
         )
+
+
+def with_folder_classes(config: Config) -> Config:
+    """The config with the classes that its folder has, if it asks for them (``from_folder``).
+
+    Raises UserError, in one line, where there is no folder, no class, or a name that is none.
+    """
+    if config.classes:
+        return config
+    if config.source != "folder":
+        raise UserError(
+            f"classes = {FROM_FOLDER} needs source: folder; source is {config.source!r}"
+        )
+    section = config.folder
+    try:
+        classes = classes_named(found_classes(Path(section.root), section.clips_csv))
+    except ValueError as error:
+        raise UserError(f"classes = {FROM_FOLDER}: {section.root}: {error}") from None
+    return config.model_copy(update={"classes": classes})
 
 
 def check_runnable(config: Config) -> None:

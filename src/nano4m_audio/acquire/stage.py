@@ -11,7 +11,7 @@ from typing import Any
 from nano4m_audio.acquire import folder
 from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.media import check_media, find_file
-from nano4m_audio.config.schema import WINDOW_S, Barnyard, Decode, Folder
+from nano4m_audio.config.schema import WINDOW_S, Barnyard, Decode, FolderStage
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.progress import track
@@ -28,9 +28,7 @@ def film_barnyard(out_folder: Path, settings: Barnyard, workers: int) -> None:
     build(out_folder, **settings.model_dump(), workers=workers)
 
 
-def list_candidates(
-    settings: Folder, classes: Sequence[str], n_shards: int, out_folder: Path
-) -> None:
+def list_candidates(settings: FolderStage, n_shards: int, out_folder: Path) -> None:
     """Write the candidates of a folder, one table per shard, and ``listing.json``: what files were
     left out, and how the clips' videos are known."""
     root = Path(settings.root)
@@ -38,9 +36,9 @@ def list_candidates(
         raise UserError(f"folder.root: {settings.root!r} is not a folder")
     findings = folder.Findings()
     if settings.clips_csv is None:
-        rows = folder.scan_folder(root, classes, findings)
+        rows = folder.scan_folder(root, settings.classes, findings)
     else:
-        rows = folder.read_candidates(root, root / settings.clips_csv, classes, findings)
+        rows = folder.read_candidates(root, root / settings.clips_csv, settings.classes, findings)
     if not rows:
         raise UserError(f"folder.root: no clips are listed in {settings.root!r}")
     shards: dict[int, list[dict[str, Any]]] = {i: [] for i in range(n_shards)}

@@ -12,7 +12,6 @@ from nano4m_audio.cli.options import (
     STORE,
     Attempt,
     Backend,
-    Classes,
     Device,
     DType,
     Links,
@@ -25,7 +24,6 @@ from nano4m_audio.cli.options import (
     Threads,
     compute_options,
     example,
-    named_classes,
     record,
 )
 
@@ -52,17 +50,16 @@ def candidates(
     out: Out,
     settings: Settings = "{}",
     shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
-    classes: Classes = "",
 ) -> None:
     """List the candidate clips of a folder, one table per shard."""
     from nano4m_audio.acquire.stage import list_candidates
     from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.config.schema import Folder
+    from nano4m_audio.config.schema import FolderStage
     from nano4m_audio.shards import set_shards
     from nano4m_audio.tables import LISTING, shard_names
 
-    section = parse_json(Folder, settings)
-    list_candidates(section, named_classes(classes), shards, out)
+    section = parse_json(FolderStage, settings)
+    list_candidates(section, shards, out)
     set_shards(out.parent, shards)
     listed = [Path(section.root, section.clips_csv)] if section.clips_csv else []
     record([*(out / f"{shard}.parquet" for shard in shard_names(shards)), out / LISTING], listed)
@@ -131,7 +128,6 @@ def score(
     out: Out,
     store: Store = STORE,
     settings: Settings = "{}",
-    classes: Classes = "",
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
@@ -141,13 +137,13 @@ def score(
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate import score as scores
 
-    names, compute = named_classes(classes), compute_options(device, dtype, threads)
+    compute = compute_options(device, dtype, threads)
     if what == "audio":
-        section = parse_json(config.AudioScore, settings)
-        scores.score_audio(clips, store, shard, out, section, names, compute)
+        section = parse_json(config.AudioStage, settings)
+        scores.score_audio(clips, store, shard, out, section, compute)
     elif what == "visual":
-        visual = parse_json(config.VisualScore, settings)
-        scores.score_visual(clips, store, shard, out, visual, names, compute)
+        visual = parse_json(config.VisualStage, settings)
+        scores.score_visual(clips, store, shard, out, visual, compute)
     elif what == "speech":
         speech = parse_json(config.SpeechScore, settings)
         scores.score_speech(clips, store, shard, out, speech, compute)
@@ -225,15 +221,17 @@ def tokenize(
     out: Out,
     backend: Backend,
     store: Store = STORE,
-    template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+    settings: Settings = "{}",
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.tokenizers import Captions
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
-    sources = Sources(selected, source, store, shard, template)
+    sources = Sources(selected, source, store, shard, parse_json(Captions, settings))
     tokenize_clips(modality, sources, out, backend, compute_options(device, dtype, threads))
     record(out, [selected, source, *trained_files(backend)])

@@ -29,7 +29,7 @@ from nano4m_audio.config.tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.taxonomy import class_names, get_class
+from nano4m_audio.taxonomy import SoundClass, class_names, known_classes, read_classes
 
 WINDOW_S = 81920 / 24000
 """Length of the audio window: 256 codec frames of 320 samples at 24 kHz, 3.4133 s."""
@@ -82,6 +82,12 @@ class Folder(Section):
         None,
         description="truth in the folder (file, kind, expected, duplicate_of), to score filters",
     )
+
+
+class FolderStage(Folder):
+    """What the stage is told that lists the clips: the folder, and the names of the classes."""
+
+    classes: tuple[str, ...] = Field(class_names(), description="classes that clips may have")
 
 
 class Web(Section):
@@ -164,7 +170,7 @@ class Report(Section):
 class Config(Section):
     """The whole file."""
 
-    classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes to keep, in order")
     n_shards: int = Field(
         4, ge=1, le=9999, description="shards per table; a change computes no row anew"
     )
@@ -206,14 +212,10 @@ class Config(Section):
         plain = {name: grid.model_dump() for name, grid in grids.items()}
         return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
 
-    @field_validator("classes")
+    @field_validator("classes", mode="before")
     @classmethod
-    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _as_value_error(get_class, name)
-        if not value or len(set(value)) != len(value):
-            raise ValueError("one or more different class names")
-        return value
+    def _named_classes(cls, value: Any) -> dict[str, Any]:
+        return read_classes(value)
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod
@@ -266,6 +268,13 @@ class Config(Section):
         found = self.tokenizers[wanted].modality
         if found != modality:
             raise ValueError(f"{key} = {name!r}: tokenizers.{wanted} is for {found}")
+
+    def class_details(self, *details: str) -> dict[str, dict[str, Any]]:
+        """These details of every class by its name, as plain values: what one stage must know."""
+        return {
+            name: entry.model_dump(mode="json", include=set(details))
+            for name, entry in self.classes.items()
+        }
 
     def vocab_size(self, modality: str) -> int:
         """Size of the vocabulary of the tokenizer that ``modality`` selects."""
