@@ -39,6 +39,7 @@ def test_a_hit_is_one_of_the_likeliest_k():
     probabilities[0, 341] = 0.15  # a hog on place four
     probabilities[1, 341] = 0.05  # on place seven
     probabilities[2, 263] = 0.5  # a Pembroke
-    found = hits(probabilities, ["pig", "pig", "dog", "pigeon"])
+    pig, dog, pigeon = (known_classes()[name].imagenet for name in ("pig", "dog", "pigeon"))
+    found = hits(probabilities, [pig, pig, dog, pigeon])
     assert found[:3].tolist() == [1, 0, 1] and np.isnan(found[3])
-    assert hits(probabilities, ["pig", "pig", "dog", "dog"], k=1).tolist() == [0, 0, 1, 0]
+    assert hits(probabilities, [pig, pig, dog, dog], k=1).tolist() == [0, 0, 1, 0]

@@ -22,7 +22,7 @@ from snakemake.utils import update_config
 from typer.main import get_command
 
 from nano4m_audio.backends.registry import mini_card
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
 from tests.workflow.test_commands import folder_config, small_folder
@@ -52,6 +52,11 @@ HOW = {
     f"snakemake --cores 8 results/report.html {FOLDER} --config folder.clips_csv=null": PLAN,
     f"snakemake --cores 8 results/report.html {FOLDER} configs/yamnet.yaml": PLAN,
     f"snakemake --cores 2 results/report.html {FOLDER} configs/yamnet.yaml": PLAN,
+    f"snakemake --cores 8 results/report.html {FOLDER} --config classes=from_folder": RUN,
+    "nano4m-audio classes vggsound --out my_project/vggsound.yaml": RUN,
+    "nano4m-audio classes vggsound --out configs/vggsound_full.yaml": RUN,
+    "snakemake -n --directory my_web_clips --configfile configs/paper.yaml "
+    "configs/vggsound_full.yaml": RUN,
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,

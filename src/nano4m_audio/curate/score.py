@@ -88,11 +88,10 @@ def tagger_columns(
     Classes without any are left out.
     """
     place = {label: number for number, label in enumerate(labels)}
-    found = {
-        name: [place[label] for label in entry.audioset if label in place]
-        or [place[name]] * (name in place)
-        for name, entry in classes.items()
-    }
+    found = {}
+    for name, entry in classes.items():
+        own = [label for label in entry.audioset if label in place]
+        found[name] = [place[label] for label in own or [name] if label in place]
     return {name: columns for name, columns in found.items() if columns}
 
 
