@@ -22,6 +22,7 @@ from nano4m_audio.config import schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import slow_choices
+from nano4m_audio.files import write_json
 from nano4m_audio.lineage import outdated
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles
@@ -48,7 +49,10 @@ RESULTS = Path("results")
 SETTINGS = SettingsFiles(RESULTS / "settings")
 CONFIG = or_exit(parse_workflow, config)
 or_exit(check_source, CONFIG)
-CONFIG = or_exit(with_folder_classes, CONFIG)
+BEGUN = RESULTS / "settings/classes.json"
+CONFIG = or_exit(
+    with_folder_classes, CONFIG, None if workflow.is_main_process else BEGUN
+)
 if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS)
 
@@ -59,6 +63,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_weights, planned_uses())
     write_record(CONFIG, RESULTS)
     SETTINGS.write()
+    write_json(BEGUN, list(CONFIG.classes))
     for line in slow_choices(CONFIG):
         print(f"note: {line}", file=sys.stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from nano4m_audio.acquire.folder import found_classes
@@ -22,10 +23,12 @@ def check_source(config: Config) -> None:
         )
 
 
-def with_folder_classes(config: Config) -> Config:
+def with_folder_classes(config: Config, begun: Path | None = None) -> Config:
     """The config with the classes that its folder has, if it asks for them (``from_folder``).
 
-    Raises UserError, in one line, where there is no folder, no class, or a name that is none.
+    The jobs of a run read the workflow again: they take the classes that it began with, from the
+    file ``begun``, whatever has come into the folder meanwhile. Raises UserError, in one line,
+    where there is no folder, no class, or a name that is none.
     """
     if config.classes:
         return config
@@ -35,7 +38,11 @@ def with_folder_classes(config: Config) -> Config:
         )
     section = config.folder
     try:
-        classes = classes_named(found_classes(Path(section.root), section.clips_csv))
+        classes = classes_named(
+            json.loads(begun.read_text("utf-8"))
+            if begun and begun.is_file()
+            else found_classes(Path(section.root), section.clips_csv)
+        )
     except ValueError as error:
         raise UserError(f"classes = {FROM_FOLDER}: {section.root}: {error}") from None
     return config.model_copy(update={"classes": classes})
