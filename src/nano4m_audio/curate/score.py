@@ -97,10 +97,8 @@ def tagger_columns(
 
 def _tell_unknown(backend: str | None, classes: Iterable[str], known: Iterable[str]) -> None:
     """Say which classes a model cannot know: they have no scores, and their clips no filter."""
-    if unknown := sorted(set(classes) - set(known)):
-        print(
-            f"{backend} does not know: {', '.join(unknown)}; no scores for these", file=sys.stderr
-        )
+    if unknown := ", ".join(sorted(set(classes) - set(known))):
+        print(f"{backend} does not know these classes: {unknown}", file=sys.stderr)
 
 
 def score_visual(
