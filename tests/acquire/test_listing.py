@@ -24,9 +24,8 @@ def test_classes_of_the_folder_are_those_of_the_config(tmp_path):
     found = with_folder_classes(config(tmp_path)).classes
     assert list(found) == ["dog", "kettle"]
     assert found["dog"] == known_classes()["dog"] and found["kettle"].caption == "kettle"
-    begun = tmp_path / "classes.json"
-    assert list(with_folder_classes(config(tmp_path), begun).classes) == ["dog", "kettle"]
-    begun.write_text('["dog"]')
+    begun = tmp_path / "candidates.json"
+    begun.write_text('{"classes": {"dog": {}}}')
     assert list(with_folder_classes(config(tmp_path), begun).classes) == ["dog"]
     named = parse_workflow({"classes": ["cat"]})
     assert with_folder_classes(named) is named
