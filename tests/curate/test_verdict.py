@@ -174,7 +174,7 @@ def test_a_filter_is_off_for_a_class_that_its_model_does_not_know(tmp_path):
         rows = read_rows(path, name)
         rows[0]["labels"] = ["dog", "cat"][: len(rows[0]["labels"])]
         write_rows(path, name, rows)
-    verdicts(tmp_path, "0000", Verdict())
+    verdicts(Results(tmp_path), "0000", Verdict())
     unknown, heard = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")
     assert unknown["accepted"] and unknown["reasons"] == []
     assert unknown["audio_score"] is None and unknown["visual_score"] is None
