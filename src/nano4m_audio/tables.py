@@ -1,6 +1,6 @@
 """Schemas of every artifact, and how tables are read and written.
 
-Every table under ``results/`` that a stage declares is a Parquet file with a schema of below.
+Every table that a stage declares is a Parquet file with one of the schemas below.
 Writes are atomic (temp file, fsync, rename) and byte-deterministic: the same rows give the same
 file, which lets Snakemake's checksum rule prune what follows.
 """

@@ -1,4 +1,4 @@
-"""Cheap looks at the source: is it there, and has anything in it changed?"""
+"""Cheap checks of the source: that it exists, and a digest of its file list."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_decoder_predicts_the_recorded_pictures(rgb):
 
 def test_five_steps_of_diffusion_end_at_the_recorded_picture(rgb):
     tokens, noise = (torch.from_numpy(rgb.io[k]) for k in ("tokens", "noise"))
-    images = rgb.tokenizer.net.paint(tokens.long(), noise, 5, torch.Generator())
+    images = rgb.tokenizer.net.decode(tokens.long(), noise, 5, torch.Generator())
     assert np.allclose(images, rgb.io["decode"], atol=5e-3)
 
 
