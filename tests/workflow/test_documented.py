@@ -22,7 +22,7 @@ from snakemake.utils import update_config
 from typer.main import get_command
 
 from nano4m_audio.backends.registry import mini_card
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
 from tests.workflow.test_commands import folder_config, small_folder
@@ -39,6 +39,8 @@ PAPER = "--directory my_project --configfile configs/paper.yaml --config source=
 HOW = {
     ". .venv/bin/activate": RUN,
     "make report": RUN,
+    "make smoke": PLAN,  # run in test_smoke.py
+    "make docs": RUN,
     "make test": PLAN,
     "make test-portable": PLAN,
     "make slurm": PLAN,
@@ -222,7 +224,7 @@ def write_small_configs(project: Project) -> None:
 
 def make_checkout(project: Project) -> None:
     """What a copy of the workflow lacks to be a checkout that was set up."""
-    for name in ("configs", "benchmarks"):
+    for name in ("configs", "benchmarks", "docs"):
         shutil.copytree(ROOT / name, project.folder / name)
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, project.folder)
