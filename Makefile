@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint format setup slurm clean
+.PHONY: help report smoke test test-all test-portable lint docs format setup slurm clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ lint: .venv/.ready  ## check style, types and rules
 	snakefmt --check Snakefile rules
 	mypy
 	snakemake --lint
+
+docs: .venv/.ready  ## write docs/DATA.md from the schemas
+	python docs/data.py > docs/DATA.md
 
 format: .venv/.ready  ## format Python and rules
 	ruff check --fix .
