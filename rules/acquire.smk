@@ -16,7 +16,7 @@ rule barnyard:
         mem_mb=2000,
     params:
         settings=SETTINGS.path("barnyard", CONFIG.barnyard),
-        version=STAGE_VERSIONS["barnyard"],
+        version=stage_version("barnyard"),
     shell:
         "nano4m-audio barnyard --out=results/barnyard --threads={threads}"
         " --settings={params.settings:q} 2> {log}"
@@ -48,7 +48,7 @@ rule candidates:
         shards=CONFIG.n_shards,
         classes=CLASSES,
         listing=LISTING,
-        version=STAGE_VERSIONS["candidates"],
+        version=stage_version("candidates"),
     shell:
         "nano4m-audio candidates --out=results/candidates --shards={params.shards:q}"
         " --classes={params.classes:q} --settings={params.settings:q} 2> {log}"
@@ -69,7 +69,7 @@ rule media:
         root=literally(FOLDER.root),
         links=LINKS,
         attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FOLDER),
-        version=STAGE_VERSIONS["media"],
+        version=stage_version("media"),
     shell:
         "nano4m-audio media --candidates={input.candidates} --root={params.root:q}"
         " --links={params.links:q} --attempt={params.attempt:q} --out={output.media} 2> {log}"
@@ -93,7 +93,7 @@ rule decode:
         links=LINKS,
         attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FOLDER),
         settings=SETTINGS.path("decode", CONFIG.decode),
-        version=STAGE_VERSIONS["clips"],
+        version=stage_version("clips"),
     shell:
         "nano4m-audio decode --media={input.media} --root={params.root:q} --shard={wildcards.shard}"
         " --links={params.links:q} --attempt={params.attempt:q}"

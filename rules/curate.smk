@@ -25,7 +25,7 @@ for score in ("audio", "visual", "speech"):
             settings=SETTINGS.path(f"score-{score}", getattr(CONFIG.score, score)),
             dtype=dtype(f"score.{score}"),
             identity=backend(f"score.{score}")[1],
-            version=STAGE_VERSIONS[f"scores/{score}"],
+            version=stage_version(f"scores/{score}"),
         shell:
             "nano4m-audio score {params.what:q} --clips={input.clips} --shard={wildcards.shard}"
             " --classes={params.classes:q} --settings={params.settings:q}"
@@ -47,7 +47,7 @@ rule score_prints:
     resources:
         mem_mb=2000,
     params:
-        version=STAGE_VERSIONS["scores/prints"],
+        version=stage_version("scores/prints"),
     shell:
         "nano4m-audio score prints --clips={input.clips} --shard={wildcards.shard}"
         " --out={output.scores} 2> {log}"
@@ -71,7 +71,7 @@ rule verdict:
         "../envs/nano4m-audio.yaml"
     params:
         settings=SETTINGS.path("verdict", CONFIG.verdict),
-        version=STAGE_VERSIONS["verdicts"],
+        version=stage_version("verdicts"),
     shell:
         "nano4m-audio verdict --shard={wildcards.shard} --settings={params.settings:q} 2> {log}"
 
@@ -96,6 +96,6 @@ rule split:
     params:
         shards=CONFIG.n_shards,
         settings=SETTINGS.path("split", CONFIG.split),
-        version=STAGE_VERSIONS["split"],
+        version=stage_version("split"),
     shell:
         "nano4m-audio split --shards={params.shards:q} --settings={params.settings:q} 2> {log}"

@@ -25,7 +25,7 @@ rule evaluate:
     params:
         shards=CONFIG.n_shards,
         settings=SETTINGS.path("evaluate", CONFIG.evaluate),
-        version=STAGE_VERSIONS["evaluate"],
+        version=lambda wc: stage_version(f"evaluate/{wc.probe}"),
     shell:
         "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
         " --shards={params.shards:q} --settings={params.settings:q}"

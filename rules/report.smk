@@ -21,7 +21,7 @@ rule report:
     params:
         config=SETTINGS.path("config", CONFIG),
         truth=literally(TRUTH),
-        version=STAGE_VERSIONS["report"],
+        version=stage_version("report"),
     shell:
         "nano4m-audio report --config={params.config:q} --truth={params.truth:q}"
         " --out={output.report} 2> {log}"

@@ -22,7 +22,7 @@ rule tokenize:
         backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
         identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
-        version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
+        version=lambda wc: stage_version(f"tokens/{wc.modality}"),
         template=lambda wc: (
             CONFIG.tokenize.caption_template
             if wc.modality == "caption"

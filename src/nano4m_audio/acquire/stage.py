@@ -18,7 +18,7 @@ from nano4m_audio.progress import track
 from nano4m_audio.reasons import LIMITS
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import LISTING, content_key, read_rows, shard_names, shard_of, write_rows
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def film_barnyard(out_folder: Path, settings: Barnyard, workers: int) -> None:
@@ -59,7 +59,7 @@ def check_files(candidates: Path, root: Path, out: Path, follow_links: bool = Fa
     Files of a folder source are read where they lie; nothing is copied.
     """
     rows = check_media(read_rows(candidates, "candidates"), root, follow_links)
-    version = STAGE_VERSIONS["media"]
+    version = stage_version("media")
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])
     write_rows(out, "media", rows)
@@ -85,7 +85,7 @@ def decode_clips(
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["sha256"], options),
+            content_key(name, stage_version(name), row["sha256"], options),
             {
                 "file": find_file(root, row["path"], follow_links) or root / row["path"],
                 "path": row["path"],

@@ -18,6 +18,7 @@ from typing import Any
 
 from nano4m_audio.backends import weights
 from nano4m_audio.backends.compute import Compute, emulated, resolve_device
+from nano4m_audio.code_digest import code_digest
 from nano4m_audio.errors import UserError, did_you_mean
 
 
@@ -44,6 +45,11 @@ class BackendSpec:
     def dtype(self, wanted: str) -> str:
         """The dtype that the backend runs in when ``wanted`` is asked for."""
         return wanted if wanted in self.dtypes else "float32"
+
+    @property
+    def code(self) -> str:
+        """The digest of the backend's own code."""
+        return code_digest(self.target.removeprefix("nano4m_audio."))
 
 
 _MINI = "nano4m_audio.backends.mini"
@@ -254,12 +260,12 @@ def mini_card() -> Path:
 
 
 def identity(kind: str, name: str, dtype: str = "float32") -> str:
-    """What identifies a backend's output: its name, the digest of its weights or the version of its
-    package, and the dtype it runs in if that is not float32. Loads no model."""
+    """What identifies a backend's output: its name, the digest of its code, that of its weights or
+    the version of its package, and the dtype it runs in if that is not float32. Loads no model."""
     spec = get_spec(kind, name)
     if folder := _trained_folder(name):  # the content of the file, not its name, decides
-        return TRAINED + _trained_sha256(folder)[:16]
-    parts = [name]
+        return f"{TRAINED}{_trained_sha256(folder)[:16]}:{spec.code}"
+    parts = [name, spec.code]
     if spec.member:
         parts.append(weights_sha256(spec.member)[:16])
     if spec.weights:

@@ -24,7 +24,7 @@ from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import get_class
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 _CHUNK = 16
 #: Turns the decoded rows of some clips into one dict of score columns per clip.
@@ -201,7 +201,7 @@ def _publish_scores(
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["key"], *key_parts),
+            content_key(name, stage_version(name), row["key"], *key_parts),
             {"clip_key": row["key"]},
         )
         for row in rows

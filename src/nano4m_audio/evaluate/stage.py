@@ -16,7 +16,7 @@ from nano4m_audio.intervals import clip_groups
 from nano4m_audio.seals import intact, seal
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 PROBES = ("cross_entropy", "classes", "structure")
 
@@ -52,7 +52,7 @@ def evaluate_probe(
             f"the {settings['split']} split has no clip with all five modalities: nothing to "
             "evaluate; use more clips or another split"
         )
-    version = STAGE_VERSIONS["evaluate"]
+    version = stage_version(f"evaluate/{name}")
     digests = sets["train"].digest, chosen.digest
     groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
     grouped = [numbers.tolist() for numbers in groups]

@@ -73,7 +73,7 @@ def measure_tagger(sounds: SoundSet, folder: Path = WEIGHTS) -> Measures:
 def measure_scorer(views: ViewSet, folder: Path = WEIGHTS) -> Measures:
     """Over "a photo of a <class>": top_1; seen: own cosine > 0.5; unseen: other cosines < 0.3
     (share of pictures), empty_unseen the same for pictures without an animal."""
-    from nano4m_audio.barnyard import CLASSES
+    from nano4m_audio.barnyard.streams import CLASSES
 
     scorer = MiniImageTextScorer.load(folder=folder)
     texts = scorer.embed_texts([f"a photo of a {name}" for name in CLASSES])

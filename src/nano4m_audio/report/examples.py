@@ -26,7 +26,7 @@ from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
 from nano4m_audio.tokenizers.names import backend_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
 BUDGET_BYTES = 9_000_000
@@ -139,7 +139,7 @@ def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Ex
     keyframes = verdict["keyframes"]
     k = min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - verdict["best_frame"]), i))
     parts = dict(clip.token_keys), verdict["window_start_s"], keyframes, k
-    key = content_key("example", STAGE_VERSIONS["report"], *parts)
+    key = content_key("example", stage_version("examples"), *parts)
     kept = inputs.store / "examples" / f"{key}.json"
     if not intact(kept):
         write_json(kept, _shown(inputs, clip, k, load))

@@ -23,7 +23,7 @@ from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
 from nano4m_audio.tokenize.stage import KINDS
 from nano4m_audio.tokenizers.fidelity import psnr_db, ssim, vocabulary_use
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: Where to look for pictures that no tokenizer of the run has learnt from.
 HELD_OUT = ("test", "val")
@@ -68,7 +68,7 @@ def measure_quality(
     """
     split, picks = _held_out(modality, results, shards, options.frames)
     identity = registry.identity(KINDS[modality], backend, compute.dtype)
-    version = STAGE_VERSIONS["quality"]
+    version = stage_version("quality")
     ids = [pick.clip_id for pick in picks]
     groups = dict(zip(ids, clip_groups(results / "split.parquet", ids).tolist(), strict=True))
     content = [content_of(picks), groups]

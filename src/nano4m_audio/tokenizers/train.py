@@ -26,7 +26,7 @@ from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
 from nano4m_audio.tokenizers.names import trained_folder
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 RUN = "run.json"
 _STATES = "states"
@@ -49,7 +49,7 @@ def train_tokenizer(
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     values = settings.model_dump(mode="json")
-    key = content_key("tokenizers", STAGE_VERSIONS["tokenizers"], values, content_of(picks))
+    key = content_key("tokenizers", stage_version("tokenizers"), values, content_of(picks))
     folder = results / "store" / "tokenizers" / key
     with locked(folder):
         if intact(folder / TRAINED_WEIGHTS, folder / RUN):

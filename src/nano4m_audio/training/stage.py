@@ -32,10 +32,10 @@ from nano4m_audio.nano4m.settings import (
 from nano4m_audio.seals import intact, seal, sha256
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key, write_table
-from nano4m_audio.training.run_record import code_digest, write_start
+from nano4m_audio.training.run_record import write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import WatchOptions, watching
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.train import TrainResult, Watch
@@ -132,7 +132,7 @@ def train_run(
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)
-    key = content_key("train", digest, {**settings, "threads": threads}, STAGE_VERSIONS["train"])
+    key = content_key("train", digest, {**settings, "threads": threads}, stage_version("train"))
     folder = store_dir / "train" / key
     if place.devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
         _launch(place.devices, command)
@@ -151,13 +151,12 @@ def train_run(
                 "settings": settings,
                 "data_digest": digest,
                 "key": key,
-                "code_digest": code_digest(),
+                "code_digest": stage_version("train"),
             }
             watching_it: AbstractContextManager[Watch | None] = nullcontext()
             if leads:
                 fresh = not (folder / START).exists()
-                if not write_start(folder / START, facts, place.threads):
-                    print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
+                write_start(folder / START, facts, place.threads)
                 _copy(folder / START, out_dir / START)
                 watching_it = watching(options, out_dir, sets["val"], facts, fresh)
             with watching_it as watcher:
