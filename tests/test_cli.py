@@ -10,7 +10,7 @@ from importlib.metadata import version
 import pytest
 from typer.main import get_command
 
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 
 COMMANDS = sorted(get_command(app).commands)
 

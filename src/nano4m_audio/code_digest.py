@@ -81,11 +81,19 @@ def reached(roots: Iterable[str]) -> list[tuple[Place, Any]]:
     while todo:
         place = todo.pop()
         if place not in found and _is_followed(*place):
-            code, uses = _module(place[0]).look(place[1])
+            code, uses = _look(*place)
             targets = sorted({target for use in uses for target in _targets(place[0], use)})
             found[place] = code, targets
             todo += targets
     return sorted(found.items())
+
+
+def _look(module: str, name: str) -> tuple[Any, set[str]]:
+    """The code or the data file of this name, and the names that it mentions."""
+    if name.endswith(_DATA):
+        folder = _ROOT.joinpath(*module.split(".")[1:-1])
+        return [_read(path) for path in _files(folder, (name,))], set()
+    return _module(module).look(name)
 
 
 def _is_followed(module: str, name: str) -> bool:
@@ -117,7 +125,6 @@ class _Module:
 
     def __init__(self, path: Path) -> None:
         tree = _Bare().visit(ast.parse(path.read_bytes()))
-        self.folder = path.parent
         self.statements: dict[str, list[ast.stmt]] = {"": []}
         self.imports: dict[str, set[Place]] = {}
         for node in ast.walk(tree):
@@ -140,8 +147,6 @@ class _Module:
 
         Statements that bind no name, such as calls, are run by whoever imports the module.
         """
-        if name.endswith(_DATA):
-            return [_read(path) for path in _files(self.folder, (name,))], set()
         if name not in self._looked:
             uses: set[str] = set()
             if name in self.imports and name not in self.statements:

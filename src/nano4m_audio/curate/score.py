@@ -43,7 +43,9 @@ def score_audio(
     """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window."""
 
     def prepare() -> ScoreChunk:
-        tagger = _load("audio_tagger", settings.backend, compute)
+        tagger = (
+            registry.load("audio_tagger", settings.backend, compute) if settings.backend else None
+        )
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -85,7 +87,11 @@ def score_visual(
     prompts = [get_class(name).prompt for name in classes]
 
     def prepare() -> ScoreChunk:
-        scorer = _load("image_text_scorer", settings.backend, compute)
+        scorer = (
+            registry.load("image_text_scorer", settings.backend, compute)
+            if settings.backend
+            else None
+        )
         texts = scorer.embed_texts(prompts) if scorer else None
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -126,7 +132,11 @@ def score_speech(
     """Publish the speech segments and the voiced fraction of every clip."""
 
     def prepare() -> ScoreChunk:
-        detector = _load("speech_detector", settings.backend, compute)
+        detector = (
+            registry.load("speech_detector", settings.backend, compute)
+            if settings.backend
+            else None
+        )
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
@@ -148,10 +158,6 @@ def score_speech(
     identity = _identity("speech_detector", settings.backend, compute)
     heavy = ["audio_flac"] if settings.backend else []
     _publish_scores("scores/speech", clips, store, shard, out, [identity], heavy, prepare)
-
-
-def _load(kind: str, name: str | None, compute: Compute) -> Any:
-    return registry.load(kind, name, compute) if name else None
 
 
 def _identity(kind: str, name: str | None, compute: Compute) -> str | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.compute import resolve_device
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.files import write_json
+from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
-from nano4m_audio.seals import intact, seal
+from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
 from nano4m_audio.versions import stage_version
@@ -58,7 +56,8 @@ def evaluate_probe(
     grouped = [numbers.tolist() for numbers in groups]
     key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
     stored = store_dir / "evaluate" / name / f"{key}.json"
-    if not intact(stored):
+
+    def make() -> None:
         check_weights(run_dir, run)
         import torch
 
@@ -77,19 +76,10 @@ def evaluate_probe(
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
-        seal(stored)
-    else:
-        print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
-    _publish(stored, out, run_dir.name)
+
+    kept([stored], make, f"evaluate {name}: {run_dir.name}")
+    publish_json(stored, out, experiment=run_dir.name)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run_dir / RUN).read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{run_dir / RUN} does not exist: train the experiment first") from None
-
-
-def _publish(stored: Path, out: Path, experiment: str) -> None:
-    content = json.loads(stored.read_text("utf-8"))
-    write_json(out, {"experiment": experiment, **content})
+    return read_json(run_dir / RUN, "train the experiment first")
