@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import nano4m_audio
 from nano4m_audio import code_digest
 from nano4m_audio.backends.registry import REGISTRY, get_spec
+from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.tables import SCHEMAS
 from nano4m_audio.versions import STAGES, stage_version
 
@@ -98,7 +99,7 @@ CROPS = {
     "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokenizers", "quality",
     "examples", "report",
 }  # fmt: skip
-PROBES = {"evaluate/cross_entropy", "evaluate/classes", "evaluate/structure"}
+EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ PROBES = {"evaluate/cross_entropy", "evaluate/classes", "evaluate/structure"}
         ("acquire/sound.py", "import numpy as np", "import scipy as np", {"clips"}),
         ("curate/fingerprints.py", "import numpy as np", "import scipy as np",
          {"scores/prints", "split"}),
-        ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *PROBES}),
+        ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
         ("report/templates/split.html.j2", "section", "div", {"report"}),
         ("backends/mini/dense.py", "import torch", "print()\nimport torch",
@@ -229,6 +230,7 @@ def test_a_root_that_is_not_there_is_an_error():
 
 
 def test_every_artifact_with_keys_has_a_version():
+    assert {f"evaluate/{probe}" for probe in PROBES} <= set(STAGES)
     assert {name for name, schema in SCHEMAS.items() if "key" in schema.names} <= set(STAGES)
     assert len({stage_version(stage) for stage in STAGES}) > len(STAGES) // 2
 

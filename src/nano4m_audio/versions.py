@@ -14,7 +14,7 @@ from nano4m_audio.tables import SCHEMAS, content_key
 #: The function of each stage, and what it loads by a name that is made at run time.
 STAGES: dict[str, tuple[str, ...]] = {
     "barnyard": ("barnyard.build:build",),
-    "candidates": ("acquire.stage:list_candidates",),
+    "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
     "media": ("acquire.stage:check_files",),
     "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
     "scores/audio": ("curate.score:score_audio",),
@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/speech": ("curate.score:score_speech",),
     "scores/prints": ("curate.score:score_prints",),
     "verdicts": ("curate.verdict:verdicts",),
-    "split": ("curate.split:partition",),
+    "split": ("curate.split:split_clips",),
     "labels/depth": ("label.stage:label_clips",),
     "labels/normals": ("label.stage:label_clips",),
     "tokens/rgb": ("tokenize.stage:tokenize_clips", "tokenize.stage:_rgb"),

@@ -146,12 +146,8 @@ def train_run(
                 raise UserError(
                     "no clip to train on: the train split has no clip with all five modalities"
                 )
-            facts = {
-                "settings": settings,
-                "data_digest": digest,
-                "key": key,
-                "code_digest": stage_version("train"),
-            }
+            facts = {"settings": settings, "data_digest": digest, "key": key}
+            facts["code_digest"] = stage_version("train")
             watch_it = partial(_begin, folder, out_dir, facts, place, options, sets["val"])
             with watch_it() if leads else nullcontext() as watcher:
                 result = _train(parsed, sets, folder, place, progress, watcher)
