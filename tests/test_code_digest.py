@@ -29,9 +29,10 @@ ROOTS = STAGES | BACKENDS
 def load(folder: Path) -> ModuleType:
     """The module as part of another package; files that did not change are parsed once."""
     spec = importlib.util.spec_from_file_location("other_digest", folder / "code_digest.py")
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module._Module = lambda path: parsed(path, path.read_bytes())
+    vars(module)["_Module"] = lambda path: parsed(path, path.read_bytes())
     return module
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from nano4m_audio.backends import conformance, registry
 from nano4m_audio.backends.compute import Compute, resolve_device
+from nano4m_audio.backends.mini.tagger import MiniTagger
 from nano4m_audio.errors import UserError
 
 NAMED = [(kind, name) for kind, specs in registry.REGISTRY.items() for name in specs]
