@@ -25,6 +25,6 @@ STAGE_VERSIONS: dict[str, int] = {
     "tokenizers": 1,
     "quality": 2,
     "train": 4,
-    "evaluate": 4,
+    "evaluate": 5,
     "report": 4,
 }

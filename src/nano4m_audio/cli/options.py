@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-
-from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
     from nano4m_audio.backends.compute import Compute
@@ -65,15 +63,3 @@ def compute_options(device: str, dtype: str, threads: int) -> Compute:
     from nano4m_audio.backends.compute import Compute
 
     return Compute(device, dtype, threads)
-
-
-def mapping(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of an option: JSON, or a file that holds it."""
-    from nano4m_audio.config.plain import check_plain
-    from nano4m_audio.config.reading import read_json
-
-    values = read_json(text, where)
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: a mapping of keys to values is wanted")
-    check_plain(values, where)
-    return values

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.compute import resolve_device
+from nano4m_audio.config.reading import parse
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.files import write_json
 from nano4m_audio.intervals import clip_groups
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.seals import intact, seal
 from nano4m_audio.tables import content_key
-from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
+from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets
 from nano4m_audio.versions import STAGE_VERSIONS
 
 PROBES = ("cross_entropy", "classes", "structure")
@@ -45,7 +47,8 @@ def evaluate_probe(
             f"unknown probe {name!r}{did_you_mean(name, PROBES)}; known: {list(PROBES)}"
         )
     run = _read_run(run_dir)
-    sets = read_sets(run["settings"], split, token_files, store_dir)
+    trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
+    sets = read_sets(trained, split, token_files, store_dir)
     chosen = sets[settings["split"]]
     if not len(chosen):
         raise UserError(
@@ -67,7 +70,7 @@ def evaluate_probe(
         torch.set_num_threads(threads)
         inputs = load_probe_inputs(
             run_dir / WEIGHTS,
-            parse_settings(run["settings"]),
+            trained,
             sets["train"],
             chosen,
             groups,

@@ -1,4 +1,4 @@
-"""What a training run writes down before its first step: enough to say later what made it."""
+"""What a training run records before its first step: enough to say later what made it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def code_digest() -> str:
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """Versions, devices and the machine. It changes from sitting to sitting and decides nothing."""
+    """Versions, devices and the machine. Recorded once per session; not part of the run's key."""
     import torch
 
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -46,7 +46,7 @@ def write_start(path: Path, facts: Mapping[str, Any], threads: int) -> bool:
     Returns whether the run was begun by the same code.
     """
     before = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    sittings = [*before.get("sittings", []), environment(threads)]
+    sessions = [*before.get("sessions", []), environment(threads)]
     same = before.get("code_digest", facts["code_digest"]) == facts["code_digest"]
-    write_json(path, {**facts, "sittings": sittings})
+    write_json(path, {**facts, "sessions": sessions})
     return same
