@@ -11,7 +11,7 @@ from nano4m_audio.nano4m.data import Ragged, TokenData, smallest_dtype
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 MODALITIES = (Modality("rgb", 50, 16), Modality("caption", 90, 8))
-MASKING = MaskingConfig((2, 12), (2, 12))
+MASKING = MaskingConfig(input_tokens=(2, 12), target_tokens=(2, 12))
 
 
 def some_data(n: int, dtype=np.uint16) -> TokenData:
