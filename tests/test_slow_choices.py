@@ -40,9 +40,8 @@ def cpu(monkeypatch):
 
 
 def test_bfloat16_is_noted_where_it_is_emulated(cpu):
-    assert slow_choices(Config(**HALF)) == [
-        "experiments.a.numerics.precision: bfloat16 is several times slower than float32 on this CPU"
-    ]
+    (line,) = slow_choices(Config(**HALF))
+    assert line.startswith("experiments.a.numerics.precision: bfloat16 is several times slower")
     half = {"compute": {"dtype": "bfloat16"}}
     assert slow_choices(Config(**half)) == [], "the models in use stay in float32"
     (line,) = slow_choices(Config(**half, **CLIP))
@@ -62,7 +61,7 @@ def test_compile_is_noted_when_it_is_asked_for(cpu):
 
 def test_nothing_to_note_imports_no_torch():
     code = (
-        "import sys; from nano4m_audio.config import Config;"
+        "import sys; from nano4m_audio.config.schema import Config;"
         "from nano4m_audio.experiments import slow_choices;"
         "assert slow_choices(Config()) == [] and 'torch' not in sys.modules"
     )
