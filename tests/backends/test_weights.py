@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from nano4m_audio.backends import download as download_module
 from nano4m_audio.backends import registry, weights
 from nano4m_audio.backends.checkpoints import read_safetensors, read_torch
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from nano4m_audio.errors import UserError
 from tests.backends import web
 from tests.conftest import ROOT

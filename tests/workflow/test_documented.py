@@ -22,7 +22,7 @@ from snakemake.utils import update_config
 from typer.main import get_command
 
 from nano4m_audio.backends.registry import mini_card
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
 from tests.workflow.test_commands import folder_config, small_folder

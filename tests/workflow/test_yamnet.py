@@ -8,7 +8,7 @@ import shutil
 import pytest
 import yaml
 
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
