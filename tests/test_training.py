@@ -126,7 +126,8 @@ def test_a_finished_run_is_published_again_and_not_trained(plain, monkeypatch):
     monkeypatch.setattr("nano4m_audio.nano4m.train.train", None)
     folder = plain.parents[1]
     files = {m.name: sorted((folder / "tokens" / m.name).glob("*")) for m in MODALITIES}
-    again = run(folder, files, "again", watch={"tensorboard": True})
+    elsewhere = {"checkpoint_every_s": 5.0, "compile": False}
+    again = run(folder, files, "again", watch={"tensorboard": True}, hardware=elsewhere)
     assert (again / "checkpoint.safetensors").read_bytes() == (plain / PUBLISHED[0]).read_bytes()
     assert json.loads((again / "run.json").read_text())["experiment"] == "again"
 
