@@ -55,11 +55,9 @@ def evaluate_probe(
             f"the {settings['split']} split has no clip with all five modalities: nothing to "
             "evaluate; use more clips or another split"
         )
-    version = STAGE_VERSIONS["evaluate"]
-    digests = sets["train"].digest, chosen.digest
     groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
-    grouped = [numbers.tolist() for numbers in groups]
-    key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
+    clips = [sets["train"].digest, chosen.digest, *(numbers.tolist() for numbers in groups)]
+    key = content_key("evaluate", name, run["key"], clips, settings, STAGE_VERSIONS["evaluate"])
     stored = store_dir / "evaluate" / name / f"{key}.json"
     if not intact(stored):
         check_weights(run_dir, run)
