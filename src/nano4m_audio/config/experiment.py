@@ -34,7 +34,7 @@ class Experiment(RunSettings):
     def _fill_in_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict) or (preset := values.get("preset")) is None:
             return values
-        if preset not in presets():
+        if str(preset) not in presets():
             raise ValueError(f"preset: {preset!r} is unknown{did_you_mean(preset, presets())}")
         return overlaid(presets()[preset], {**values, "preset": None})
 

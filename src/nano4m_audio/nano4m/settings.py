@@ -83,7 +83,7 @@ class ModelSize(Section):
     def _fill_in_size(cls, values: Any) -> Any:
         if not isinstance(values, dict) or (size := values.get("size")) is None:
             return values
-        if size not in SIZES:
+        if str(size) not in SIZES:
             raise ValueError(f"size: one of {', '.join(SIZES)}, not {size!r}")
         for key, value in SIZES[size].items():
             if values.get(key, value) != value:
