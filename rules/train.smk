@@ -15,15 +15,15 @@ TRAIN_SETTINGS = {
 
 rule train:
     input:
-        split="results/split.parquet",
+        split=RESULTS.split,
         tokens=TOKENS,
     output:
-        run="results/runs/{experiment}/run.json",
-        weights="results/runs/{experiment}/checkpoint.safetensors",
-        best="results/runs/{experiment}/best.safetensors",
-        metrics="results/runs/{experiment}/metrics.parquet",
-        timing="results/runs/{experiment}/timing.json",
-        start="results/runs/{experiment}/run_start.json",
+        run=RESULTS.run("{experiment}") / "run.json",
+        weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
+        best=RESULTS.run("{experiment}") / "best.safetensors",
+        metrics=RESULTS.run("{experiment}") / "metrics.parquet",
+        timing=RESULTS.run("{experiment}") / "timing.json",
+        start=RESULTS.run("{experiment}") / "run_start.json",
     log:
         "results/logs/train_{experiment}.log",
     benchmark:
@@ -36,9 +36,8 @@ rule train:
         gpu=lambda wc: gpus_of(CONFIG, wc.experiment),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
-        shards=CONFIG.n_shards,
         settings=lambda wc: TRAIN_SETTINGS[wc.experiment],
         version=STAGE_VERSIONS["train"],
     shell:
-        "nano4m-audio train --experiment={wildcards.experiment} --shards={params.shards:q}"
-        " --settings={params.settings:q} --device={resources.device} 2> {log}"
+        "nano4m-audio train --experiment={wildcards.experiment} --settings={params.settings:q}"
+        " --device={resources.device} 2> {log}"

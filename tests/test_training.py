@@ -19,6 +19,7 @@ from PIL import Image
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.nano4m.settings import TrainSettings
+from nano4m_audio.paths import Results
 from nano4m_audio.training.run_record import code_digest, write_start
 from nano4m_audio.training.stage import check_weights, self_test, train_run
 from tests.tokens import MODALITIES, write_tokens
@@ -42,12 +43,11 @@ WATCH = {"watch": {"tensorboard": True, "samples_every": 3}, "tokenizers": TOKEN
 PUBLISHED = ("checkpoint.safetensors", "best.safetensors", "metrics.parquet", "run.json")
 
 
-def run(folder: Path, files, name: str = "base", command=(), **sections) -> Path:
+def run(folder: Path, name: str = "base", command=(), **sections) -> Path:
     """Train with ``sections`` in place of those of SETTINGS."""
-    out, settings = folder / "runs" / name, TrainSettings.model_validate({**SETTINGS, **sections})
-    store = folder / "store"
-    train_run(folder / "split.parquet", files, out, store, settings, False, command)
-    return out
+    settings = TrainSettings.model_validate({**SETTINGS, **sections})
+    train_run(Results(folder), name, settings, False, command)
+    return Results(folder).run(name)
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -61,11 +61,13 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def plain(tmp_path_factory) -> Path:
     """A finished run that nothing watched."""
     folder = tmp_path_factory.mktemp("plain")
-    return run(folder, write_tokens(folder, SPLITS))
+    write_tokens(folder, SPLITS)
+    return run(folder)
 
 
 def test_watching_records_everything_and_changes_nothing(plain, tmp_path):
-    out = run(tmp_path, write_tokens(tmp_path, SPLITS, shards=3), **WATCH)
+    write_tokens(tmp_path, SPLITS, shards=3)
+    out = run(tmp_path, **WATCH)
     for name in PUBLISHED:
         assert (out / name).read_bytes() == (plain / name).read_bytes(), name
     scalars = events(out / "tensorboard")
@@ -86,15 +88,15 @@ def test_watching_records_everything_and_changes_nothing(plain, tmp_path):
 
 
 def test_a_run_of_other_settings_does_not_mix_with_what_was_watched_before(tmp_path):
-    files = write_tokens(tmp_path, SPLITS)
-    run(tmp_path, files, **WATCH)
-    out = run(tmp_path, files, optim={**SETTINGS["optim"], "steps": 4}, **WATCH)
+    write_tokens(tmp_path, SPLITS)
+    run(tmp_path, **WATCH)
+    out = run(tmp_path, optim={**SETTINGS["optim"], "steps": 4}, **WATCH)
     assert [step for step, _ in events(out / "tensorboard")["loss/train/rgb"]] == [2, 4]
     assert {p.stem for p in (out / "samples").iterdir()} == {"step_000003"}
 
 
 def test_the_start_is_recorded_before_the_first_step(tmp_path, monkeypatch):
-    files = write_tokens(tmp_path, SPLITS)
+    write_tokens(tmp_path, SPLITS)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -102,14 +104,14 @@ def test_the_start_is_recorded_before_the_first_step(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("nano4m_audio.nano4m.train.train", stop)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, files)
+            run(tmp_path)
     path = tmp_path / "runs/base/run_start.json"
     start = json.loads(path.read_text())
     assert start["settings"] == TrainSettings.model_validate(SETTINGS).identity()
     assert start["code_digest"] == code_digest()
     assert len(start["sessions"]) == 1
     assert {"python", "torch", "devices", "cpus", "threads"} <= set(start["sessions"][0])
-    out = run(tmp_path, files)
+    out = run(tmp_path)
     finished = json.loads((out / "run.json").read_text())
     assert len(json.loads(path.read_text())["sessions"]) == 2
     for key in ("key", "data_digest", "code_digest", "settings"):
@@ -125,22 +127,21 @@ def test_other_code_is_noticed(tmp_path):
 def test_a_finished_run_is_published_again_and_not_trained(plain, monkeypatch):
     monkeypatch.setattr("nano4m_audio.nano4m.train.train", None)
     folder = plain.parents[1]
-    files = {m.name: sorted((folder / "tokens" / m.name).glob("*")) for m in MODALITIES}
     elsewhere = {"checkpoint_every_s": 5.0, "compile": False}
-    again = run(folder, files, "again", watch={"tensorboard": True}, hardware=elsewhere)
+    again = run(folder, "again", watch={"tensorboard": True}, hardware=elsewhere)
     assert (again / "checkpoint.safetensors").read_bytes() == (plain / PUBLISHED[0]).read_bytes()
     assert json.loads((again / "run.json").read_text())["experiment"] == "again"
 
 
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "metrics.parquet", "run.json"])
 def test_a_damaged_finished_run_is_trained_again(plain, tmp_path, name, capsys):
-    files = write_tokens(tmp_path, SPLITS)
-    out = run(tmp_path, files)
+    write_tokens(tmp_path, SPLITS)
+    out = run(tmp_path)
     (kept,) = (tmp_path / "store" / "train").glob(f"*/{name}")
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 1
     kept.write_bytes(content)
-    out = run(tmp_path, files)
+    out = run(tmp_path)
     assert "damaged" in capsys.readouterr().err
     assert kept.with_name(name + ".damaged").read_bytes() == content
     for file in PUBLISHED:
@@ -151,14 +152,14 @@ def test_a_full_disk_while_the_result_is_saved_is_one_line(tmp_path, monkeypatch
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    files = write_tokens(tmp_path, SPLITS)
+    write_tokens(tmp_path, SPLITS)
     with monkeypatch.context() as context:
         context.setattr("nano4m_audio.nano4m.checkpoint.save_model", full)
         with pytest.raises(UserError, match="no space left on the device") as error:
-            run(tmp_path, files)
+            run(tmp_path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "runs" / "base" / "run.json").exists()
-    assert (run(tmp_path, files) / "run.json").is_file()
+    assert (run(tmp_path) / "run.json").is_file()
 
 
 def test_weights_that_are_not_those_of_the_run_are_refused(plain, tmp_path):
@@ -174,13 +175,13 @@ def test_weights_that_are_not_those_of_the_run_are_refused(plain, tmp_path):
 
 
 def test_a_subset_trains_on_fewer_clips_and_is_another_run(plain, tmp_path):
-    files = write_tokens(tmp_path, SPLITS)
-    part = run(tmp_path, files, "part", data={"train_clips": 7})
+    write_tokens(tmp_path, SPLITS)
+    part = run(tmp_path, "part", data={"train_clips": 7})
     small, whole = (json.loads((p / "run.json").read_text()) for p in (part, plain))
     assert small["clips"] == {"train": 7, "val": 6, "test": 6} and whole["clips"]["train"] == 18
     assert small["key"] != whole["key"]
     with pytest.raises(UserError, match=r"train_clips = 99, but only 18 clips are complete"):
-        run(tmp_path, files, "much", data={"train_clips": 99})
+        run(tmp_path, "much", data={"train_clips": 99})
 
 
 def weights_and_key(out: Path) -> tuple[bytes, str]:
@@ -192,15 +193,17 @@ def test_the_number_of_threads_is_part_of_the_key(plain, tmp_path):
     found = []
     for i, threads in enumerate((2, 2, 1)):
         folder, numerics = tmp_path / str(i), {"threads": threads}
-        out = run(folder, write_tokens(folder, SPLITS), numerics=numerics)
+        write_tokens(folder, SPLITS)
+        out = run(folder, numerics=numerics)
         found.append(weights_and_key(out))
     assert found[0] == found[1] and found[0][1] != found[2][1]
     assert found[2] == weights_and_key(plain)
 
 
 def test_a_run_never_goes_on_with_another_number_of_threads(tmp_path, monkeypatch):
-    whole = run(tmp_path / "a", write_tokens(tmp_path / "a", SPLITS), numerics={"threads": 2})
-    files = write_tokens(tmp_path / "b", SPLITS)
+    write_tokens(tmp_path / "a", SPLITS)
+    whole = run(tmp_path / "a", numerics={"threads": 2})
+    write_tokens(tmp_path / "b", SPLITS)
 
     def stop_late(run, _):
         if run.step == 4:
@@ -209,9 +212,9 @@ def test_a_run_never_goes_on_with_another_number_of_threads(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("nano4m_audio.nano4m.train._record", stop_late)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "b", files, hardware={"checkpoint_every_s": 0.0})
+            run(tmp_path / "b", hardware={"checkpoint_every_s": 0.0})
     assert list(tmp_path.glob("b/store/train/*/train_state/step_*.pt"))
-    other = run(tmp_path / "b", files, numerics={"threads": 2})
+    other = run(tmp_path / "b", numerics={"threads": 2})
     assert weights_and_key(other) == weights_and_key(whole)
     timing = json.loads((other / "timing.json").read_text())
     assert timing["last_session_from_step"] == 0 and timing["threads"] == 2
@@ -241,7 +244,8 @@ def test_wrong_settings_are_one_line(tmp_path, section, values, message):
 def test_wandb_is_one_line_when_it_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="wandb is not installed: pip install wandb"):
-        run(tmp_path, write_tokens(tmp_path, SPLITS), watch={"wandb_project": "x"})
+        write_tokens(tmp_path, SPLITS)
+        run(tmp_path, watch={"wandb_project": "x"})
 
 
 def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
@@ -257,7 +261,8 @@ def test_wandb_gets_the_curves_under_the_key_of_the_run(tmp_path, monkeypatch):
             )
 
     monkeypatch.setitem(sys.modules, "wandb", Stub("wandb"))
-    out = run(tmp_path, write_tokens(tmp_path, SPLITS), watch={"wandb_project": "farm"})
+    write_tokens(tmp_path, SPLITS)
+    out = run(tmp_path, watch={"wandb_project": "farm"})
     facts = json.loads((out / "run.json").read_text())
     (options,) = started
     assert (options["project"], options["name"], options["id"]) == ("farm", "base", facts["key"])
@@ -276,8 +281,8 @@ main()
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_a_state_is_saved_is_one_line(plain, tmp_path):
     """A state takes 39 MB here, everything else less than the limit; later the run goes on."""
-    files = write_tokens(tmp_path, SPLITS)
-    arguments = {"experiment": "base", "shards": "2", "results": str(tmp_path)}
+    write_tokens(tmp_path, SPLITS)
+    arguments = {"experiment": "base", "results": str(tmp_path)}
     arguments["settings"] = json.dumps({**SETTINGS, "hardware": {"checkpoint_every_s": 0}})
     command = [f"--{key}={value}" for key, value in arguments.items()]
     done = subprocess.run(
@@ -287,18 +292,18 @@ def test_a_disk_that_is_full_while_a_state_is_saved_is_one_line(plain, tmp_path)
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("train: ")]
     assert "step_000000001.pt: not written: File too large" in line and "run again" in line
     assert not list(tmp_path.rglob(".*.tmp.*")) and not list(tmp_path.rglob("step_*.pt"))
-    assert weights_and_key(run(tmp_path, files)) == weights_and_key(plain)
+    assert weights_and_key(run(tmp_path)) == weights_and_key(plain)
 
 
 @pytest.mark.slow
 def test_two_devices_train_and_publish_one_run(plain, tmp_path):
     """The command starts itself once per device; losses are those of one process."""
-    files = write_tokens(tmp_path, SPLITS)
+    write_tokens(tmp_path, SPLITS)
     hardware = {"device": "cpu", "devices": 2}
-    arguments = {"experiment": "base", "shards": "2", "results": str(tmp_path)}
+    arguments = {"experiment": "base", "results": str(tmp_path)}
     arguments["settings"] = json.dumps({**SETTINGS, "hardware": hardware})
     command = ["train", *(x for k, v in arguments.items() for x in (f"--{k}", v))]
-    out = run(tmp_path, files, hardware=hardware, command=command)
+    out = run(tmp_path, hardware=hardware, command=command)
     ours, theirs = (pq.read_table(d / "metrics.parquet").to_pydict() for d in (out, plain))
     assert ours["tokens"] == theirs["tokens"]
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
@@ -307,8 +312,7 @@ def test_two_devices_train_and_publish_one_run(plain, tmp_path):
 
 
 def test_the_self_test_compares_two_precisions(tmp_path, capsys):
-    files = write_tokens(tmp_path, SPLITS)
-    split, store = tmp_path / "split.parquet", tmp_path / "store"
-    self_test(split, files, store, TrainSettings.model_validate(SETTINGS), 3)
+    write_tokens(tmp_path, SPLITS)
+    self_test(Results(tmp_path), TrainSettings.model_validate(SETTINGS), 3)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["step", "float32", "bfloat16", "difference"] and len(lines) == 5

@@ -49,7 +49,7 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
     code = (
         "import sys; from pathlib import Path;"
         "from nano4m_audio.config.tokenizers import Tokenizer;"
-        "from nano4m_audio.tokenize.training import train_tokenizer;"
+        "from nano4m_audio.tokenizers.train import train_tokenizer;"
         "s = Tokenizer.model_validate_json(sys.argv[1]);"
         "train_tokenizer('again', s, Path(sys.argv[2]), 2); assert 'torch' not in sys.modules"
     )

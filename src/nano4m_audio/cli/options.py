@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from nano4m_audio import paths
+
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from nano4m_audio.backends.compute import Compute
 
 Settings = Annotated[
-    str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
+    str | None,
+    typer.Option(
+        help="what this stage is told: JSON, or a file that holds it; absent: what the last run "
+        "of the workflow in this results folder was told, or else the defaults"
+    ),
 ]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
 Shards = Annotated[
     int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
 ]
-Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Results = Annotated[Path, typer.Option(help="folder with the artifacts of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
 Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
 Device = Annotated[
@@ -37,6 +46,7 @@ Links = Annotated[
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
 STORE = Path("results/store")
 RESULTS = Path("results")
+_Model = TypeVar("_Model", bound="BaseModel")
 
 
 def example(text: str) -> str:
@@ -49,6 +59,22 @@ def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
     from nano4m_audio import lineage
 
     lineage.record(outputs, inputs)
+
+
+def stage_settings(
+    model: type[_Model], stage: str, text: str | None, results: paths.Results
+) -> _Model:
+    """The ``--settings`` of a stage, validated; see ``Settings`` for a stage that is given none."""
+    from nano4m_audio.config.reading import parse, parse_json
+    from nano4m_audio.settings_files import last_settings
+
+    if text is not None:
+        return parse_json(model, text)
+    file = last_settings(results.settings, stage)
+    if file is None:
+        return parse(model, {}, "--settings")
+    print(f"{stage}: settings of {file}", file=sys.stderr)
+    return parse_json(model, str(file))
 
 
 def named_classes(names: str) -> tuple[str, ...]:

@@ -23,9 +23,11 @@ import pyarrow as pa
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, user_errors, write_json
 from nano4m_audio.nano4m.settings import TrainSettings
+from nano4m_audio.paths import Results
 from nano4m_audio.seals import intact, seal, sha256
+from nano4m_audio.shards import count_shards
 from nano4m_audio.store import locked
-from nano4m_audio.tables import content_key, write_table
+from nano4m_audio.tables import content_key, token_files, write_table
 from nano4m_audio.training.run_record import code_digest, write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import watching
@@ -58,42 +60,35 @@ METRICS_SCHEMA = pa.schema(
 )
 
 
-def read_sets(
-    settings: TrainSettings,
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    store_dir: Path,
-) -> dict[str, TokenSet]:
+def read_sets(results: Results, settings: TrainSettings) -> dict[str, TokenSet]:
     """The clips that a run with these settings learns from and is measured on."""
     return read_token_sets(
-        split,
-        token_files,
+        results.split,
+        token_files(results.root, count_shards(results.root)),
         settings.model.modalities,
-        store_dir,
+        results.store,
         train_clips=settings.data.train_clips,
         seed=settings.optim.seed,
     )
 
 
 def train_run(
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    out_dir: Path,
-    store_dir: Path,
+    results: Results,
+    experiment: str,
     settings: TrainSettings,
     progress: bool = True,
     command: Sequence[str] = (),
 ) -> None:
-    """Train, or find the finished run, and publish it in ``out_dir``.
+    """Train, or find the finished run, and publish it as the run of ``experiment``.
 
     Writes checkpoint.safetensors, best.safetensors, metrics.parquet, run.json, all the same bytes
     for the same input, timing.json and, before the first step, run_start.json. With more than one
     device, ``command`` (the arguments of this call on the command line) is started once per device,
     unless torchrun already did. Raises UserError for unusable tokens or hardware.
     """
-    sets = read_sets(settings, split, token_files, store_dir)
+    sets, out_dir = read_sets(results, settings), results.run(experiment)
     facts = _facts(settings, sets)
-    folder, devices = store_dir / "train" / facts["key"], settings.hardware.devices
+    folder, devices = results.store / "train" / facts["key"], settings.hardware.devices
     if devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
         _launch(devices, command)
         return
@@ -102,7 +97,7 @@ def train_run(
         if not _is_finished(folder, settings.hardware.device):
             _compute(settings, sets, facts, folder, out_dir, progress)
         elif leads:
-            print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
+            print(f"train: {experiment} is known, nothing to compute", file=sys.stderr)
         if leads:
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
     if "WORLD_SIZE" in os.environ:  # threads of a group that is still there abort the process
@@ -150,18 +145,12 @@ def _compute(
     _keep(folder, settings, result, facts)
 
 
-def self_test(
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    store_dir: Path,
-    settings: TrainSettings,
-    steps: int,
-) -> None:
+def self_test(results: Results, settings: TrainSettings, steps: int) -> None:
     """Train ``steps`` steps in bfloat16 and in float32 on the same batches, and print both losses.
 
     Nothing is written. Raises UserError when they diverge.
     """
-    data = read_sets(settings, split, token_files, store_dir)["train"].data
+    data = read_sets(results, settings)["train"].data
     from nano4m_audio.nano4m.self_test import TOLERANCE, compare_precisions
 
     try:
