@@ -71,7 +71,7 @@ def test_every_command_has_an_example(name):
             ["candidates", "--settings", '{"source": "folder", "folder": {"root": "nowhere"}}'],
             "is not a folder",
         ),
-        (["candidates", "--classes", "pgi"], "did you mean 'pig'"),
+        (["candidates", "--settings", '{"classes": ["pgi"]}'], "did you mean 'pig'"),
         (["config", "nowhere.yaml"], "no such config file"),
     ],
 )

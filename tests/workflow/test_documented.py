@@ -53,6 +53,11 @@ HOW = {
     f"snakemake --cores 8 results/report.html {FOLDER} --config folder.clips_csv=null": PLAN,
     f"snakemake --cores 8 results/report.html {FOLDER} configs/yamnet.yaml": PLAN,
     f"snakemake --cores 2 results/report.html {FOLDER} configs/yamnet.yaml": PLAN,
+    f"snakemake --cores 8 results/report.html {FOLDER} --config classes=from_folder": RUN,
+    "nano4m-audio classes vggsound --out my_project/vggsound.yaml": RUN,
+    "nano4m-audio classes vggsound --out configs/vggsound_full.yaml": RUN,
+    "snakemake -n --directory my_web_clips --configfile configs/paper.yaml "
+    "configs/vggsound_full.yaml": RUN,
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,

@@ -31,6 +31,7 @@ class ClipVitB32:
     """
 
     backend_id = "clip_vit_b32"
+    classes = None
 
     def __init__(self, net: Any, tokenizer: Any, compute: Compute) -> None:
         self._net, self._tokenizer, self._compute = net, tokenizer, compute

@@ -13,7 +13,6 @@ from nano4m_audio.cli.options import (
     STORE,
     Attempt,
     Backend,
-    Classes,
     Device,
     DType,
     Out,
@@ -24,7 +23,6 @@ from nano4m_audio.cli.options import (
     Threads,
     compute_options,
     example,
-    named_classes,
     record,
     stage_settings,
 )
@@ -49,16 +47,14 @@ def barnyard(results: Results = RESULTS, settings: Settings = None, threads: Thr
         '"n_shards": 2}\''
     )
 )
-def candidates(
-    results: Results = RESULTS, settings: Settings = None, classes: Classes = ""
-) -> None:
+def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
     """List the candidate clips of the source, one table per shard."""
     from nano4m_audio.acquire.stage import list_candidates
     from nano4m_audio.config.sources import Candidates
 
     folder = paths.Results(results)
     section = stage_settings(Candidates, "candidates", settings, folder)
-    list_candidates(folder, section, named_classes(classes))
+    list_candidates(folder, section)
     csv = section.chosen_source.folder(results).csv
     tables = folder.tables("candidates", section.n_shards)
     record([*tables, folder.listing], [csv] if csv else [])
@@ -100,7 +96,6 @@ def score(
     shard: Shard,
     results: Results = RESULTS,
     settings: Settings = None,
-    classes: Classes = "",
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
@@ -110,13 +105,13 @@ def score(
     from nano4m_audio.curate import score as scores
 
     folder, stage = paths.Results(results), f"score-{what}"
-    names, compute = named_classes(classes), compute_options(device, dtype, threads)
+    compute = compute_options(device, dtype, threads)
     if what == "audio":
-        section = stage_settings(config.AudioScore, stage, settings, folder)
-        scores.score_audio(folder, shard, section, names, compute)
+        section = stage_settings(config.AudioStage, stage, settings, folder)
+        scores.score_audio(folder, shard, section, compute)
     elif what == "visual":
-        visual = stage_settings(config.VisualScore, stage, settings, folder)
-        scores.score_visual(folder, shard, visual, names, compute)
+        visual = stage_settings(config.VisualStage, stage, settings, folder)
+        scores.score_visual(folder, shard, visual, compute)
     elif what == "speech":
         speech = stage_settings(config.SpeechScore, stage, settings, folder)
         scores.score_speech(folder, shard, speech, compute)
@@ -191,15 +186,18 @@ def tokenize(
     out: Out,
     backend: Backend,
     store: Store = STORE,
-    template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+    settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.tokenizers import Captions
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
-    sources = Sources(selected, source, store, shard, template)
+    section = parse_json(Captions, "{}" if settings is None else settings)
+    sources = Sources(selected, source, store, shard, section)
     tokenize_clips(modality, sources, out, backend, compute_options(device, dtype, threads))
     record(out, [selected, source, *trained_files(backend)])

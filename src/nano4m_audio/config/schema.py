@@ -30,7 +30,6 @@ from nano4m_audio.config.tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
 """Length of the audio window: 256 codec frames of 320 samples at 24 kHz, 3.4133 s."""
@@ -133,7 +132,6 @@ class Report(Section):
 class Config(Candidates):
     """The whole file."""
 
-    classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
     compute: Compute = Compute()
     decode: Decode = Decode()
     score: Score = Score()
@@ -165,15 +163,6 @@ class Config(Candidates):
             return values
         plain = {name: grid.model_dump() for name, grid in grids.items()}
         return {**values, "experiments": expand(experiments, plain, run_keys())}
-
-    @field_validator("classes")
-    @classmethod
-    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _as_value_error(get_class, name)
-        if not value or len(set(value)) != len(value):
-            raise ValueError("one or more different class names")
-        return value
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from nano4m_audio.config.base import Section
+from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Picture = Literal["rgb", "depth", "normals"]
 PICTURES: tuple[Picture, ...] = get_args(Picture)
@@ -38,6 +39,13 @@ class Tokenize(Section):
         if names - {"caption", "class"}:
             raise ValueError("text with {caption} and {class} as its only fields")
         return value
+
+
+class Captions(Section):
+    """What the caption stage is told: the template, and of every class its caption."""
+
+    caption_template: str = "{caption}"
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes with captions")
 
 
 class Tokenizer(Section):
