@@ -1,4 +1,4 @@
-"""What a stage asks of a model, in NumPy arrays: no stage touches a framework."""
+"""The interface of each kind of model, in NumPy arrays: no stage touches a framework."""
 
 from __future__ import annotations
 
