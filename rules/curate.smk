@@ -24,7 +24,7 @@ for score in ("audio", "visual", "speech"):
             classes=CLASSES,
             settings=SETTINGS.path(f"score-{score}", getattr(CONFIG.score, score)),
             dtype=dtype(f"score.{score}"),
-            identity=backend(f"score.{score}")[1],
+            identity=identity_of(f"score.{score}"),
             version=STAGE_VERSIONS[f"scores/{score}"],
         shell:
             "nano4m-audio score {params.what:q} --clips={input.clips} --shard={wildcards.shard}"

@@ -4,33 +4,43 @@ A tokenizer NAME of the config is trained:NAME wherever a backend is named, and 
 names of files.
 """
 
-QUALITY = [
-    path
-    for modality in schema.PICTURES
-    for path in quality_files(modality, CONFIG.measured_tokenizers(modality))
-]
+from nano4m_audio.modalities import IMAGES
+from nano4m_audio.tokenize.keyframes import image_tables
 
+QUALITY = [
+    RESULTS.quality(modality, name)
+    for modality in IMAGES
+    for name in CONFIG.measured_tokenizers(modality)
+]
 TOKENIZER_SETTINGS = {
     name: SETTINGS.path(f"tokenizer-{name}", tokenizer)
     for name, tokenizer in CONFIG.tokenizers.items()
 }
 
 
+def quality_settings(modality, measured):
+    """The settings file of one measurement."""
+    settings = CONFIG.quality_settings(modality, from_file_name(measured))
+    return SETTINGS.path(f"quality-{modality}-{measured}", settings)
+
+
 rule tokenizers:
     input:
         QUALITY,
         [
-            quality_files(tokenizer.modality, [f"trained:{name}"])
+            RESULTS.quality(tokenizer.modality, f"trained:{name}")
             for name, tokenizer in CONFIG.tokenizers.items()
         ],
 
 
 rule tokenizer_train:
     input:
-        tables=lambda wc: picture_tables(CONFIG.tokenizers[wc.tokenizer].modality),
+        tables=lambda wc: image_tables(
+            RESULTS, CONFIG.tokenizers[wc.tokenizer].modality, CONFIG.n_shards
+        ),
     output:
-        weights="results/tokenizers/{tokenizer}/tokenizer.safetensors",
-        run="results/tokenizers/{tokenizer}/run.json",
+        weights=RESULTS.tokenizer("{tokenizer}") / "tokenizer.safetensors",
+        run=RESULTS.tokenizer("{tokenizer}") / "run.json",
     log:
         "results/logs/tokenizer_train/{tokenizer}.log",
     benchmark:
@@ -53,39 +63,34 @@ rule tokenizer_train:
 
 rule tokenizer_quality:
     input:
-        tables=lambda wc: picture_tables(wc.picture),
-        split="results/split.parquet",
+        tables=lambda wc: image_tables(RESULTS, wc.modality, CONFIG.n_shards),
+        split=RESULTS.split,
         weights=lambda wc: trained_weights(from_file_name(wc.measured)),
     output:
-        quality="results/quality/{picture}/{measured}.json",
-        examples="results/quality/{picture}/{measured}.png",
+        quality=RESULTS.quality("{modality}", "{measured}"),
+        examples=RESULTS.quality("{modality}", "{measured}").with_suffix(".png"),
     log:
-        "results/logs/tokenizer_quality/{picture}-{measured}.log",
+        "results/logs/tokenizer_quality/{modality}-{measured}.log",
     benchmark:
-        "results/benchmarks/tokenizer_quality/{picture}-{measured}.tsv"
+        "results/benchmarks/tokenizer_quality/{modality}-{measured}.tsv"
     wildcard_constraints:
-        picture="|".join(schema.PICTURES),
+        modality="|".join(IMAGES),
         measured=r"[\w-]+",
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
-        gpu=lambda wc: gpus(f"tokenize.{wc.picture}"),
+        gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:
         shards=CONFIG.n_shards,
-        backend=lambda wc: measured_backend(wc)[0],
-        dtype=lambda wc: dtype(f"tokenize.{wc.picture}", from_file_name(wc.measured)),
-        identity=lambda wc: measured_backend(wc)[1],
-        frames=CONFIG.quality.frames,
-        examples=CONFIG.quality.examples,
-        bootstrap=CONFIG.evaluate.bootstrap,
-        confidence=CONFIG.evaluate.confidence,
-        seed=CONFIG.evaluate.seed,
+        settings=lambda wc: quality_settings(wc.modality, wc.measured),
+        dtype=lambda wc: dtype(f"tokenize.{wc.modality}", from_file_name(wc.measured)),
+        identity=lambda wc: identity_of(
+            f"tokenize.{wc.modality}", from_file_name(wc.measured)
+        ),
         version=STAGE_VERSIONS["quality"],
     shell:
-        "nano4m-audio tokenizer quality {wildcards.picture} --backend={params.backend:q}"
-        " --shards={params.shards:q} --frames={params.frames:q} --examples={params.examples:q}"
-        " --bootstrap={params.bootstrap:q} --confidence={params.confidence:q} --seed={params.seed:q}"
-        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-        " --out={output.quality} 2> {log}"
+        "nano4m-audio tokenizer quality {wildcards.modality} --shards={params.shards:q}"
+        " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
+        " --threads={threads} 2> {log}"

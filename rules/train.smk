@@ -10,7 +10,7 @@ from nano4m_audio.experiments import (
 
 TOKENS = expand(
     "results/tokens/{modality}/{shard}.parquet",
-    modality=schema.MODALITIES,
+    modality=MODALITIES,
     shard=SHARDS,
 )
 TRAIN_SETTINGS = {

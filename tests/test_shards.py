@@ -95,7 +95,7 @@ def test_commands_take_all_shards_or_refuse(tmp_path):
         "train --experiment base --settings {}",
         "evaluate classes --experiment base",
         "export tokens --out x",
-        "tokenizer quality rgb --backend mini --out q.json",
+        'tokenizer quality rgb --settings {"backend":"mini"}',
     ):
         done = call(*command.split(), "--shards", 2, folder=tmp_path)
         assert done.returncode == 1 and "has 3 shards" in done.stderr, command

@@ -21,25 +21,24 @@ from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
+from nano4m_audio.modalities import LABELS, MODALITIES
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
 STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
 
 #: What happened to a row: every row of a model or media stage carries these three.
 STATUS = [("status", STR), ("reason", STR), ("message", STR)]
-KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
 ROWS_PER_GROUP = 1024
 #: Beside the candidates: what their listing found.
 LISTING = "listing.json"
-_U16 = pa.uint16()
+#: Ids of a text; rows of ids of an image or of audio. How many there are, tokenizers decide.
+_TEXT = pa.list_(pa.uint16())
+_GRID = pa.list_(_TEXT)
 
 
-def _grid(rows: int, columns: int) -> pa.DataType:
-    return pa.list_(pa.list_(_U16, columns), rows)
-
-
-def _tokens(kind: pa.DataType) -> pa.Schema:
-    return pa.schema([("clip_id", STR), ("key", STR), *STATUS, ("tokens", kind)])
+def _of_clip(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    """A row of a stage that may fail."""
+    return pa.schema([("clip_id", STR), ("key", STR), *STATUS, *columns])
 
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -165,31 +164,23 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("keyframes", pa.list_(pa.int32())),
         ]
     ),
-    "labels/depth": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            *STATUS,
-            ("lowest", FLOATS),
-            ("highest", FLOATS),
+    **{
+        f"labels/{name}": _of_clip(
+            *((column, FLOATS) for column in MODALITIES[name].columns),
             ("maps", pa.list_(pa.binary())),
-        ]
-    ),
-    "labels/normals": pa.schema(
-        [("clip_id", STR), ("key", STR), *STATUS, ("maps", pa.list_(pa.binary()))]
-    ),
-    "tokens/rgb": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/depth": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/normals": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/audio": _tokens(_grid(1, AUDIO_TOKENS)),
-    "tokens/caption": _tokens(pa.list_(_U16)),
+        )
+        for name in LABELS
+    },
+    **{
+        f"tokens/{name}": _of_clip(("tokens", _TEXT if row.kind == "text" else _GRID))
+        for name, row in MODALITIES.items()
+    },
 }
 
 #: Columns that stay in the store and are not repeated in the published table.
 HEAVY: dict[str, tuple[str, ...]] = {
     "clips": ("frames", "audio_flac"),
-    "labels/depth": ("maps",),
-    "labels/normals": ("maps",),
+    **{f"labels/{name}": ("maps",) for name in LABELS},
 }
 
 
@@ -218,10 +209,9 @@ def shard_names(n_shards: int) -> list[str]:
 
 def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
     """The shards of every modality's token table, in order."""
-    names = [name.removeprefix("tokens/") for name in SCHEMAS if name.startswith("tokens/")]
     return {
         name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
-        for name in names
+        for name in MODALITIES
     }
 
 
@@ -237,15 +227,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
-    """A column of (nested, fixed-size) lists from one array per row, without Python numbers."""
+    """A column of (nested) lists from one array [n] or [m, n] per row, without Python numbers."""
     if not len(rows):
         return pa.array([], kind)
-    flat = pa.array(np.concatenate([row.ravel() for row in rows]))
-    if not pa.types.is_fixed_size_list(kind):
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(kind)
-    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size)
-    return pa.FixedSizeListArray.from_arrays(inner, kind.list_size).cast(kind)
+    column = pa.array(np.concatenate([row.ravel() for row in rows]))
+    widths = [row.shape[1] for row in rows for _ in row] if rows[0].ndim == 2 else []
+    for lengths in (widths, [len(row) for row in rows]):
+        if lengths:
+            offsets = np.cumsum([0, *lengths], dtype=np.int32)
+            column = pa.ListArray.from_arrays(pa.array(offsets), column)
+    return column.cast(kind)
 
 
 def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

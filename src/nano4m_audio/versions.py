@@ -4,6 +4,8 @@ are recomputed."""
 
 from __future__ import annotations
 
+from nano4m_audio.modalities import LABELS, MODALITIES
+
 STAGE_VERSIONS: dict[str, int] = {
     "barnyard": 2,
     "candidates": 2,
@@ -15,13 +17,9 @@ STAGE_VERSIONS: dict[str, int] = {
     "scores/prints": 1,
     "verdicts": 1,
     "split": 1,
-    "labels/depth": 1,
+    **{f"labels/{name}": 1 for name in LABELS},
     "labels/normals": 2,
-    "tokens/rgb": 1,
-    "tokens/depth": 1,
-    "tokens/normals": 1,
-    "tokens/audio": 1,
-    "tokens/caption": 1,
+    **{f"tokens/{name}": 1 for name in MODALITIES},
     "tokenizers": 1,
     "quality": 2,
     "train": 4,

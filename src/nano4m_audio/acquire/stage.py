@@ -11,9 +11,10 @@ from typing import Any
 from nano4m_audio.acquire import folder
 from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.media import check_media, find_file
-from nano4m_audio.config.schema import WINDOW_S, Barnyard, Decode, Folder
+from nano4m_audio.config.schema import Barnyard, Decode, Folder
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
+from nano4m_audio.modalities import WINDOW_S
 from nano4m_audio.progress import track
 from nano4m_audio.reasons import LIMITS
 from nano4m_audio.store import Item, RowStore, publish

@@ -7,15 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     STORE,
     Attempt,
-    Backend,
     Classes,
     Device,
     DType,
+    Label,
     Links,
+    Modality,
     Out,
     Results,
     Settings,
@@ -25,6 +27,7 @@ from nano4m_audio.cli.options import (
     Threads,
     compute_options,
     example,
+    modality_settings,
     named_classes,
     record,
 )
@@ -186,54 +189,44 @@ def split(shards: Shards = None, results: Results = RESULTS, settings: Settings 
     )
 
 
-@app.command(
-    epilog=example(
-        "label depth --selected results/selected/0000.parquet --shard 0000 --backend mini "
-        "--out results/labels/depth/0000.parquet"
-    )
-)
+@app.command(epilog=example('label depth --shard 0000 --settings \'{"backend": "mini"}\''))
 def label(
-    what: Annotated[Literal["depth", "normals"], typer.Argument()],
-    selected: Annotated[Path, typer.Option(help="selected table")],
+    modality: Label,
     shard: Shard,
-    out: Out,
-    backend: Backend,
-    store: Store = STORE,
+    settings: Settings,
+    results: Results = RESULTS,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
-    """Estimate depth or surface normals of the keyframes."""
+    """Estimate a modality, such as depth or surface normals, of the keyframes."""
+    from nano4m_audio.config.tokenizers import LabelSettings
     from nano4m_audio.label.stage import label_clips
 
-    compute = compute_options(device, dtype, threads)
-    label_clips(what, selected, store, shard, out, backend, compute)
-    record(out, [selected])
+    told, run = modality_settings(LabelSettings, settings, modality), paths.Results(results)
+    label_clips(run, shard, told, compute_options(device, dtype, threads))
+    record(run.table(f"labels/{modality}", shard), [run.table("selected", shard)])
 
 
-@app.command(
-    epilog=example(
-        "tokenize rgb --selected results/selected/0000.parquet --backend mini --shard 0000 "
-        "--source results/clips/0000.parquet --out results/tokens/rgb/0000.parquet"
-    )
-)
+@app.command(epilog=example('tokenize rgb --shard 0000 --settings \'{"backend": "mini"}\''))
 def tokenize(
-    modality: Annotated[Literal["rgb", "audio", "depth", "normals", "caption"], typer.Argument()],
-    selected: Annotated[Path, typer.Option(help="selected table")],
-    source: Annotated[Path, typer.Option(help="label table (depth, normals) or clips table")],
+    modality: Modality,
     shard: Shard,
-    out: Out,
-    backend: Backend,
-    store: Store = STORE,
-    template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+    settings: Settings,
+    results: Results = RESULTS,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
-    from nano4m_audio.tokenize.stage import Sources, tokenize_clips
+    from nano4m_audio.config.tokenizers import TokenizeSettings
+    from nano4m_audio.modalities import MODALITIES
+    from nano4m_audio.tokenize.stage import tokenize_clips
+    from nano4m_audio.tokenizers.names import backend_name
 
-    sources = Sources(selected, source, store, shard, template)
-    tokenize_clips(modality, sources, out, backend, compute_options(device, dtype, threads))
-    record(out, [selected, source, *trained_files(backend)])
+    told, run = modality_settings(TokenizeSettings, settings, modality), paths.Results(results)
+    tokenize_clips(run, shard, told, compute_options(device, dtype, threads))
+    tables = [run.table("selected", shard), run.table(MODALITIES[modality].source, shard)]
+    weights = trained_files(backend_name(told.backend, run))
+    record(run.table(f"tokens/{modality}", shard), [*tables, *weights])

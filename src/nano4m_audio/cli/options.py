@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from nano4m_audio.backends.compute import Compute
 
+_Model = TypeVar("_Model", bound="BaseModel")
 Settings = Annotated[
     str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
 ]
@@ -32,7 +36,14 @@ DType = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
-Backend = Annotated[str, typer.Option(help="name of the backend")]
+if TYPE_CHECKING:
+    Image: TypeAlias = str
+    Label: TypeAlias = str
+    Modality: TypeAlias = str
+else:  # names of a table, which a type checker cannot know
+    Image, Label, Modality = (
+        Annotated[Literal[tuple(names)], typer.Argument()] for names in (IMAGES, LABELS, MODALITIES)
+    )
 Links = Annotated[
     Literal["inside", "follow"], typer.Option(help="follow: also links that lead out of the folder")
 ]
@@ -65,6 +76,16 @@ def compute_options(device: str, dtype: str, threads: int) -> Compute:
     from nano4m_audio.backends.compute import Compute
 
     return Compute(device, dtype, threads)
+
+
+def modality_settings(model: type[_Model], text: str, modality: str) -> _Model:
+    """Settings of a stage of one modality: the command's argument, and what ``text`` says."""
+    from nano4m_audio.config.reading import parse
+
+    values = mapping(text, "--settings")
+    if values.setdefault("modality", modality) != modality:
+        raise UserError(f"--settings: these are for {values['modality']!r}, not for {modality}")
+    return parse(model, values, "--settings")
 
 
 def mapping(text: str, where: str) -> dict[str, Any]:

@@ -1,29 +1,54 @@
-"""The sections of config.yaml about tokenizers: which, how they are trained and measured."""
+"""The sections of config.yaml about labels and tokenizers: which, how trained and measured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from string import Formatter
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, create_model, field_validator
 
 from nano4m_audio.config.base import Section
+from nano4m_audio.errors import did_you_mean
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES, ModalitySpec
 
-Picture = Literal["rgb", "depth", "normals"]
-PICTURES: tuple[Picture, ...] = get_args(Picture)
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Accepts these names only."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(names)}{did_you_mean(value, names)}")
+        return value
+
+    return AfterValidator(check)
 
 
-class Tokenize(Section):
+ImageName = Annotated[str, one_of(IMAGES)]
+
+
+def _tokenizer_key(row: ModalitySpec) -> tuple[type, Any]:
+    own = "; trained:NAME is one of tokenizers" if row.kind == "image" else ""
+    return str, Field(row.default, description=f"tokenizer of the {row.about}{own}")
+
+
+def _label_key(row: ModalitySpec) -> tuple[type, Any]:
+    return str, Field("mini", description=f"estimator of the {row.about}")
+
+
+def _quality_key(row: ModalitySpec) -> tuple[type, Any]:
+    about = f"further tokenizers of the {row.about} to measure, by name"
+    return tuple[str, ...], Field((), description=about)
+
+
+class Labels(Section):
+    """Pseudo-labels of the keyframes."""
+
+
+class Captions(Section):
     """Tokenizer per modality."""
 
-    rgb: str = Field(
-        "mini", description="image tokenizer of the keyframes; trained:NAME is one of tokenizers"
-    )
-    depth: str = Field("mini", description="image tokenizer of the depth maps")
-    normals: str = Field("mini", description="image tokenizer of the normal maps")
-    audio: str = Field("mini", description="audio codec")
-    caption: str = Field("gpt2", description="text tokenizer")
     caption_template: str = Field(
         "{caption}", description="caption of a clip; {caption} and {class} are replaced"
     )
@@ -40,10 +65,30 @@ class Tokenize(Section):
         return value
 
 
+class Measured(Section):
+    """Fidelity of the tokenizers in use, on held-out keyframes of the run."""
+
+    frames: int = Field(
+        64, ge=0, description="keyframes to encode and decode, of different clips; 0: measure none"
+    )
+    examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
+
+
+def _section(name: str, base: type[Section], key: Any, modalities: Iterable[str]) -> Any:
+    """``base`` with a key for each of these modalities."""
+    keys = {modality: key(MODALITIES[modality]) for modality in modalities}
+    return create_model(name, __base__=base, __doc__=base.__doc__, **keys)
+
+
+Label = _section("Label", Labels, _label_key, LABELS)
+Tokenize = _section("Tokenize", Captions, _tokenizer_key, MODALITIES)
+Quality = _section("Quality", Measured, _quality_key, IMAGES)
+
+
 class Tokenizer(Section):
     """An image tokenizer trained on the run's own training clips: `snakemake tokenizers`."""
 
-    modality: Picture = Field(description="what it tokenizes: rgb, depth or normals")
+    modality: ImageName = Field(description=f"what it tokenizes: {', '.join(IMAGES)}")
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(
         (8, 8, 8, 8), description="bins per code dimension; their product is the vocabulary"
     )
@@ -77,16 +122,31 @@ TOKENIZERS = {
 }
 
 
-class Quality(Section):
-    """Fidelity of the tokenizers in use, on held-out keyframes of the run."""
+# What the stages of one modality are told, each in a settings file of its own.
 
-    frames: int = Field(
-        64, ge=0, description="keyframes to encode and decode, of different clips; 0: measure none"
-    )
-    examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
-    rgb: tuple[str, ...] = Field((), description="further RGB tokenizers to measure, by name")
-    depth: tuple[str, ...] = Field((), description="further depth tokenizers to measure")
-    normals: tuple[str, ...] = Field((), description="further normals tokenizers to measure")
+
+class LabelSettings(Section):
+    """Estimate the maps of a modality."""
+
+    modality: Annotated[str, one_of(LABELS)]
+    backend: str
+
+
+class TokenizeSettings(Captions):
+    """Turn a modality of the selected clips into tokens."""
+
+    modality: Annotated[str, one_of(MODALITIES)]
+    backend: str
+
+
+class QualitySettings(Measured):
+    """Measure a tokenizer; how intervals are drawn is as in the section evaluate."""
+
+    modality: ImageName
+    backend: str
+    bootstrap: int = Field(1000, ge=100, le=100_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    seed: int = Field(0, ge=0)
 
 
 class Mini(Section):

@@ -29,7 +29,7 @@ from safetensors.torch import save as safetensors_bytes
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, write_bytes, write_json
-from nano4m_audio.interchange import PUBLISHED_NAMES
+from nano4m_audio.modalities import PUBLISHED_NAMES
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import (
