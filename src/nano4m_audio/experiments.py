@@ -35,7 +35,7 @@ def train_settings(config: Config, name: str) -> dict[str, Any]:
     modalities = modality_table(config)
     for row in modalities:
         if row["name"] == "audio":
-            row["max_tokens"] = experiment.audio_tokens
+            row["max_tokens"] = experiment.audio_tokens or row["max_tokens"]
             row["span_stride"] = row["span_stride"] if experiment.span_audio else None
     settings: dict[str, Any] = {
         "model": {

@@ -38,8 +38,8 @@ class Experiment(Section):
     train_clips: int | None = Field(
         None, ge=1, description="learn from this many clips, a part of any larger number; null: all"
     )
-    audio_tokens: int = Field(
-        512, ge=2, le=512, multiple_of=2, description="audio window [tokens], from its beginning"
+    audio_tokens: int | None = Field(
+        None, ge=1, description="audio window [tokens], from its beginning; null: all of it"
     )
     keyframes: int | None = Field(
         None, ge=1, le=10, description="keyframes per clip, evenly spread; null: all ten"

@@ -234,6 +234,14 @@ class Config(Section):
                 )
         if not self.experiments:
             raise ValueError("at least one experiment")
+        audio = self.tokenizer("audio")
+        for name, experiment in self.experiments.items():
+            wanted = experiment.audio_tokens or audio.n_tokens
+            if wanted > audio.n_tokens or wanted % audio.n_codebooks:
+                raise ValueError(
+                    f"experiments.{name}.audio_tokens = {wanted}: at most {audio.n_tokens} and a "
+                    f"multiple of {audio.n_codebooks}, with tokenize.audio = {self.tokenize.audio}"
+                )
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"
