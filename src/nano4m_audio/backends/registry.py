@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import sys
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,11 @@ class BackendSpec:
 
 _MINI = "nano4m_audio.backends.mini"
 _DIVAE = "nano4m_audio.backends.divae.tokenizer"
-#: 224 x 224 pixels in patches of 16 x 16.
-_IMAGE_TOKENS = 14 * 14
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
+
+#: Tokenizers of 16 x 16 pixels of 224 x 224, and of two codebooks at 75 Hz.
+_IMAGE = partial(BackendSpec, n_tokens=14 * 14)
+_AUDIO = partial(BackendSpec, vocab_size=2 * 1024, n_tokens=2 * 256, n_codebooks=2)
 
 #: Kinds of tokenizers for images: those that can be trained on a run's own frames.
 _TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
@@ -115,80 +117,63 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "rgb_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniRgbTokenizer",
             member="rgb_tokenizer",
             note=_MINI_NOTE,
             vocab_size=4096,
-            n_tokens=_IMAGE_TOKENS,
         ),
-        "fourm_16k": BackendSpec(
+        "fourm_16k": _IMAGE(
             f"{_DIVAE}:FourmRgbTokenizer",
             weights="fourm_rgb_16k",
             note="4M DiVAE, 16k codes",
             vocab_size=16384,
-            n_tokens=_IMAGE_TOKENS,
             gpu=True,
         ),
-        "cosmos_di16x16": BackendSpec(
+        "cosmos_di16x16": _IMAGE(
             "nano4m_audio.backends.cosmos:CosmosTokenizer",
             weights="cosmos_di16x16",
             note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
             vocab_size=64000,
-            n_tokens=_IMAGE_TOKENS,
             gpu=True,
         ),
     },
     "depth_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniDepthTokenizer",
             member="depth_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
-            n_tokens=_IMAGE_TOKENS,
         ),
-        "fourm_8k": BackendSpec(
+        "fourm_8k": _IMAGE(
             f"{_DIVAE}:FourmDepthTokenizer",
             weights="fourm_depth_8k",
             note="4M DiVAE, 8k codes",
             vocab_size=8192,
-            n_tokens=_IMAGE_TOKENS,
             gpu=True,
         ),
     },
     "normal_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniNormalTokenizer",
             member="normal_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
-            n_tokens=_IMAGE_TOKENS,
         ),
-        "fourm_8k": BackendSpec(
+        "fourm_8k": _IMAGE(
             f"{_DIVAE}:FourmNormalTokenizer",
             weights="fourm_normal_8k",
             note="4M DiVAE, 8k codes",
             vocab_size=8192,
-            n_tokens=_IMAGE_TOKENS,
             gpu=True,
         ),
     },
     "audio_tokenizer": {
-        "mini": BackendSpec(
-            f"{_MINI}.codec:MiniCodec",
-            member="codec",
-            note=_MINI_NOTE,
-            vocab_size=2048,
-            n_tokens=512,
-            n_codebooks=2,
-        ),
-        "encodec_24khz": BackendSpec(
+        "mini": _AUDIO(f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE),
+        "encodec_24khz": _AUDIO(
             "nano4m_audio.backends.encodec:Encodec24kHz",
             weights="encodec_24khz",
             note="EnCodec 24 kHz, 1.5 kbps",
-            vocab_size=2048,
-            n_tokens=512,
-            n_codebooks=2,
             gpu=True,
         ),
     },
@@ -222,10 +207,8 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
 TRAINED = "trained:"
 TRAINED_WEIGHTS = "tokenizer.safetensors"
-_TRAINED_SPEC = BackendSpec(
-    f"{_MINI}.image_tokenizer:TrainedImageTokenizer",
-    note="trained on this run's own frames",
-    n_tokens=_IMAGE_TOKENS,
+_TRAINED_SPEC = _IMAGE(
+    f"{_MINI}.image_tokenizer:TrainedImageTokenizer", note="trained on this run's own frames"
 )
 #: Token tables hold ids of 16 bits.
 MAX_VOCAB = 1 << 16

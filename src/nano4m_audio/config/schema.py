@@ -277,15 +277,15 @@ class Config(Section):
     def tokenize_settings(self, modality: str) -> TokenizeSettings:
         """What the stage tokenize is told of a modality; captions alone have a template."""
         settings = TokenizeSettings(modality=modality, backend=getattr(self.tokenize, modality))
-        if MODALITIES[modality].kind != "text":
-            return settings
-        return settings.model_copy(update={"caption_template": self.tokenize.caption_template})
+        template = {"caption_template": self.tokenize.caption_template}
+        is_text = MODALITIES[modality].kind == "text"
+        return settings.model_copy(update=template) if is_text else settings
 
     def quality_settings(self, modality: str, tokenizer: str) -> QualitySettings:
         """What is measured of a tokenizer, and how."""
-        shared = {key: getattr(self.evaluate, key) for key in ("bootstrap", "confidence", "seed")}
-        sizes = {"frames": self.quality.frames, "examples": self.quality.examples}
-        return QualitySettings(modality=modality, backend=tokenizer, **sizes, **shared)
+        sizes = self.quality.model_dump(include={"frames", "examples"})
+        intervals = self.evaluate.model_dump(include={"bootstrap", "confidence", "seed"})
+        return QualitySettings(modality=modality, backend=tokenizer, **sizes, **intervals)
 
     def measured_tokenizers(self, modality: str) -> list[str]:
         """The tokenizers of an image modality whose fidelity is measured: first the one in use."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 from string import Formatter
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, create_model, field_validator
 
 from nano4m_audio.config.base import Section
 from nano4m_audio.errors import did_you_mean
-from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES, ModalitySpec
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 
 
 def one_of(names: Iterable[str]) -> AfterValidator:
@@ -26,20 +26,6 @@ def one_of(names: Iterable[str]) -> AfterValidator:
 
 
 ImageName = Annotated[str, one_of(IMAGES)]
-
-
-def _tokenizer_key(row: ModalitySpec) -> tuple[type, Any]:
-    own = "; trained:NAME is one of tokenizers" if row.kind == "image" else ""
-    return str, Field(row.default, description=f"tokenizer of the {row.about}{own}")
-
-
-def _label_key(row: ModalitySpec) -> tuple[type, Any]:
-    return str, Field("mini", description=f"estimator of the {row.about}")
-
-
-def _quality_key(row: ModalitySpec) -> tuple[type, Any]:
-    about = f"further tokenizers of the {row.about} to measure, by name"
-    return tuple[str, ...], Field((), description=about)
 
 
 class Labels(Section):
@@ -74,15 +60,18 @@ class Measured(Section):
     examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
 
 
-def _section(name: str, base: type[Section], key: Any, modalities: Iterable[str]) -> Any:
+def _keys(base: type[Section], kind: Any, defaults: Mapping[str, Any], about: str) -> Any:
     """``base`` with a key for each of these modalities."""
-    keys = {modality: key(MODALITIES[modality]) for modality in modalities}
-    return create_model(name, __base__=base, __doc__=base.__doc__, **keys)
+    keys: dict[str, Any] = {
+        name: (kind, Field(default, description=f"{about} of the {MODALITIES[name].about}"))
+        for name, default in defaults.items()
+    }
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **keys)
 
 
-Label = _section("Label", Labels, _label_key, LABELS)
-Tokenize = _section("Tokenize", Captions, _tokenizer_key, MODALITIES)
-Quality = _section("Quality", Measured, _quality_key, IMAGES)
+Label = _keys(Labels, str, dict.fromkeys(LABELS, "mini"), "estimator")
+Tokenize = _keys(Captions, str, {n: row.default for n, row in MODALITIES.items()}, "tokenizer")
+Quality = _keys(Measured, tuple[str, ...], dict.fromkeys(IMAGES, ()), "names of more tokenizers")
 
 
 class Tokenizer(Section):
