@@ -6,9 +6,9 @@ for score in ("audio", "visual", "speech"):
         name:
             f"score_{score}"
         input:
-            clips="results/clips/{shard}.parquet",
+            clips=RESULTS.table("clips"),
         output:
-            scores=f"results/scores/{score}/{{shard}}.parquet",
+            scores=RESULTS.table(f"scores/{score}"),
         log:
             f"results/logs/score_{score}/{{shard}}.log",
         benchmark:
@@ -27,17 +27,16 @@ for score in ("audio", "visual", "speech"):
             identity=identity_of(f"score.{score}"),
             version=STAGE_VERSIONS[f"scores/{score}"],
         shell:
-            "nano4m-audio score {params.what:q} --clips={input.clips} --shard={wildcards.shard}"
+            "nano4m-audio score {params.what:q} --shard={wildcards.shard}"
             " --classes={params.classes:q} --settings={params.settings:q}"
-            " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-            " --out={output.scores} 2> {log}"
+            " --device={resources.device} --dtype={params.dtype:q} --threads={threads} 2> {log}"
 
 
 rule score_prints:
     input:
-        clips="results/clips/{shard}.parquet",
+        clips=RESULTS.table("clips"),
     output:
-        scores="results/scores/prints/{shard}.parquet",
+        scores=RESULTS.table("scores/prints"),
     log:
         "results/logs/score_prints/{shard}.log",
     benchmark:
@@ -49,20 +48,19 @@ rule score_prints:
     params:
         version=STAGE_VERSIONS["scores/prints"],
     shell:
-        "nano4m-audio score prints --clips={input.clips} --shard={wildcards.shard}"
-        " --out={output.scores} 2> {log}"
+        "nano4m-audio score prints --shard={wildcards.shard} 2> {log}"
 
 
 rule verdict:
     input:
-        candidates="results/candidates/{shard}.parquet",
-        media="results/media/{shard}.parquet",
-        clips="results/clips/{shard}.parquet",
-        audio="results/scores/audio/{shard}.parquet",
-        visual="results/scores/visual/{shard}.parquet",
-        speech="results/scores/speech/{shard}.parquet",
+        candidates=RESULTS.table("candidates"),
+        media=RESULTS.table("media"),
+        clips=RESULTS.table("clips"),
+        audio=RESULTS.table("scores/audio"),
+        visual=RESULTS.table("scores/visual"),
+        speech=RESULTS.table("scores/speech"),
     output:
-        verdicts="results/verdicts/{shard}.parquet",
+        verdicts=RESULTS.table("verdicts"),
     log:
         "results/logs/verdict/{shard}.log",
     benchmark:
@@ -78,13 +76,13 @@ rule verdict:
 
 rule split:
     input:
-        candidates=expand("results/candidates/{shard}.parquet", shard=SHARDS),
-        media=expand("results/media/{shard}.parquet", shard=SHARDS),
-        prints=expand("results/scores/prints/{shard}.parquet", shard=SHARDS),
-        verdicts=expand("results/verdicts/{shard}.parquet", shard=SHARDS),
+        candidates=RESULTS.tables("candidates", CONFIG.n_shards),
+        media=RESULTS.tables("media", CONFIG.n_shards),
+        prints=RESULTS.tables("scores/prints", CONFIG.n_shards),
+        verdicts=RESULTS.tables("verdicts", CONFIG.n_shards),
     output:
-        split="results/split.parquet",
-        selected=expand("results/selected/{shard}.parquet", shard=SHARDS),
+        split=RESULTS.split,
+        selected=RESULTS.tables("selected", CONFIG.n_shards),
     log:
         "results/logs/split.log",
     benchmark:
@@ -94,8 +92,7 @@ rule split:
     resources:
         mem_mb=4000,
     params:
-        shards=CONFIG.n_shards,
         settings=SETTINGS.path("split", CONFIG.split),
         version=STAGE_VERSIONS["split"],
     shell:
-        "nano4m-audio split --shards={params.shards:q} --settings={params.settings:q} 2> {log}"
+        "nano4m-audio split --settings={params.settings:q} 2> {log}"

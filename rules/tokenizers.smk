@@ -7,30 +7,27 @@ names of files.
 from nano4m_audio.modalities import IMAGES
 from nano4m_audio.tokenize.keyframes import image_tables
 
-QUALITY = [
-    RESULTS.quality(modality, name)
-    for modality in IMAGES
-    for name in CONFIG.measured_tokenizers(modality)
+IN_USE = [(m, name) for m in IMAGES for name in CONFIG.measured_tokenizers(m)]
+TRAINED_HERE = [
+    (tokenizer.modality, f"trained:{name}")
+    for name, tokenizer in CONFIG.tokenizers.items()
 ]
+QUALITY_SETTINGS = {
+    RESULTS.quality(modality, name): SETTINGS.path(
+        f"quality-{modality}", CONFIG.quality_settings(modality, name)
+    )
+    for modality, name in [*TRAINED_HERE, *reversed(IN_USE)]
+}
+
 TOKENIZER_SETTINGS = {
     name: SETTINGS.path(f"tokenizer-{name}", tokenizer)
     for name, tokenizer in CONFIG.tokenizers.items()
 }
 
 
-def quality_settings(modality, measured):
-    """The settings file of one measurement."""
-    settings = CONFIG.quality_settings(modality, from_file_name(measured))
-    return SETTINGS.path(f"quality-{modality}-{measured}", settings)
-
-
 rule tokenizers:
     input:
-        QUALITY,
-        [
-            RESULTS.quality(tokenizer.modality, f"trained:{name}")
-            for name, tokenizer in CONFIG.tokenizers.items()
-        ],
+        list(QUALITY_SETTINGS),
 
 
 rule tokenizer_train:
@@ -53,12 +50,11 @@ rule tokenizer_train:
     resources:
         mem_mb=6000,
     params:
-        shards=CONFIG.n_shards,
         settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
         version=STAGE_VERSIONS["tokenizers"],
     shell:
         "nano4m-audio tokenizer train {wildcards.tokenizer} --settings={params.settings:q}"
-        " --shards={params.shards:q} 2> {log}"
+        " 2> {log}"
 
 
 rule tokenizer_quality:
@@ -75,7 +71,7 @@ rule tokenizer_quality:
         "results/benchmarks/tokenizer_quality/{modality}-{measured}.tsv"
     wildcard_constraints:
         modality="|".join(IMAGES),
-        measured=r"[\w-]+",
+        measured="|".join({path.stem for path in QUALITY_SETTINGS}),
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
@@ -83,14 +79,13 @@ rule tokenizer_quality:
         gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:
-        shards=CONFIG.n_shards,
-        settings=lambda wc: quality_settings(wc.modality, wc.measured),
+        settings=lambda wc: QUALITY_SETTINGS[RESULTS.quality(wc.modality, wc.measured)],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}", from_file_name(wc.measured)),
         identity=lambda wc: identity_of(
             f"tokenize.{wc.modality}", from_file_name(wc.measured)
         ),
         version=STAGE_VERSIONS["quality"],
     shell:
-        "nano4m-audio tokenizer quality {wildcards.modality} --shards={params.shards:q}"
+        "nano4m-audio tokenizer quality {wildcards.modality}"
         " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
         " --threads={threads} 2> {log}"

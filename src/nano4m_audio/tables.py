@@ -22,6 +22,7 @@ from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
 from nano4m_audio.modalities import LABELS, MODALITIES
+from nano4m_audio.paths import shard_names
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
 STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
@@ -200,11 +201,6 @@ def shard_of(video_id: str, n_shards: int) -> int:
     """All clips of one video share a shard, whatever else is in the dataset."""
     digest = hashlib.blake2b(video_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % n_shards
-
-
-def shard_names(n_shards: int) -> list[str]:
-    """``["0000", "0001", ...]``: the values of the ``{shard}`` wildcard."""
-    return [f"{i:04d}" for i in range(n_shards)]
 
 
 def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:

@@ -89,7 +89,7 @@ def test_equal_inputs_give_equal_bytes(usual, tmp_path):
         sys.executable,
         "-c",
         "import sys, json, pathlib; from nano4m_audio.report.inputs import ReportInputs; "
-        "from nano4m_audio.report.build import build_report; "
+        "from nano4m_audio.report.stage import build_report; "
         "build_report(ReportInputs(json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])), "
         "pathlib.Path(sys.argv[3]), with_examples=False); assert 'torch' not in sys.modules",
     ]

@@ -29,7 +29,7 @@ def results_of(folder, *splits: str):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory):
     folder = results_of(tmp_path_factory.mktemp("run"), "train", "train", "train", "test", "val")
-    train_tokenizer(folder, 2, "tiny", Tokenizer(**TINY))
+    train_tokenizer(folder, "tiny", Tokenizer(**TINY))
     return folder
 
 
@@ -55,7 +55,7 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
         "from nano4m_audio.tokenizers.train import train_tokenizer;"
         "s = Tokenizer.model_validate_json(sys.argv[1]);"
         "r = Results(Path(sys.argv[2]));"
-        "train_tokenizer(r, 2, 'again', s); assert 'torch' not in sys.modules"
+        "train_tokenizer(r, 'again', s); assert 'torch' not in sys.modules"
     )
     command = [sys.executable, "-c", code, settings, str(results)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -67,7 +67,7 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
 
 
 def test_other_settings_give_another_identity(results):
-    train_tokenizer(results, 2, "seeded", Tokenizer(**TINY, seed=1))
+    train_tokenizer(results, "seeded", Tokenizer(**TINY, seed=1))
     names = [backend_name(f"trained:{n}", results) for n in ("tiny", "seeded")]
     assert len({registry.identity("depth_tokenizer", name) for name in names}) == 2
 
@@ -75,9 +75,9 @@ def test_other_settings_give_another_identity(results):
 def test_the_number_of_threads_makes_another_training(results, tmp_path):
     """Given with the settings or in their place; sums are split by it, so the bits differ."""
     folder = results_of(tmp_path, "train", "train", "train")
-    train_tokenizer(folder, 2, "set", Tokenizer(**TINY, threads=1))
-    train_tokenizer(folder, 2, "given", Tokenizer(**TINY), threads=1)
-    train_tokenizer(folder, 2, "two", Tokenizer(**TINY))
+    train_tokenizer(folder, "set", Tokenizer(**TINY, threads=1))
+    train_tokenizer(folder, "given", Tokenizer(**TINY), threads=1)
+    train_tokenizer(folder, "two", Tokenizer(**TINY))
     keys = {n: json.loads((folder / f"tokenizers/{n}/run.json").read_text())["key"]
             for n in ("set", "given", "two")}  # fmt: skip
     assert keys["set"] == keys["given"] != keys["two"]
@@ -86,7 +86,7 @@ def test_the_number_of_threads_makes_another_training(results, tmp_path):
 def test_only_training_clips_are_seen(results, tmp_path):
     """The same training clips among other held-out clips give the same key and weights."""
     fewer = results_of(tmp_path, "train", "train", "train")
-    train_tokenizer(fewer, 2, "tiny", Tokenizer(**TINY))
+    train_tokenizer(fewer, "tiny", Tokenizer(**TINY))
     ours, theirs = (folder / "tokenizers/tiny" for folder in (results, fewer))
     keys = [json.loads((folder / "run.json").read_text())["key"] for folder in (ours, theirs)]
     assert keys[0] == keys[1]
@@ -96,7 +96,7 @@ def test_only_training_clips_are_seen(results, tmp_path):
 
 def test_no_training_clip_is_one_line(tmp_path):
     with pytest.raises(UserError, match="tokenizers.tiny: no clip of the train split"):
-        train_tokenizer(results_of(tmp_path, "test"), 2, "tiny", Tokenizer(**TINY))
+        train_tokenizer(results_of(tmp_path, "test"), "tiny", Tokenizer(**TINY))
 
 
 def test_weights_that_are_not_there_are_explained(tmp_path):
@@ -111,7 +111,7 @@ def test_file_names_lead_back_to_names():
 
 
 def measured(results, backend="mini", **options):
-    measure_quality(results, 2, QualitySettings(modality="depth", backend=backend, **options))
+    measure_quality(results, QualitySettings(modality="depth", backend=backend, **options))
     return json.loads(results.quality("depth", backend).read_text())
 
 

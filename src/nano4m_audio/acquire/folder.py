@@ -14,6 +14,7 @@ from typing import Any
 
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
+from nano4m_audio.config.sources import Folder
 from nano4m_audio.errors import UserError, did_you_mean
 
 _REQUIRED = ("file", "class")
@@ -46,6 +47,25 @@ class Findings:
                 "cuts of one video need a column video_id, or they may part between splits"
             )
         return lines
+
+
+def list_folder(
+    settings: Folder, class_names: Sequence[str]
+) -> tuple[list[dict[str, Any]], Findings]:
+    """The candidates of a folder, by its list or its sub-folders, and what a reader must know.
+
+    Raises UserError for a folder that is not there, or without clips.
+    """
+    root, findings = Path(settings.root), Findings()
+    if not root.is_dir():
+        raise UserError(f"folder.root: {settings.root!r} is not a folder")
+    if settings.clips_csv is None:
+        rows = scan_folder(root, class_names, findings)
+    else:
+        rows = read_candidates(root, root / settings.clips_csv, class_names, findings)
+    if not rows:
+        raise UserError(f"folder.root: no clips are listed in {settings.root!r}")
+    return rows, findings
 
 
 def read_candidates(

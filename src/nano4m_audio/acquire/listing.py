@@ -1,4 +1,4 @@
-"""Cheap looks at the source: is it there, and has anything in it changed?"""
+"""A digest of a folder's list of files: cheap to compute, and another one after any change."""
 
 from __future__ import annotations
 
@@ -6,27 +6,7 @@ import hashlib
 from pathlib import Path
 
 from nano4m_audio.acquire.tree import fingerprints
-from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
-
-
-def check_source(config: Config) -> None:
-    """Raise UserError, in one line, for a source that is not there."""
-    root = config.folder.root
-    if config.source == "folder" and not Path(root).is_dir():
-        raise UserError(
-            f"folder.root: {root!r} is not a folder: put your clips there, "
-            "or name yours with --config folder.root=PATH"
-        )
-
-
-def check_runnable(config: Config) -> None:
-    """Raise UserError, in one line, for a source that can be planned but not yet read."""
-    if config.source == "web":
-        raise UserError(
-            "source = 'web': fetching is not part of this version yet; "
-            "use 'barnyard' or 'folder' (your own clips)"
-        )
 
 
 def folder_digest(root: str, clips_csv: str | None) -> str:

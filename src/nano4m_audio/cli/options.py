@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.errors import UserError
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 
@@ -16,16 +18,19 @@ if TYPE_CHECKING:
 
     from nano4m_audio.backends.compute import Compute
 
-_Model = TypeVar("_Model", bound="BaseModel")
 Settings = Annotated[
-    str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
+    str | None,
+    typer.Option(
+        help="what this stage is told: JSON, or a file that holds it; absent: what the last run "
+        "of the workflow in this results folder was told, or else the defaults"
+    ),
 ]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
 Shards = Annotated[
     int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
 ]
-Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Results = Annotated[Path, typer.Option(help="folder with the artifacts of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
 Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
 Device = Annotated[
@@ -50,6 +55,7 @@ Links = Annotated[
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
 STORE = Path("results/store")
 RESULTS = Path("results")
+_Model = TypeVar("_Model", bound="BaseModel")
 
 
 def example(text: str) -> str:
@@ -64,6 +70,26 @@ def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
     lineage.record(outputs, inputs)
 
 
+def stage_settings(
+    model: type[_Model], stage: str, text: str | None, results: paths.Results, **given: str
+) -> _Model:
+    """The ``--settings`` of a stage, validated; see ``Settings`` for a stage that is given none.
+
+    ``given`` are values from the command's arguments, which the settings may repeat.
+    """
+    from nano4m_audio.config.reading import parse
+    from nano4m_audio.settings_files import last_settings
+
+    if text is None and (file := last_settings(results.settings, stage)):
+        print(f"{stage}: settings of {file}", file=sys.stderr)
+        text = str(file)
+    values = {**given, **mapping(text or "{}", "--settings")}
+    for key, value in given.items():
+        if values[key] != value:
+            raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
+    return parse(model, values, "--settings")
+
+
 def named_classes(names: str) -> tuple[str, ...]:
     """The classes of ``--classes``; all of them where none is named."""
     from nano4m_audio.taxonomy import class_names, get_class
@@ -76,16 +102,6 @@ def compute_options(device: str, dtype: str, threads: int) -> Compute:
     from nano4m_audio.backends.compute import Compute
 
     return Compute(device, dtype, threads)
-
-
-def modality_settings(model: type[_Model], text: str, modality: str) -> _Model:
-    """Settings of a stage of one modality: the command's argument, and what ``text`` says."""
-    from nano4m_audio.config.reading import parse
-
-    values = mapping(text, "--settings")
-    if values.setdefault("modality", modality) != modality:
-        raise UserError(f"--settings: these are for {values['modality']!r}, not for {modality}")
-    return parse(model, values, "--settings")
 
 
 def mapping(text: str, where: str) -> dict[str, Any]:

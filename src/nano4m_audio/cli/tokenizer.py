@@ -14,12 +14,11 @@ from nano4m_audio.cli.options import (
     Image,
     Results,
     Settings,
-    Shards,
     Threads,
     compute_options,
     example,
-    modality_settings,
     record,
+    stage_settings,
 )
 
 app = typer.Typer(
@@ -40,7 +39,6 @@ def train(
     settings: Annotated[
         str, typer.Option(help="its entry in the section tokenizers: JSON, or a file")
     ],
-    shards: Shards = None,
     results: Results = RESULTS,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
 ) -> None:
@@ -51,19 +49,18 @@ def train(
     from nano4m_audio.tokenize.keyframes import image_tables
     from nano4m_audio.tokenizers.train import RUN, TRAINED_WEIGHTS, train_tokenizer
 
-    section, number = parse_json(Tokenizer, settings), count_shards(results, shards)
-    run = paths.Results(results)
-    train_tokenizer(run, number, name, section, threads)
-    out = run.tokenizer(name)
-    record([out / TRAINED_WEIGHTS, out / RUN], image_tables(run, section.modality, number))
+    folder, section = paths.Results(results), parse_json(Tokenizer, settings)
+    train_tokenizer(folder, name, section, threads)
+    out, shards = folder.tokenizer(name), count_shards(results)
+    tables = image_tables(folder, section.modality, shards)
+    record([out / TRAINED_WEIGHTS, out / RUN], tables)
 
 
 @app.command(epilog=example('tokenizer quality rgb --settings \'{"backend": "mini"}\''))
 def quality(
     modality: Image,
-    settings: Settings,
-    shards: Shards = None,
     results: Results = RESULTS,
+    settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
@@ -76,10 +73,10 @@ def quality(
     from nano4m_audio.tokenizers.names import backend_name
     from nano4m_audio.tokenizers.quality import measure_quality
 
-    told, run = modality_settings(QualitySettings, settings, modality), paths.Results(results)
-    number = count_shards(results, shards)
-    measure_quality(run, number, told, compute_options(device, dtype, threads))
-    out = run.quality(modality, told.backend)
-    tables = [*image_tables(run, modality, number), run.split]
-    weights = trained_files(backend_name(told.backend, run))
+    folder, name = paths.Results(results), f"quality-{modality}"
+    section = stage_settings(QualitySettings, name, settings, folder, modality=modality)
+    measure_quality(folder, section, compute_options(device, dtype, threads))
+    out = folder.quality(modality, section.backend)
+    tables = [*image_tables(folder, modality, count_shards(results)), folder.split]
+    weights = trained_files(backend_name(section.backend, folder))
     record([out, out.with_suffix(".png")], [*tables, *weights])

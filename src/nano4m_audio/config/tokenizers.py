@@ -7,7 +7,7 @@ from math import prod
 from string import Formatter
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, create_model, field_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
 from nano4m_audio.config.base import Section
 from nano4m_audio.errors import did_you_mean
@@ -118,7 +118,7 @@ class LabelSettings(Section):
     """Estimate the maps of a modality."""
 
     modality: Annotated[str, one_of(LABELS)]
-    backend: str
+    backend: str = "mini"
 
 
 class TokenizeSettings(Captions):
@@ -127,12 +127,18 @@ class TokenizeSettings(Captions):
     modality: Annotated[str, one_of(MODALITIES)]
     backend: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_backend(cls, values: Any) -> Any:
+        row = MODALITIES.get(values.get("modality", "")) if isinstance(values, dict) else None
+        return {"backend": row.default, **values} if row else values
+
 
 class QualitySettings(Measured):
     """Measure a tokenizer; how intervals are drawn is as in the section evaluate."""
 
     modality: ImageName
-    backend: str
+    backend: str = "mini"
     bootstrap: int = Field(1000, ge=100, le=100_000)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: int = Field(0, ge=0)

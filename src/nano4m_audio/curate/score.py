@@ -8,7 +8,6 @@ so a row does not depend on which other clips were in its chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from nano4m_audio.curate.fingerprints import fingerprint
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
@@ -32,10 +32,8 @@ ScoreChunk = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def score_audio(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     settings: AudioScore,
     classes: Sequence[str],
     compute: Compute = Compute(),
@@ -69,14 +67,12 @@ def score_audio(
 
     identity = _identity("audio_tagger", settings.backend, compute)
     key = [identity, settings.hop_s, list(classes)]
-    _publish_scores("scores/audio", clips, store, shard, out, key, ["audio_flac"], prepare)
+    _publish_scores("scores/audio", results, shard, key, ["audio_flac"], prepare)
 
 
 def score_visual(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     settings: VisualScore,
     classes: Sequence[str],
     compute: Compute = Compute(),
@@ -112,14 +108,12 @@ def score_visual(
     identity = _identity("image_text_scorer", settings.backend, compute)
     key = [identity, settings.frames, prompts]
     heavy = ["frames"] if settings.backend else []
-    _publish_scores("scores/visual", clips, store, shard, out, key, heavy, prepare)
+    _publish_scores("scores/visual", results, shard, key, heavy, prepare)
 
 
 def score_speech(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     settings: SpeechScore,
     compute: Compute = Compute(),
 ) -> None:
@@ -147,7 +141,7 @@ def score_speech(
 
     identity = _identity("speech_detector", settings.backend, compute)
     heavy = ["audio_flac"] if settings.backend else []
-    _publish_scores("scores/speech", clips, store, shard, out, [identity], heavy, prepare)
+    _publish_scores("scores/speech", results, shard, [identity], heavy, prepare)
 
 
 def _load(kind: str, name: str | None, compute: Compute) -> Any:
@@ -167,7 +161,7 @@ def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[
     }
 
 
-def score_prints(clips: Path, store: Path, shard: str, out: Path) -> None:
+def score_prints(results: Results, shard: str) -> None:
     """Publish the fingerprints by which copies are found; they need no pretrained weights."""
 
     def prepare() -> ScoreChunk:
@@ -182,22 +176,20 @@ def score_prints(clips: Path, store: Path, shard: str, out: Path) -> None:
         return score
 
     heavy = ["frames", "audio_flac"]
-    _publish_scores("scores/prints", clips, store, shard, out, [], heavy, prepare)
+    _publish_scores("scores/prints", results, shard, [], heavy, prepare)
 
 
 def _publish_scores(
     name: str,
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     key_parts: list[Any],
     heavy: list[str],
     prepare: Callable[[], ScoreChunk],
 ) -> None:
     """Publish one row per decodable clip of the shard; ``prepare`` loads the model when needed."""
-    decoded = RowStore(store, "clips", shard)
-    rows = [r for r in read_rows(clips, "clips", ["clip_id", "key", "status"])]
+    decoded = RowStore(results.store, "clips", shard)
+    rows = read_rows(results.table("clips", shard), "clips", ["clip_id", "key", "status"])
     items = [
         Item(
             row["clip_id"],
@@ -220,4 +212,4 @@ def _publish_scores(
 
         yield from track(scored(), len(todo), f"{name} {shard}")
 
-    publish(RowStore(store, name, shard), items, compute, out)
+    publish(RowStore(results.store, name, shard), items, compute, results.table(name, shard))

@@ -7,13 +7,13 @@ chosen audio window, its ten keyframes and the frame that looks most like its cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.media import windows
+from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 
@@ -22,15 +22,14 @@ Row = Mapping[str, Any]
 INPUTS = ("candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech")
 
 
-def verdicts(results: Path, shard: str, settings: Verdict) -> None:
+def verdicts(results: Results, shard: str, settings: Verdict) -> None:
     """Write verdicts/{shard}.parquet: one row per candidate of the shard, in their order.
 
     Reads the shard's candidates, media, clips and scores under ``results``.
     """
 
     def table(name: str) -> dict[str, Row]:
-        path = results / name / f"{shard}.parquet"
-        return {row["clip_id"]: row for row in read_rows(path, name)}
+        return {row["clip_id"]: row for row in read_rows(results.table(name, shard), name)}
 
     media, clips = table("media"), table("clips")
     audio, visual, speech = (table(f"scores/{kind}") for kind in ("audio", "visual", "speech"))
@@ -43,7 +42,7 @@ def verdicts(results: Path, shard: str, settings: Verdict) -> None:
         else:
             scores = audio[clip_id], visual[clip_id], speech[clip_id]
             rows.append(_judge(candidate, clips[clip_id], *scores, settings))
-    write_rows(results / "verdicts" / f"{shard}.parquet", "verdicts", rows)
+    write_rows(results.table("verdicts", shard), "verdicts", rows)
 
 
 def _failed(clip_id: str, row: Row) -> dict[str, Any]:

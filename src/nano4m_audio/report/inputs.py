@@ -11,10 +11,10 @@ from typing import Any
 from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
-from nano4m_audio.report.runs import PROBES
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenizers.names import backend_name

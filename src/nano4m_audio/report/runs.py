@@ -13,12 +13,22 @@ from typing import Any
 import yaml
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.probes import PROBES, Probe
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.report.verdicts import Verdict, verdict_of
 from nano4m_audio.tables import read_any
 from nano4m_audio.taxonomy import class_names
 
-PROBES = ("cross_entropy", "classes", "structure")
+#: The probes, and the quality of the tokenizers, which is measured without a model.
+REPORTED_PROBES = (
+    *PROBES.values(),
+    Probe(
+        "tokenizer",
+        title="Tokenizer fidelity",
+        words="What is lost before the model sees anything. Higher is better.",
+        baseline="",
+    ),
+)
 _POINTS = 240
 
 
@@ -153,7 +163,7 @@ def metric_rows(
         ours["tokenizer", rgb_fidelity["name"]] = rgb_fidelity
     titles = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
     theirs = {k: m for k, m in titles.items() if probes_beside is None or k[0] in probes_beside}
-    baselines = {(probe, baseline_name(probe, name)) for probe, name in ours}
+    baselines = baselines_of(evaluation)
     known = [key for key in titles if key in theirs or key in ours]
     order = [*known, *(key for key in ours if key not in titles and key not in baselines)]
     rows = []
@@ -162,18 +172,22 @@ def metric_rows(
         mine, other = ours.get(key), theirs.get(key)
         title = titles[key]["title"] if key in titles else name.replace("_", " ")
         unit = (mine or other or {}).get("unit") or ""
-        baseline = ours.get((probe, baseline_name(probe, name)))
+        compared = (mine or {}).get("baseline") or {}
+        baseline = ours.get((probe, compared.get("name", "")))
         verdict = verdict_of(probe, mine)
         rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict))
-    probes = [*PROBES, "tokenizer"]
+    probes = [probe.name for probe in REPORTED_PROBES]
     return sorted(rows, key=lambda r: probes.index(r.probe))
 
 
-def baseline_name(probe: str, name: str) -> str:
-    """The metric of the same probe that holds the simplest guess for ``name``."""
-    if probe == "classes":
-        return f"frequency_{name.rpartition('_')[2]}"
-    return f"{name}_{'unigram' if probe == 'cross_entropy' else 'position_mode'}"
+def baselines_of(evaluation: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """(probe, name) of every metric that another one of its probe is compared with."""
+    return {
+        (probe, metric["baseline"]["name"])
+        for probe, content in evaluation.items()
+        for metric in content["metrics"]
+        if metric.get("baseline")
+    }
 
 
 def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
@@ -186,7 +200,7 @@ def experiments_table(results: Path, runs: Sequence[Run]) -> dict[str, Any]:
         values[name] = {
             (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
         }
-        baselines = {(probe, baseline_name(probe, metric)) for probe, metric in values[name]}
+        baselines = baselines_of(probes)
         columns += [key for key in values[name] if key not in baselines and key not in columns]
     rows = [{"run": run, "cells": [values[run.name].get(c) for c in columns]} for run in runs]
     return {"columns": columns, "rows": rows}

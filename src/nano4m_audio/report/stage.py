@@ -14,6 +14,7 @@ from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import Content, collect
 from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.runs import REPORTED_PROBES
 from nano4m_audio.report.studies import value_text
 from nano4m_audio.report.verdicts import short_verdict
 
@@ -58,7 +59,9 @@ def render(content: Content, examples: Any = None) -> str:
         value=value_text,
     )
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
-    environment.globals.update(min_groups=MIN_GROUPS, short_verdict=short_verdict)
+    environment.globals.update(
+        min_groups=MIN_GROUPS, short_verdict=short_verdict, probes=REPORTED_PROBES
+    )
     page = environment.get_template("report.html.j2")
     html = page.render(c=content, examples=examples, css=Markup(css), figures=figures)
     return name_regions(html)

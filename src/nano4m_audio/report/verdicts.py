@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio.evaluate.probes import PROBES
+
 _MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
-#: What the baseline of a probe is called in a sentence.
-_BASELINES = {
-    "cross_entropy": "the token frequencies of the training clips",
-    "classes": "guessing the most frequent classes",
-    "structure": "the most frequent token of each position",
-}
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
     if metric is None or not comparison:
         return None
     word, gain = comparison["verdict"], comparison["gain"]
-    than = _BASELINES.get(probe, "its baseline")
+    than = PROBES[probe].baseline if probe in PROBES else "its baseline"
     by = _difference(comparison, metric["unit"])
     here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
     if word == "too few":

@@ -15,6 +15,7 @@ from nano4m_audio.media.crop import keyframe_crops
 from nano4m_audio.modalities import KEYFRAMES, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks
+from nano4m_audio.shards import count_shards
 from nano4m_audio.store import opened
 from nano4m_audio.tables import read_rows, shard_names
 
@@ -43,10 +44,10 @@ def image_tables(results: Results, modality: str, shards: int) -> list[Path]:
     return [path for name in ("selected", *labels) for path in results.tables(name, shards)]
 
 
-def list_clips(results: Results, shards: int, modality: str, split: str) -> list[Pick]:
+def list_clips(results: Results, modality: str, split: str) -> list[Pick]:
     """All clips of a split that have this modality, with all their keyframes, by clip id."""
     found = []
-    for shard in shard_names(shards):
+    for shard in shard_names(count_shards(results.root)):
         estimated = bool(MODALITIES[modality].estimator)
         labels = label_keys(results, shard, modality) if estimated else {}
         for row in read_rows(results.table("selected", shard), "selected"):

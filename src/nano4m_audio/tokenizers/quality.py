@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure_quality(
-    results: Results, shards: int, settings: QualitySettings, compute: Compute = Compute()
+    results: Results, settings: QualitySettings, compute: Compute = Compute()
 ) -> None:
     """Measure a tokenizer, or find it measured, and publish the JSON and the PNG beside it.
 
@@ -55,7 +55,7 @@ def measure_quality(
     """
     modality, kind = settings.modality, MODALITIES[settings.modality].tokenizer
     backend = backend_name(settings.backend, results)
-    split, picks = _held_out(modality, results, shards, settings.frames)
+    split, picks = _held_out(results, modality, settings.frames)
     identity = registry.identity(kind, backend, compute.dtype)
     version = STAGE_VERSIONS["quality"]
     ids = [pick.clip_id for pick in picks]
@@ -81,9 +81,9 @@ def measure_quality(
     write_json(out, {"modality": modality, "backend": backend, **measured})
 
 
-def _held_out(modality: str, results: Results, shards: int, frames: int) -> tuple[str, list[Pick]]:
+def _held_out(results: Results, modality: str, frames: int) -> tuple[str, list[Pick]]:
     for split in HELD_OUT:
-        clips = list_clips(results, shards, modality, split)
+        clips = list_clips(results, modality, split)
         if clips:
             return split, spread(clips, frames)
     return "", []

@@ -33,7 +33,7 @@ _STATES = "states"
 
 
 def train_tokenizer(
-    results: Results, shards: int, name: str, settings: Tokenizer, threads: int | None = None
+    results: Results, name: str, settings: Tokenizer, threads: int | None = None
 ) -> None:
     """Train, or find the finished tokenizer, and publish it in ``results.tokenizer(name)``.
 
@@ -41,7 +41,7 @@ def train_tokenizer(
     settings and processor; ``threads`` stand for those of the settings. Raises UserError when there
     is nothing to train on.
     """
-    picks = spread(list_clips(results, shards, settings.modality, "train"), settings.frames)
+    picks = spread(list_clips(results, settings.modality, "train"), settings.frames)
     if not picks:
         raise UserError(
             f"tokenizers.{name}: no clip of the train split has {settings.modality} images"
