@@ -43,9 +43,9 @@ rule candidates:
                     mode="json", exclude={"truth_csv"}
                 ),
                 "n_shards": CONFIG.n_shards,
+                "classes": CONFIG.class_details(),
             },
         ),
-        classes=CLASSES,
         # What is in the folder, with the list of clips where that is no input.
         listing=(
             ""
@@ -56,7 +56,7 @@ rule candidates:
         ),
         version=STAGE_VERSIONS["candidates"],
     shell:
-        "nano4m-audio candidates --settings={params.settings:q} --classes={params.classes:q} 2> {log}"
+        "nano4m-audio candidates --settings={params.settings:q} 2> {log}"
 
 
 rule media:

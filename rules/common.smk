@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from nano4m_audio.acquire.listing import folder_digest
+from nano4m_audio.acquire.listing import folder_digest, with_folder_classes
 from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.acquire.source_record import check_record, write_record
 from nano4m_audio.backends.registry import (
@@ -23,7 +23,7 @@ from nano4m_audio.lineage import outdated
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.prerequisites import check_weights
-from nano4m_audio.settings_files import SettingsFiles
+from nano4m_audio.settings_files import SettingsFiles, last_settings
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenizers.names import from_file_name
 from nano4m_audio.versions import STAGE_VERSIONS
@@ -42,6 +42,11 @@ RESULTS = Results()
 SETTINGS = SettingsFiles(RESULTS.settings)
 CONFIG = or_exit(parse_workflow, config)
 or_exit(CONFIG.chosen_source.check)
+# The jobs of a run read the workflow again: they keep to the classes that it began with.
+BEGUN = last_settings(RESULTS.settings, "candidates")
+CONFIG = or_exit(
+    with_folder_classes, CONFIG, None if workflow.is_main_process else BEGUN
+)
 if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS.root)
 
@@ -57,7 +62,6 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
 
 
 SHARDS = shard_names(CONFIG.n_shards)
-CLASSES = ",".join(CONFIG.classes)
 FOLDER = CONFIG.chosen_source.folder(RESULTS.root)
 FILES = Files(root=FOLDER.root, follow_links=FOLDER.follow_links)
 

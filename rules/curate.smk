@@ -1,5 +1,17 @@
 """Curate: scores of every clip, verdicts by threshold, duplicates and split."""
 
+#: What a score must know of the classes: nothing more, so that nothing else changes it.
+CLASS_DETAILS = {"audio": ["audioset"], "visual": ["prompts", "negatives"]}
+
+
+def score_settings(what):
+    """The file with the settings of a score."""
+    section = getattr(CONFIG.score, what).model_dump()
+    if what in CLASS_DETAILS:
+        section["classes"] = CONFIG.class_details(*CLASS_DETAILS[what])
+    return SETTINGS.path(f"score-{what}", section)
+
+
 for score in ("audio", "visual", "speech"):
 
     rule:
@@ -21,14 +33,13 @@ for score in ("audio", "visual", "speech"):
             device=CONFIG.compute.device,
         params:
             what=score,
-            classes=CLASSES,
-            settings=SETTINGS.path(f"score-{score}", getattr(CONFIG.score, score)),
+            settings=score_settings(score),
             dtype=dtype(f"score.{score}"),
             identity=identity_of(f"score.{score}"),
             version=STAGE_VERSIONS[f"scores/{score}"],
         shell:
             "nano4m-audio score {params.what:q} --shard={wildcards.shard}"
-            " --classes={params.classes:q} --settings={params.settings:q}"
+            " --settings={params.settings:q}"
             " --device={resources.device} --dtype={params.dtype:q} --threads={threads} 2> {log}"
 
 

@@ -22,8 +22,8 @@ class ModalitySpec:
 
     ``about`` completes "tokenizer of the ...". ``tokenizer`` and ``estimator`` are kinds of
     backends; a modality without estimator is made from the clip itself. ``form`` is how its maps
-    are stored, with the float columns ``columns`` beside them. ``published`` is its folder in the
-    published layout.
+    are stored, beside float columns (name, meaning). ``published`` is its folder in the published
+    layout.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ModalitySpec:
     default: str = "mini"
     estimator: str = ""
     form: str = ""
-    columns: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def source(self) -> str:
@@ -60,7 +60,10 @@ _TABLE = (
         "tok_depth@196",
         estimator="depth_estimator",
         form="depth",
-        columns=("lowest", "highest"),
+        columns=(
+            ("lowest", "least inverse depth of each map, stored as 0"),
+            ("highest", "greatest inverse depth of each map, stored as 65,535"),
+        ),
     ),
     ModalitySpec(
         "normals",

@@ -165,3 +165,17 @@ def test_keyframes_can_be_spread_over_the_clip(tmp_path):
     row = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")[0]
     assert row["keyframes"][0] == 0
     assert row["keyframes"][-1] == 17
+
+
+def test_a_filter_is_off_for_a_class_that_its_model_does_not_know(tmp_path):
+    make_tables(tmp_path, {"known": [0.1, 0.9], "silent": [0.1, 0.2]})
+    for name in ("scores/audio", "scores/visual"):
+        path = tmp_path / name / "0000.parquet"
+        rows = read_rows(path, name)
+        rows[0]["labels"] = ["dog", "cat"][: len(rows[0]["labels"])]
+        write_rows(path, name, rows)
+    verdicts(Results(tmp_path), "0000", Verdict())
+    unknown, heard = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")
+    assert unknown["accepted"] and unknown["reasons"] == []
+    assert unknown["audio_score"] is None and unknown["visual_score"] is None
+    assert heard["reasons"] == ["audio_low"]

@@ -26,7 +26,7 @@ ROW = """    ModalitySpec(
         "tok_shallow@196",
         estimator="depth_estimator",
         form="depth",
-        columns=("lowest", "highest"),
+        columns=(("lowest", "least"), ("highest", "greatest")),
     ),
 """
 TOKENIZER = """        "nine": BackendSpec(

@@ -1,12 +1,44 @@
-"""A digest of a folder's list of files: cheap to compute, and another one after any change."""
+"""What is in a folder, when a workflow is read: a digest of all of it, and the classes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import TypeVar
 
+from nano4m_audio.acquire.folder import found_classes
 from nano4m_audio.acquire.tree import fingerprints
+from nano4m_audio.config.sources import Candidates
 from nano4m_audio.errors import UserError
+from nano4m_audio.taxonomy import FROM_FOLDER, classes_named
+
+_Config = TypeVar("_Config", bound=Candidates)
+
+
+def with_folder_classes(config: _Config, begun: Path | None = None) -> _Config:
+    """The config with the classes that its folder has, if it asks for them (``from_folder``).
+
+    ``begun`` is what the stage ``candidates`` was told by a run in progress: its classes are taken,
+    whatever has come into the folder meanwhile. Raises UserError, in one line, where there is no
+    folder, no class, or a name that is none.
+    """
+    if config.classes:
+        return config
+    if config.source != "folder":
+        raise UserError(
+            f"classes = {FROM_FOLDER} needs source: folder; source is {config.source!r}"
+        )
+    section = config.folder
+    try:
+        classes = classes_named(
+            json.loads(begun.read_text("utf-8"))["classes"]
+            if begun
+            else found_classes(Path(section.root), section.clips_csv)
+        )
+    except ValueError as error:
+        raise UserError(f"classes = {FROM_FOLDER}: {section.root}: {error}") from None
+    return config.model_copy(update={"classes": classes})
 
 
 def folder_digest(root: str, clips_csv: str | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire.child import Limits
+from nano4m_audio.acquire.listing import with_folder_classes
 from nano4m_audio.acquire.media import check_media, find_file
 from nano4m_audio.config.schema import DecodeFiles
 from nano4m_audio.config.sources import Barnyard, Candidates, Files
@@ -31,13 +32,14 @@ def film_barnyard(results: Results, settings: Barnyard, workers: int) -> None:
     build(results / "barnyard", **settings.model_dump(), workers=workers)
 
 
-def list_candidates(results: Results, settings: Candidates, classes: Sequence[str]) -> None:
+def list_candidates(results: Results, settings: Candidates) -> None:
     """Write the candidates of the source, one table per shard, the number of shards, and
     ``listing.json``: what files were left out, and how the clips' videos are known."""
+    settings = with_folder_classes(settings)
     source, n_shards = settings.chosen_source, settings.n_shards
     module, _, function = source.candidates.partition(":")
     list_source = getattr(importlib.import_module(module), function)
-    rows, findings = list_source(source.folder(results.root), classes)
+    rows, findings = list_source(source.folder(results.root), tuple(settings.classes))
     shards: dict[int, list[dict[str, Any]]] = {i: [] for i in range(n_shards)}
     for row in sorted(rows, key=lambda r: r["clip_id"]):
         shards[shard_of(row["video_id"], n_shards)].append(row)

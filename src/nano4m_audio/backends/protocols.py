@@ -1,4 +1,4 @@
-"""What a stage asks of a model, in NumPy arrays: no stage touches a framework."""
+"""The interface of each kind of model, in NumPy arrays: no stage touches a framework."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class AudioTagger(Protocol):
-    """Names sounds. ``labels`` are class names of the taxonomy."""
+    """Names sounds. ``labels`` are names of AudioSet, or the names of classes."""
 
     sample_rate_hz: int
     labels: tuple[str, ...]
@@ -19,7 +19,13 @@ class AudioTagger(Protocol):
 
 
 class ImageTextScorer(Protocol):
-    """Embeds pictures and texts into one space; the score of a pair is their cosine."""
+    """Embeds pictures and texts into one space; the score of a pair is their cosine.
+
+    ``classes`` are the only ones that it knows, or None where any text has a meaning for it.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
 
     def embed_images(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, D], unit length."""
@@ -92,7 +98,7 @@ class AudioTokenizer(Protocol):
 
 
 class ImageClassifier(Protocol):
-    """Names what a picture shows, by ImageNet-1k classes; the taxonomy says which are ours."""
+    """Names what a picture shows, by ImageNet-1k classes."""
 
     n_classes: int
 

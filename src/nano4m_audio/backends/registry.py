@@ -1,8 +1,7 @@
 """The registry that maps config names to models behind the Protocols of protocols.py.
 
-A loader is imported and
-its weights are read only when a stage has rows to compute; the identity of a backend (what goes
-into content keys) is read from its files alone.
+A loader is imported and its weights are read only when a stage has rows to compute; the identity
+of a backend (what goes into content keys) is read from its files alone.
 """
 
 from __future__ import annotations

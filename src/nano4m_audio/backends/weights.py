@@ -1,4 +1,4 @@
-"""The weights list: which pretrained files exist, where they lie, and if they are the right ones.
+"""Registry and cache of pretrained weights, verified by SHA-256.
 
 ``weights.yaml`` names every file. One id is one folder, ``<cache>/weights/<id>/``, where the cache
 is ``NANO4M_AUDIO_CACHE`` or ``~/.cache/nano4m-audio``. A ``weights.yaml`` in the cache replaces

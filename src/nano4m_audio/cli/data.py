@@ -10,7 +10,6 @@ from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     Attempt,
-    Classes,
     Device,
     DType,
     Label,
@@ -21,7 +20,6 @@ from nano4m_audio.cli.options import (
     Threads,
     compute_options,
     example,
-    named_classes,
     record,
     stage_settings,
 )
@@ -46,16 +44,14 @@ def barnyard(results: Results = RESULTS, settings: Settings = None, threads: Thr
         '"n_shards": 2}\''
     )
 )
-def candidates(
-    results: Results = RESULTS, settings: Settings = None, classes: Classes = ""
-) -> None:
+def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
     """List the candidate clips of the source, one table per shard."""
     from nano4m_audio.acquire.stage import list_candidates
     from nano4m_audio.config.sources import Candidates
 
     folder = paths.Results(results)
     section = stage_settings(Candidates, "candidates", settings, folder)
-    list_candidates(folder, section, named_classes(classes))
+    list_candidates(folder, section)
     csv = section.chosen_source.folder(results).csv
     tables = folder.tables("candidates", section.n_shards)
     record([*tables, folder.listing], [csv] if csv else [])
@@ -97,7 +93,6 @@ def score(
     shard: Shard,
     results: Results = RESULTS,
     settings: Settings = None,
-    classes: Classes = "",
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
@@ -107,13 +102,13 @@ def score(
     from nano4m_audio.curate import score as scores
 
     folder, stage = paths.Results(results), f"score-{what}"
-    names, compute = named_classes(classes), compute_options(device, dtype, threads)
+    compute = compute_options(device, dtype, threads)
     if what == "audio":
-        section = stage_settings(config.AudioScore, stage, settings, folder)
-        scores.score_audio(folder, shard, section, names, compute)
+        section = stage_settings(config.AudioStage, stage, settings, folder)
+        scores.score_audio(folder, shard, section, compute)
     elif what == "visual":
-        visual = stage_settings(config.VisualScore, stage, settings, folder)
-        scores.score_visual(folder, shard, visual, names, compute)
+        visual = stage_settings(config.VisualStage, stage, settings, folder)
+        scores.score_visual(folder, shard, visual, compute)
     elif what == "speech":
         speech = stage_settings(config.SpeechScore, stage, settings, folder)
         scores.score_speech(folder, shard, speech, compute)

@@ -32,7 +32,6 @@ Shards = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="folder with the artifacts of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
-Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
 ]
@@ -88,13 +87,6 @@ def stage_settings(
         if values[key] != value:
             raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
     return parse(model, values, "--settings")
-
-
-def named_classes(names: str) -> tuple[str, ...]:
-    """The classes of ``--classes``; all of them where none is named."""
-    from nano4m_audio.taxonomy import class_names, get_class
-
-    return tuple(get_class(n).name for n in names.split(",")) if names else class_names()
 
 
 def compute_options(device: str, dtype: str, threads: int) -> Compute:

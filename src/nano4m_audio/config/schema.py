@@ -31,11 +31,9 @@ from nano4m_audio.config.tokenizers import (
     QualitySettings,
     Tokenize,
     Tokenizer,
-    TokenizeSettings,
 )
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
-from nano4m_audio.taxonomy import class_names, get_class
 
 #: Config key -> kind of backend in the registry.
 BACKEND_KEYS = {
@@ -121,7 +119,6 @@ class Report(Section):
 class Config(Candidates):
     """The whole file."""
 
-    classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
     compute: Compute = Compute()
     decode: Decode = Decode()
     score: Score = Score()
@@ -153,15 +150,6 @@ class Config(Candidates):
             return values
         plain = {name: grid.model_dump() for name, grid in grids.items()}
         return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
-
-    @field_validator("classes")
-    @classmethod
-    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _as_value_error(get_class, name)
-        if not value or len(set(value)) != len(value):
-            raise ValueError("one or more different class names")
-        return value
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod
@@ -234,12 +222,13 @@ class Config(Candidates):
         """What the stage label is told of a modality."""
         return LabelSettings(modality=modality, backend=getattr(self.label, modality))
 
-    def tokenize_settings(self, modality: str) -> TokenizeSettings:
-        """What the stage tokenize is told of a modality; captions alone have a template."""
-        settings = TokenizeSettings(modality=modality, backend=getattr(self.tokenize, modality))
-        template = {"caption_template": self.tokenize.caption_template}
-        is_text = MODALITIES[modality].kind == "text"
-        return settings.model_copy(update=template) if is_text else settings
+    def tokenize_settings(self, modality: str) -> dict[str, Any]:
+        """What the stage tokenize is told of a modality; captions alone depend on classes."""
+        values = {"modality": modality, "backend": getattr(self.tokenize, modality)}
+        if MODALITIES[modality].kind == "text":
+            values["caption_template"] = self.tokenize.caption_template
+            values["classes"] = self.class_details("caption")
+        return values
 
     def quality_settings(self, modality: str, tokenizer: str) -> QualitySettings:
         """What is measured of a tokenizer, and how."""

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nano4m_audio.config.base import Section
 from nano4m_audio.errors import UserError
+from nano4m_audio.taxonomy import SoundClass, known_classes, read_classes
 
 
 class Files(Section):
@@ -133,8 +134,21 @@ class Sources(Section):
 
 
 class Candidates(Sources):
-    """What the stage ``candidates`` is told."""
+    """What the stage ``candidates`` is told; of the classes their names."""
 
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes to keep, in order")
     n_shards: int = Field(
         4, ge=1, le=9999, description="shards per table; a change computes no row anew"
     )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named_classes(cls, value: Any) -> dict[str, Any]:
+        return read_classes(value)
+
+    def class_details(self, *details: str) -> dict[str, dict[str, Any]]:
+        """These details of every class by its name, as plain values: what one stage must know."""
+        return {
+            name: entry.model_dump(mode="json", include=set(details))
+            for name, entry in self.classes.items()
+        }

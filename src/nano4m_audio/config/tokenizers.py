@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, create_model, field_validator, model
 from nano4m_audio.config.base import Section
 from nano4m_audio.errors import did_you_mean
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.taxonomy import SoundClass, known_classes
 
 
 def one_of(names: Iterable[str]) -> AfterValidator:
@@ -32,7 +33,7 @@ class Labels(Section):
     """Pseudo-labels of the keyframes."""
 
 
-class Captions(Section):
+class Templates(Section):
     """Tokenizer per modality."""
 
     caption_template: str = Field(
@@ -70,12 +71,12 @@ def _keys(base: type[Section], kind: Any, defaults: Mapping[str, Any], about: st
 
 
 Label = _keys(Labels, str, dict.fromkeys(LABELS, "mini"), "estimator")
-Tokenize = _keys(Captions, str, {n: row.default for n, row in MODALITIES.items()}, "tokenizer")
+Tokenize = _keys(Templates, str, {n: row.default for n, row in MODALITIES.items()}, "tokenizer")
 Quality = _keys(Measured, tuple[str, ...], dict.fromkeys(IMAGES, ()), "names of more tokenizers")
 
 
 class Tokenizer(Section):
-    """An image tokenizer trained on the run's own training clips: `snakemake tokenizers`."""
+    """An image tokenizer trained on the run's own training clips: ``snakemake tokenizers``."""
 
     modality: ImageName = Field(description=f"what it tokenizes: {', '.join(IMAGES)}")
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(
@@ -121,11 +122,12 @@ class LabelSettings(Section):
     backend: str = "mini"
 
 
-class TokenizeSettings(Captions):
+class TokenizeSettings(Templates):
     """Turn a modality of the selected clips into tokens."""
 
     modality: Annotated[str, one_of(MODALITIES)]
     backend: str
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes with captions")
 
     @model_validator(mode="before")
     @classmethod
@@ -145,7 +147,7 @@ class QualitySettings(Measured):
 
 
 class Mini(Section):
-    """The recipe of the mini family, for `snakemake mini`; no other rule reads it."""
+    """The recipe of the mini family, for ``snakemake mini``; no other rule reads it."""
 
     seed: int = Field(1000, ge=0, description="first barnyard seed of the training data")
     views: int = Field(7040, ge=1, description="pictures to train on")

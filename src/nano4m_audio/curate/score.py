@@ -7,14 +7,15 @@ so a row does not depend on which other clips were in its chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config.curate import AudioScore, SpeechScore, VisualScore
+from nano4m_audio.config.curate import AudioStage, SpeechScore, VisualStage
 from nano4m_audio.curate.fingerprints import fingerprint
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
@@ -23,7 +24,7 @@ from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.taxonomy import get_class
+from nano4m_audio.taxonomy import SoundClass
 from nano4m_audio.versions import STAGE_VERSIONS
 
 _CHUNK = 16
@@ -34,14 +35,21 @@ ScoreChunk = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 def score_audio(
     results: Results,
     shard: str,
-    settings: AudioScore,
-    classes: Sequence[str],
+    settings: AudioStage,
     compute: Compute = Compute(),
 ) -> None:
-    """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window."""
+    """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window.
+
+    A class scores as high as the highest of its labels; one that the tagger does not know has no
+    column.
+    """
+    classes = settings.classes
 
     def prepare() -> ScoreChunk:
         tagger = _load("audio_tagger", settings.backend, compute)
+        columns = tagger_columns(classes, tagger.labels) if tagger else {}
+        if tagger:
+            _tell_unknown(settings.backend, classes, columns)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -49,66 +57,111 @@ def score_audio(
                 audio = read_audio(row["audio_flac"])
                 starts = windows.window_starts(row["duration_s"], settings.hop_s)
                 pieces = [windows.cut(audio, start) for start in starts]
-                if tagger is not None:
+                if columns:
                     cuts.append(windows.resample(np.stack(pieces), tagger.sample_rate_hz))
                 levels = [windows.level_dbfs(piece) for piece in pieces]
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
-            if tagger is None:
+            if not columns:
                 return [{**r, "labels": [], "scores": []} for r in out_rows]
-            columns = [tagger.labels.index(name) for name in classes]
-            scores = tagger.tag(np.concatenate(cuts))[:, columns]
+            of_labels = tagger.tag(np.concatenate(cuts))
+            scores = np.stack([of_labels[:, c].max(1) for c in columns.values()], axis=1)
             splits = np.cumsum([len(c) for c in cuts])[:-1]
             return [
-                {**r, "labels": list(classes), "scores": s.tolist()}
+                {**r, "labels": list(columns), "scores": s.tolist()}
                 for r, s in zip(out_rows, np.split(scores, splits), strict=True)
             ]
 
         return score
 
     identity = _identity("audio_tagger", settings.backend, compute)
-    key = [identity, settings.hop_s, list(classes)]
+    key = [identity, settings.hop_s, [[name, c.audioset] for name, c in classes.items()]]
     _publish_scores("scores/audio", results, shard, key, ["audio_flac"], prepare)
+
+
+def tagger_columns(
+    classes: Mapping[str, SoundClass], labels: Sequence[str]
+) -> dict[str, list[int]]:
+    """Class -> which of a tagger's ``labels`` are its own: its AudioSet labels, or else its name.
+
+    Classes without any are left out.
+    """
+    place = {label: number for number, label in enumerate(labels)}
+    found = {}
+    for name, entry in classes.items():
+        own = [label for label in entry.audioset if label in place]
+        found[name] = [place[label] for label in own or [name] if label in place]
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def _tell_unknown(backend: str | None, classes: Iterable[str], known: Iterable[str]) -> None:
+    """Say which classes a model cannot know: they have no scores, and their clips no filter."""
+    if unknown := ", ".join(sorted(set(classes) - set(known))):
+        print(f"{backend} does not know these classes: {unknown}", file=sys.stderr)
 
 
 def score_visual(
     results: Results,
     shard: str,
-    settings: VisualScore,
-    classes: Sequence[str],
+    settings: VisualStage,
     compute: Compute = Compute(),
 ) -> None:
-    """Publish the cosine [K, C] of K frames with the prompt of every class."""
-    prompts = [get_class(name).prompt for name in classes]
+    """Publish the cosine [K, C] of K frames with the nearest prompt of every class.
+
+    A frame loses what it is nearer to a negative of the class. A class that the scorer does not
+    know has no column.
+    """
 
     def prepare() -> ScoreChunk:
         scorer = _load("image_text_scorer", settings.backend, compute)
-        texts = scorer.embed_texts(prompts) if scorer else None
+        known: dict[str, SoundClass] = {}
+        if scorer:
+            names = settings.classes if scorer.classes is None else scorer.classes
+            known = {name: c for name, c in settings.classes.items() if name in names}
+            _tell_unknown(settings.backend, settings.classes, known)
+        texts = [text for c in known.values() for text in (*c.prompts, *c.negatives)]
+        embedded = scorer.embed_texts(texts) if texts else None
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             picks = [windows.spread(len(row["frame_times_s"]), settings.frames) for row in rows]
             times = [
                 [row["frame_times_s"][i] for i in p] for row, p in zip(rows, picks, strict=True)
             ]
-            if scorer is None or texts is None:
+            if embedded is None:
                 return [{"frame_times_s": t, "labels": [], "cosines": []} for t in times]
             crops = [
                 square_crop(read_frame(row["frames"][i]))
                 for row, p in zip(rows, picks, strict=True)
                 for i in p
             ]
-            cosines = scorer.embed_images(np.stack(crops)) @ texts.T
+            of_texts = scorer.embed_images(np.stack(crops)) @ embedded.T
+            cosines = class_cosines(of_texts, known.values())
             parts = np.split(cosines, np.cumsum([len(p) for p in picks])[:-1])
             return [
-                {"frame_times_s": t, "labels": list(classes), "cosines": c.tolist()}
+                {"frame_times_s": t, "labels": list(known), "cosines": c.tolist()}
                 for t, c in zip(times, parts, strict=True)
             ]
 
         return score
 
     identity = _identity("image_text_scorer", settings.backend, compute)
-    key = [identity, settings.frames, prompts]
+    texts = [[name, c.prompts, c.negatives] for name, c in settings.classes.items()]
+    key = [identity, settings.frames, texts]
     heavy = ["frames"] if settings.backend else []
     _publish_scores("scores/visual", results, shard, key, heavy, prepare)
+
+
+def class_cosines(of_texts: np.ndarray, classes: Iterable[SoundClass]) -> np.ndarray:
+    """Cosines of frames with all texts [K, T], prompts then negatives of each class -> [K, C]."""
+    columns, start = [], 0
+    for entry in classes:
+        middle = start + len(entry.prompts)
+        end = middle + len(entry.negatives)
+        column = of_texts[:, start:middle].max(1)
+        if entry.negatives:
+            column = column - (of_texts[:, middle:end].max(1) - column).clip(0)
+        columns.append(column)
+        start = end
+    return np.stack(columns, axis=1)
 
 
 def score_speech(

@@ -59,8 +59,12 @@ def _failed(clip_id: str, row: Row) -> dict[str, Any]:
 def _judge(
     candidate: Row, clip: Row, audio: Row, visual: Row, speech: Row, settings: Verdict
 ) -> dict[str, Any]:
-    """Choose the window and compare every score with its threshold; a null threshold is off."""
+    """Choose the window and compare every score with its threshold; a null threshold is off, and so
+    is that of a model which does not know the clip's class."""
     name = candidate["class_name"]
+    unknown = {"audio_min": audio, "visual_min": visual}
+    off = {key: None for key, row in unknown.items() if name not in row["labels"]}
+    settings = settings.model_copy(update=off)
     window, audio_score = _best_window(audio, name)
     frame_times = np.array(clip["frame_times_s"])
     best_time, visual_score = _best_frame(visual, name)
@@ -96,8 +100,8 @@ def _judge(
 
 def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
     """Index and score of the window that sounds most like the class (the loudest one when no
-    tagger ran); the earliest wins a tie."""
-    if not audio["labels"]:
+    tagger knows it); the earliest wins a tie."""
+    if name not in audio["labels"]:
         return int(np.argmax(audio["window_level_dbfs"])), None
     scores = np.array(audio["scores"])[:, audio["labels"].index(name)]
     return int(scores.argmax()), float(scores.max())
@@ -105,7 +109,7 @@ def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
 
 def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
     """Time [s] and cosine of the frame that looks most like the class."""
-    if not visual["labels"]:
+    if name not in visual["labels"]:
         return None, None
     cosines = np.array(visual["cosines"])[:, visual["labels"].index(name)]
     return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())

@@ -37,7 +37,7 @@ from nano4m_audio.tables import (
     write_rows,
     write_table,
 )
-from nano4m_audio.taxonomy import all_classes
+from nano4m_audio.taxonomy import known_classes
 from nano4m_audio.training.token_sets import SPLITS, read_token_sets
 
 _CODEBOOK = 1024
@@ -242,7 +242,7 @@ def _token_table(name: str, stems: Sequence[str], tokens: Sequence[np.ndarray]) 
 
 
 def _split_rows(clips: Sequence[_Clip]) -> list[dict[str, Any]]:
-    by_caption = {c.caption: name for name, c in all_classes().items()}
+    by_caption = {c.caption: name for name, c in known_classes().items()}
     return [
         {
             "clip_id": clip.stem,

@@ -31,11 +31,11 @@ REQUIRED = (
 def write_card(
     weights: Path, *, seed: int, views: int, sounds: int, card: Path, page: Path
 ) -> None:
-    """Measure the weights in folder `weights` on unseen seeds and write `card` (JSON) and `page`
-    (Markdown).
+    """Measure the weights in folder ``weights`` on unseen seeds and write ``card`` (JSON) and
+    ``page`` (Markdown).
 
-    `seed` is the training data's seed. A missed requirement is a warning: the card tells the truth
-    about any weights, and `install` is what refuses them.
+    ``seed`` is the training data's seed. A missed requirement is a warning: the card tells the
+    truth about any weights, and ``install`` is what refuses them.
     """
     from nano4m_audio.minitrain.measure import measure_all
 

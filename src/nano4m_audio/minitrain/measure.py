@@ -39,7 +39,7 @@ _HEARD, _SEEN, _UNSEEN = 0.5, 0.5, 0.3
 def measure_all(
     *, purpose: str, seed: int, views: int, sounds: int, folder: Path = WEIGHTS
 ) -> dict[str, Measures]:
-    """Every measure of every member, on `views` pictures and `sounds` windows of one seed."""
+    """Every measure of every member, on ``views`` pictures and ``sounds`` windows of one seed."""
     seen = ViewSet(**{k: torch.from_numpy(v) for k, v in view_block(seed, purpose, views).items()})
     heard = SoundSet(
         **{k: torch.from_numpy(v) for k, v in sound_block(seed, purpose, sounds).items()}

@@ -20,6 +20,7 @@ _FILTERS = {
     "voiced_max": "speech",
 }
 #: The model family whose scores mean nothing outside the synthetic world.
+_SHOWN = 10
 _MINI_SECTIONS = ("score", "label", "tokenize")
 
 
@@ -150,9 +151,28 @@ def warnings(
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")
+    out += _without_scores(config, clips)
     empty = [row["name"] for row in class_table["rows"] if not row["complete"]]
     if empty and len(empty) < len(class_table["rows"]):
         out.append(f"Without a single usable clip: {', '.join(empty)}.")
+    return out
+
+
+def _without_scores(config: Any, clips: Sequence[Clip]) -> list[str]:
+    """The classes that a model does not know: its filter is off for them."""
+    out = []
+    for score, kind in (("audio", "sound"), ("visual", "picture")):
+        backend, column = config["score"][score]["backend"], f"{score}_score"
+        names = sorted(
+            {c.class_name for c in clips if c.verdict["clip_key"] and c.verdict[column] is None}
+        )
+        if backend and names and config["verdict"][f"{score}_min"] is not None:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            out.append(
+                f"{backend} (score.{score}) does not know {', '.join(names[:_SHOWN])}{more}: "
+                f"the {kind} filter is off for the clips of "
+                f"{'this class' if len(names) == 1 else 'these classes'}."
+            )
     return out
 
 

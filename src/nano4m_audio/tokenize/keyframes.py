@@ -96,7 +96,7 @@ def read_images(store: Path, modality: str, picks: Sequence[Pick]) -> list[np.nd
             for p in picks
         ]
         return [rgb_image(c) for c in keyframe_crops(opened(store, "clips", shard), rows)]
-    columns = (*row.columns, "maps")
+    columns = [*(name for name, _ in row.columns), "maps"]
     found = opened(store, f"labels/{modality}", shard).read([p.key for p in picks], columns)
     return [
         FORMS[row.form].images({c: [maps[c][k] for k in pick.keyframes] for c in columns})

@@ -21,7 +21,7 @@ from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, opened, publish
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.taxonomy import get_class
+from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.interleave import interleave
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
 from nano4m_audio.tokenizers.names import backend_name
@@ -92,7 +92,7 @@ def _key_parts(
             yield {**row, "input": key if usable else None}, [key]
     elif modality.kind == "text":
         for row in rows:
-            caption = caption_of(row["class_name"], settings.caption_template)
+            caption = caption_of(row["class_name"], settings)
             yield {**row, "input": caption}, [caption]
     else:
         column = "keyframes" if modality.kind == "image" else "window_start_s"
@@ -100,9 +100,13 @@ def _key_parts(
             yield {**row, "input": row["clip_key"]}, [row["clip_key"], row[column]]
 
 
-def caption_of(class_name: str, template: str) -> str:
-    """The caption of a clip of this class, from the template."""
-    return template.format_map({"caption": get_class(class_name).caption, "class": class_name})
+def caption_of(class_name: str, settings: TokenizeSettings) -> str:
+    """The caption of a clip of this class, from the template. Raises UserError if it is unknown."""
+    classes = settings.classes
+    if class_name not in classes:
+        raise UserError(unknown_class(class_name, tuple(classes)))
+    fields = {"caption": classes[class_name].caption, "class": class_name}
+    return settings.caption_template.format_map(fields)
 
 
 def _images(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:

@@ -27,7 +27,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
-    """Write a folded network as fp16 safetensors, atomically; `notes` (JSON values) go into its
+    """Write a folded network as fp16 safetensors, atomically; ``notes`` (JSON values) go into its
     header."""
     from safetensors.torch import save
 
@@ -40,7 +40,7 @@ def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """The notes stored by `save_weights`."""
+    """The notes stored by ``save_weights``."""
     from safetensors import safe_open
 
     try:
@@ -53,7 +53,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def load_net(net: nn.Module, path: Path) -> nn.Module:
-    """Fold `net`, fill it from `path` as float32 and freeze it. UserError when file and network
+    """Fold ``net``, fill it from ``path`` as float32 and freeze it. UserError when file and network
     differ."""
     from safetensors.torch import load_file
 
@@ -74,9 +74,9 @@ def sha256_of(path: Path) -> str:
 def run_each(
     function: Callable[[torch.Tensor], torch.Tensor], items: np.ndarray, threads: int
 ) -> np.ndarray:
-    """Apply `function` to every item alone, as a [1, ...] tensor, and stack the results on axis 0.
+    """Apply ``function`` to each item alone, as a [1, ...] tensor; stack the results on axis 0.
 
-    `items` must not be empty: the shape of a result is known only after one item has run.
+    ``items`` must not be empty: the shape of a result is known only after one item has run.
     """
     if len(items) == 0:
         raise ValueError("no items to run")
@@ -99,8 +99,8 @@ def as_image(rgb: torch.Tensor) -> torch.Tensor:
 class MiniBackend(ABC):
     """What every mini backend has: an id, a weight file with its hash, and a fixed thread count.
 
-    Subclasses set `backend_id` and `member` (the stem of the weight file), and build their network
-    in `build_net` from the notes in that file.
+    Subclasses set ``backend_id`` and ``member`` (the stem of the weight file), and build their
+    network in ``build_net`` from the notes in that file.
     """
 
     backend_id: str
@@ -115,7 +115,7 @@ class MiniBackend(ABC):
 
     @classmethod
     def load(cls, compute: Compute = Compute(), folder: Path = WEIGHTS) -> Self:
-        """Load from `folder` (default: the committed weights), to run on CPU threads."""
+        """Load from ``folder`` (default: the committed weights), to run on CPU threads."""
         return cls(compute, folder)
 
     @staticmethod
