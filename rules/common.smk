@@ -26,7 +26,7 @@ from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenizers.names import from_file_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def or_exit(check, *arguments):
@@ -79,9 +79,9 @@ def identity_of(key, name=None):
     Weights that are trained here do not exist yet: they are an input file of the job instead.
     """
     name = name or CONFIG.backend(key)
-    if not name or name.startswith(TRAINED):
-        return name
-    return or_exit(identity, schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
+    if name and name.startswith(TRAINED):
+        return f"{name}:{spec(key, name).code}"
+    return name and or_exit(identity, schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
 
 
 def trained_weights(name):

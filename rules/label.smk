@@ -29,7 +29,7 @@ rule label:
         settings=lambda wc: LABEL_SETTINGS[wc.modality],
         dtype=lambda wc: dtype(f"label.{wc.modality}"),
         identity=lambda wc: identity_of(f"label.{wc.modality}"),
-        version=lambda wc: STAGE_VERSIONS[f"labels/{wc.modality}"],
+        version=lambda wc: stage_version(f"labels/{wc.modality}"),
     shell:
         "nano4m-audio label {wildcards.modality} --shard={wildcards.shard}"
         " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"

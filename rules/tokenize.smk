@@ -27,7 +27,7 @@ rule tokenize:
         settings=lambda wc: TOKENIZE_SETTINGS[wc.modality],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
         identity=lambda wc: identity_of(f"tokenize.{wc.modality}"),
-        version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
+        version=lambda wc: stage_version(f"tokens/{wc.modality}"),
     shell:
         "nano4m-audio tokenize {wildcards.modality} --shard={wildcards.shard}"
         " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"

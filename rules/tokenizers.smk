@@ -51,7 +51,7 @@ rule tokenizer_train:
         mem_mb=6000,
     params:
         settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
-        version=STAGE_VERSIONS["tokenizers"],
+        version=stage_version("tokenizers"),
     shell:
         "nano4m-audio tokenizer train {wildcards.tokenizer} --settings={params.settings:q}"
         " 2> {log}"
@@ -84,7 +84,7 @@ rule tokenizer_quality:
         identity=lambda wc: identity_of(
             f"tokenize.{wc.modality}", from_file_name(wc.measured)
         ),
-        version=STAGE_VERSIONS["quality"],
+        version=stage_version("quality"),
     shell:
         "nano4m-audio tokenizer quality {wildcards.modality}"
         " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"

@@ -1,28 +1,57 @@
-"""Version of each stage's code. Raise a number when the stage would write other values for the same
-input: the number is part of every content key and a Snakemake param, so exactly the affected rows
-are recomputed."""
+"""The version of each stage: a digest of the code that makes its values, and of its columns.
+
+It is part of every content key and a Snakemake param: where code changes, exactly the rows that it
+makes are computed again, and the jobs of these are run again.
+"""
 
 from __future__ import annotations
 
-from nano4m_audio.modalities import LABELS, MODALITIES
+from collections.abc import Iterable
+from functools import cache
 
-STAGE_VERSIONS: dict[str, int] = {
-    "barnyard": 2,
-    "candidates": 2,
-    "media": 2,
-    "clips": 2,
-    "scores/audio": 1,
-    "scores/visual": 1,
-    "scores/speech": 1,
-    "scores/prints": 1,
-    "verdicts": 1,
-    "split": 1,
-    **{f"labels/{name}": 1 for name in LABELS},
-    "labels/normals": 2,
-    **{f"tokens/{name}": 1 for name in MODALITIES},
-    "tokenizers": 1,
-    "quality": 2,
-    "train": 4,
-    "evaluate": 4,
-    "report": 4,
+from nano4m_audio.code_digest import code_digest
+from nano4m_audio.modalities import LABELS, MODALITIES
+from nano4m_audio.tables import SCHEMAS, content_key
+
+_MAKERS = {kind: f"tokenize.stage:_{kind}_tokens" for kind in ("image", "audio", "text")}
+
+
+def _forms(modalities: Iterable[str]) -> tuple[str, ...]:
+    """How the maps of these modalities are stored."""
+    forms = (MODALITIES[name].form for name in modalities)
+    return tuple(f"label.maps:{form.upper()}" for form in forms if form)
+
+
+#: The function of each stage, and what it loads by a name that is made at run time.
+STAGES: dict[str, tuple[str, ...]] = {
+    "barnyard": ("barnyard.build:build",),
+    "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
+    "media": ("acquire.stage:check_files",),
+    "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
+    "scores/audio": ("curate.score:score_audio",),
+    "scores/visual": ("curate.score:score_visual",),
+    "scores/speech": ("curate.score:score_speech",),
+    "scores/prints": ("curate.score:score_prints",),
+    "verdicts": ("curate.verdict:verdicts",),
+    "split": ("curate.split:split_clips",),
+    **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},
+    **{
+        f"tokens/{name}": ("tokenize.stage:tokenize_clips", _MAKERS[row.kind], *_forms([name]))
+        for name, row in MODALITIES.items()
+    },
+    "tokenizers": ("tokenizers.train:train_tokenizer", *_forms(LABELS)),
+    "quality": ("tokenizers.quality:measure_quality", *_forms(LABELS)),
+    "train": ("training.stage:train_run",),
+    "evaluate/cross_entropy": ("evaluate.stage:evaluate_probe", "evaluate.cross_entropy:compute"),
+    "evaluate/classes": ("evaluate.stage:evaluate_probe", "evaluate.classes:compute"),
+    "evaluate/structure": ("evaluate.stage:evaluate_probe", "evaluate.structure:compute"),
+    "examples": ("report.examples:make_examples", *_forms(LABELS)),
+    "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
+
+
+@cache
+def stage_version(stage: str) -> str:
+    """The version of a stage, 16 hex digits."""
+    columns = [[field.name, str(field.type)] for field in SCHEMAS.get(stage, ())]
+    return content_key(code_digest(*STAGES[stage]), columns)[:16]

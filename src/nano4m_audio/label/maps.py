@@ -78,17 +78,14 @@ class Form:
     show: Callable[[np.ndarray], np.ndarray]
 
 
-#: ModalitySpec.form -> Form.
-FORMS = {
-    "depth": Form(
-        encode_depth,
-        lambda row: depth_image(decode_depth(row)),
-        lambda image: colour_depth(image[0]),
-    ),
-    "normals": Form(
-        encode_normals, lambda row: decode_normals(row).transpose(0, 3, 1, 2), colour_normals
-    ),
-}
+DEPTH = Form(
+    encode_depth, lambda row: depth_image(decode_depth(row)), lambda image: colour_depth(image[0])
+)
+NORMALS = Form(
+    encode_normals, lambda row: decode_normals(row).transpose(0, 3, 1, 2), colour_normals
+)
+#: ModalitySpec.form -> Form; the constant of a form is its name in capitals (see versions.py).
+FORMS = {"depth": DEPTH, "normals": NORMALS}
 
 
 def visible(modality: str, image: np.ndarray) -> np.ndarray:

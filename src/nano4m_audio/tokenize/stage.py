@@ -25,7 +25,7 @@ from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.interleave import interleave
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
 from nano4m_audio.tokenizers.names import backend_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 Rows = Sequence[Any]
 
@@ -50,7 +50,7 @@ def tokenize_clips(
     identity = registry.identity(kind, backend, compute.dtype)
     source = Source(modality, results.store, shard)
     items = [
-        Item(row["clip_id"], content_key(name, STAGE_VERSIONS[name], identity, *parts), row)
+        Item(row["clip_id"], content_key(name, stage_version(name), identity, *parts), row)
         for row, parts in _key_parts(results, source, settings)
     ]
 
@@ -109,14 +109,14 @@ def caption_of(class_name: str, settings: TokenizeSettings) -> str:
     return settings.caption_template.format_map(fields)
 
 
-def _images(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
+def _image_tokens(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
     picks = [Pick.whole(row, source.shard, row["input"]) for row in rows]
     images = read_images(source.store, source.modality.name, picks)
     tokens = tokenizer.tokenize(np.concatenate(images))
     return np.split(tokens, np.cumsum([len(i) for i in images])[:-1])
 
 
-def _audio(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
+def _audio_tokens(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
     stored = opened(source.store, "clips", source.shard)
     found = stored.read([row["input"] for row in rows], ["audio_flac"])
     pieces = [
@@ -129,15 +129,15 @@ def _audio(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
     return [ids[None] for ids in interleave(codes, tokenizer.codebook_size)]
 
 
-def _texts(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
+def _text_tokens(tokenizer: Any, source: Source, rows: Rows) -> list[np.ndarray]:
     return [np.array(tokenizer.encode(row["input"])) for row in rows]
 
 
 #: Kind of modality -> clips at once, and what makes their tokens.
 _MAKERS: dict[str, tuple[int, Callable[[Any, Source, Rows], list[np.ndarray]]]] = {
-    "image": (8, _images),
-    "audio": (64, _audio),
-    "text": (64, _texts),
+    "image": (8, _image_tokens),
+    "audio": (64, _audio_tokens),
+    "text": (64, _text_tokens),
 }
 
 
