@@ -21,6 +21,7 @@ from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
+from nano4m_audio.filters import COLUMNS
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
 STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
@@ -112,7 +113,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("key", STR),
             ("segment_start_s", FLOATS),
             ("segment_end_s", FLOATS),
-            ("voiced_fraction", F32),
+            ("speech_fraction", F32),
         ]
     ),
     "scores/prints": pa.schema(
@@ -131,10 +132,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("accepted", BOOL),
             ("reasons", STRINGS),
             ("message", STR),
-            ("audio_score", F32),
-            ("visual_score", F32),
-            ("voiced_fraction", F32),
-            ("level_dbfs", F32),
+            *((column, F32) for column in COLUMNS),
             ("window_start_s", F64),
             ("keyframes", pa.list_(pa.int32())),
             ("keyframe_times_s", pa.list_(F64)),

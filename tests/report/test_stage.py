@@ -89,7 +89,7 @@ def test_equal_inputs_give_equal_bytes(usual, tmp_path):
         sys.executable,
         "-c",
         "import sys, json, pathlib; from nano4m_audio.report.inputs import ReportInputs; "
-        "from nano4m_audio.report.build import build_report; "
+        "from nano4m_audio.report.stage import build_report; "
         "build_report(ReportInputs(json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])), "
         "pathlib.Path(sys.argv[3]), with_examples=False); assert 'torch' not in sys.modules",
     ]
@@ -306,7 +306,7 @@ def test_kept_and_dropped_differ_without_colour_in_light_and_in_dark():
 
 def test_a_histogram_has_its_numbers():
     edges = [0.0, 0.1, 0.2, 0.30000000000000004]
-    data = Histogram("Sound", "", edges, [0, 2, 31], [4, 0, 5], 0.2, "above", "")
+    data = Histogram("Sound", edges, [0, 2, 31], [4, 0, 5], 0.2)
     drawn = str(figures.histogram(data))
     assert "<title>0.2 to 0.3: 31 kept</title>" in drawn
     rows = re.findall(r"<tr>(.*?)</tr>", drawn)

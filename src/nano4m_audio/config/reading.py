@@ -22,6 +22,8 @@ from nano4m_audio.errors import UserError, did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
 MAX_MESSAGE = 400
+#: Old name of a key -> the name that it has now.
+_RENAMED = {"voiced_max": "speech_max"}
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -69,7 +71,7 @@ def _advice(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
         nested = ": {".join([*sections, f"{leaf}: ..."]) + "}" * len(sections)
         return f": in a file, write {nested}"
     known = _keys_at(model, path)
-    return did_you_mean(last, known) or f" (known: {', '.join(known)})"
+    return did_you_mean(_RENAMED.get(last, last), known) or f" (known: {', '.join(known)})"
 
 
 def parse(model: type[_Model], values: Any, where: str) -> _Model:

@@ -29,6 +29,7 @@ from nano4m_audio.config.tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
@@ -49,9 +50,6 @@ BACKEND_KEYS = {
     "tokenize.audio": "audio_tokenizer",
     "tokenize.caption": "text_tokenizer",
 }
-
-#: Score -> the threshold in the verdict section that reads it.
-THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
 
 
 class Barnyard(Section):
@@ -235,14 +233,11 @@ class Config(Section):
             key = f"tokenize.{picture}"
             for name in getattr(self.quality, picture):
                 self._check_backend(BACKEND_KEYS[key], name, f"quality.{picture}")
-        for key in ("audio", "visual", "speech"):
-            threshold = THRESHOLDS[key]
-            if (
-                self.backend(f"score.{key}") is None
-                and getattr(self.verdict, threshold) is not None
-            ):
+        for row in FILTERS:
+            on = self.verdict.threshold(row) is not None
+            if on and row.score and self.backend(row.score) is None:
                 raise ValueError(
-                    f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
+                    f"verdict.{row.key} needs the scores of {row.score}.backend, which is null: "
                     "set both or neither"
                 )
         if not self.experiments:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.config.curate import Verdict
+from nano4m_audio.filters import COLUMNS, FILTERS
 from nano4m_audio.media import windows
-from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 
 Row = Mapping[str, Any]
@@ -72,13 +72,9 @@ def _judge(
         else windows.spread(len(frame_times), windows.KEYFRAMES)
     )
     keyframes += keyframes[-1:] * (windows.KEYFRAMES - len(keyframes))
-    values = {
-        "audio_score": audio_score,
-        "visual_score": visual_score,
-        "voiced_fraction": speech["voiced_fraction"],
-        "level_dbfs": clip["level_dbfs"],
-    }
-    reasons = [str(reason) for reason in failed_filters(values, settings)]
+    numbers = {**clip, **speech, "audio_score": audio_score, "visual_score": visual_score}
+    values = {column: numbers[column] for column in COLUMNS}
+    reasons = failed_filters(values, settings)
     return {
         "clip_id": candidate["clip_id"],
         "clip_key": clip["key"],
@@ -112,17 +108,6 @@ def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
     return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())
 
 
-def failed_filters(values: Row, settings: Verdict) -> list[Reason]:
-    """Every filter that the values fail, in a fixed order; a missing value fails its filter."""
-
-    def below(value: float | None, least: float | None) -> bool:
-        return least is not None and (value is None or value < least)
-
-    voiced, most = values["voiced_fraction"], settings.voiced_max
-    checks = {
-        Reason.SILENT: below(values["level_dbfs"], settings.level_min_dbfs),
-        Reason.AUDIO_LOW: below(values["audio_score"], settings.audio_min),
-        Reason.VISUAL_LOW: below(values["visual_score"], settings.visual_min),
-        Reason.SPEECH: most is not None and (voiced is None or voiced > most),
-    }
-    return [reason for reason, failed in checks.items() if failed]
+def failed_filters(values: Row, settings: Verdict) -> list[str]:
+    """The reason of every filter that the values fail, in the order of the filters."""
+    return [f.reason for f in FILTERS if f.fails(values[f.column], settings.threshold(f))]

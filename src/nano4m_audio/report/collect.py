@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano4m_audio.config.grids import members
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.report import funnel, numbers, provenance, runs, tokenizers, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens, read_clips
 from nano4m_audio.report.listing import notes, read_listing, videos_unknown
 from nano4m_audio.report.runs import MetricRow, Run
 from nano4m_audio.report.studies import Study, studies
 
-_FILTERS = {
-    "level_min_dbfs": "level",
-    "audio_min": "sound",
-    "visual_min": "picture",
-    "voiced_max": "speech",
-}
 #: The model family whose scores mean nothing outside the synthetic world.
 _MINI_SECTIONS = ("score", "label", "tokenize")
 
@@ -146,7 +141,7 @@ def warnings(
             f"{leak['copies_n']} of {leak['n']} test clips have a copy among the training clips."
         )
     out += _about_models(config)
-    off = [name for key, name in _FILTERS.items() if config["verdict"].get(key) is None]
+    off = [row.title.lower() for row in FILTERS if config["verdict"].get(row.key) is None]
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")

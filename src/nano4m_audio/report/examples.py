@@ -15,10 +15,12 @@ import numpy as np
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.files import write_json
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.label.maps import decode_depth, decode_normals, depth_image
 from nano4m_audio.media import colours, windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
+from nano4m_audio.reasons import Reason
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import intact, seal
@@ -87,7 +89,7 @@ def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
 def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     """Up to three decoded clips per first reason, of different classes where possible."""
     out = []
-    for stop in ("silent", "audio_low", "visual_low", "speech", "duplicate"):
+    for stop in (*(row.reason for row in FILTERS), Reason.DUPLICATE):
         seen: dict[str, int] = defaultdict(int)
         ranked = []
         for clip in sorted((c for c in clips if c.stop == stop), key=lambda c: c.clip_id):

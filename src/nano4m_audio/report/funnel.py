@@ -7,39 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nano4m_audio.reasons import DESCRIPTIONS, Reason
+from nano4m_audio.filters import CATALOGUE, FILTERS
 from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip
-
-#: What a clip that gets past each stop has shown.
-STEP_NAMES = {
-    "media": "File present",
-    "clips": "Decodable",
-    "silent": "Loud enough",
-    "audio_low": "Sounds like its class",
-    "visual_low": "Looks like its class",
-    "speech": "Free of speech",
-    "duplicate": "Not a copy",
-    "label": "Depth and normals made",
-    "tokens": "Tokens in all five modalities",
-}
-#: Stop -> the threshold that can be switched off.
-STEP_THRESHOLDS = {
-    "silent": "level_min_dbfs",
-    "audio_low": "audio_min",
-    "visual_low": "visual_min",
-    "speech": "voiced_max",
-}
-_COLUMN_NAMES = {
-    "media": "no file",
-    "clips": "undecodable",
-    "silent": "silent",
-    "audio_low": "wrong sound",
-    "visual_low": "wrong picture",
-    "speech": "speech",
-    "duplicate": "copy",
-    "label": "no labels",
-    "tokens": "no tokens",
-}
 
 
 class FunnelError(RuntimeError):
@@ -77,14 +46,13 @@ def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     """The funnel by first reason. Raises FunnelError when it does not end at the complete clips."""
     lost = Counter(clip.stop for clip in clips)
     first = Counter((clip.stop, clip.reasons[0]) for clip in clips if clip.reasons)
+    off = {row.reason for row in FILTERS if verdict.get(row.key) is None}
     arriving, out = len(clips), []
-    for stop in STOPS:
+    for stop, (passed, _) in STOPS.items():
         why = sorted(
             ((r, n) for (s, r), n in first.items() if s == stop), key=lambda x: (-x[1], x[0])
         )
-        threshold = STEP_THRESHOLDS.get(stop)
-        off = threshold is not None and verdict.get(threshold) is None
-        step = Step(stop, STEP_NAMES[stop], arriving, lost[stop], why, off)
+        step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(
                 f"{stop}: {step.lost} clips stop here, {sum(n for _, n in why)} say why"
@@ -105,12 +73,8 @@ def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
     first = Counter(reasons[0] for reasons in stopped)
     any_ = Counter(reason for reasons in stopped for reason in set(reasons))
     alone = Counter(reasons[0] for reasons in stopped if len(set(reasons)) == 1)
-    known = [str(reason) for reason in Reason]
-    order = [r for r in known if r in any_] + sorted(set(any_) - set(known))
-    return [
-        ReasonCount(r, DESCRIPTIONS[Reason(r)] if r in known else "", first[r], any_[r], alone[r])
-        for r in order
-    ]
+    order = [r for r in CATALOGUE if r in any_] + sorted(set(any_) - set(CATALOGUE))
+    return [ReasonCount(r, CATALOGUE.get(r, ""), first[r], any_[r], alone[r]) for r in order]
 
 
 def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Any]:
@@ -131,7 +95,7 @@ def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Any]:
             raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
         rows.append({"name": name, "candidates": totals[name], "lost": lost, "complete": complete})
     return {
-        "columns": [_COLUMN_NAMES[stop] for stop in used],
+        "columns": [STOPS[stop][1] for stop in used],
         "rows": rows,
         "total": {
             "name": "all classes",

@@ -11,6 +11,7 @@ from typing import Any
 from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
 from nano4m_audio.errors import UserError
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.reasons import Reason
 from nano4m_audio.report.runs import PROBES
 from nano4m_audio.shards import table_files
@@ -23,18 +24,16 @@ _STATUS = ["clip_id", "key", "status", "reason", "message"]
 #: A source that lasts this much longer than its clip was cut; the last frame may stand that long.
 _CUT_S = 0.25
 _SHARD_NAME = re.compile(r"\d{4}")
-#: Where a clip can stop, in order; a clip that stops nowhere reaches "complete".
-STOPS = (
-    "media",
-    "clips",
-    "silent",
-    "audio_low",
-    "visual_low",
-    "speech",
-    "duplicate",
-    "label",
-    "tokens",
-)
+#: Where a clip can stop, in order -> what a clip that gets past has shown, and the heading of those
+#: that do not. A clip that stops nowhere reaches "complete".
+STOPS = {
+    "media": ("File present", "no file"),
+    "clips": ("Decodable", "undecodable"),
+    **{row.reason: (row.passed, row.failed) for row in FILTERS},
+    "duplicate": ("Not a copy", "copy"),
+    "label": ("Depth and normals made", "no labels"),
+    "tokens": ("Tokens in all five modalities", "no tokens"),
+}
 COMPLETE = "complete"
 _LABELS = ("labels/depth", "labels/normals")
 _TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)

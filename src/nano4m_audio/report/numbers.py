@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio.filters import LISTED
 from nano4m_audio.report.inputs import Clip
 
 SPLITS = ("train", "val", "test")
@@ -20,38 +21,15 @@ class Histogram:
     """Counts of kept and dropped clips in bins of equal width; ``threshold`` None: filter off."""
 
     name: str
-    unit: str
     edges: list[float]
     kept: list[int]
     dropped: list[int]
     threshold: float | None
-    keeps: str
-    meaning: str
+    caption: str = ""
 
     @property
     def n(self) -> int:
         return sum(self.kept) + sum(self.dropped)
-
-
-#: Column of a verdict -> (title, unit, threshold key, which side is kept, what the number is).
-_SCORES = {
-    "audio_score": ("Sound", "", "audio_min", "above", "class score of the best 3.4 s window"),
-    "visual_score": (
-        "Picture",
-        "",
-        "visual_min",
-        "above",
-        "cosine of the best frame with its prompt",
-    ),
-    "voiced_fraction": (
-        "Speech",
-        "",
-        "voiced_max",
-        "below",
-        "share of the clip with a human voice",
-    ),
-    "level_dbfs": ("Level", "dBFS", "level_min_dbfs", "above", "level of the loudest second"),
-}
 
 
 def nice_step(span: float, bins: int) -> float:
@@ -86,17 +64,18 @@ def count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 def score_histograms(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Histogram]:
     """One histogram per score, of all clips that have it; kept means that all filters passed."""
     out = []
-    for column, (name, unit, key, keeps, meaning) in _SCORES.items():
-        scored = [(float(v), c.accepted) for c in clips if (v := c.verdict[column]) is not None]
-        threshold = verdict.get(key)
-        values = [value for value, _ in scored]
-        shown = values if threshold is None else [*values, threshold]
+    for row in LISTED:
+        scored = [(float(v), c.accepted) for c in clips if (v := c.verdict[row.column]) is not None]
+        threshold = verdict.get(row.key)
         # A fraction is shown on its whole range, so that an empty middle is seen.
-        whole = [0.0, 1.0] if column in ("audio_score", "voiced_fraction") else []
-        edges = bin_edges(shown + whole) if values else []
-        kept = count_bins([v for v, ok in scored if ok], edges) if values else []
-        dropped = count_bins([v for v, ok in scored if not ok], edges) if values else []
-        out.append(Histogram(name, unit, edges, kept, dropped, threshold, keeps, meaning))
+        shown = [*(row.limits if row.limits == (0, 1) else ()), *(v for v, _ in scored)]
+        edges = bin_edges(shown if threshold is None else [*shown, threshold]) if scored else []
+        kept = count_bins([v for v, ok in scored if ok], edges) if scored else []
+        dropped = count_bins([v for v, ok in scored if not ok], edges) if scored else []
+        caption = row.number + (f" [{row.unit}]" if row.unit not in ("", "share") else "")
+        if threshold is not None:
+            caption += f"; kept {'from' if row.side == 'min' else 'up to'} the line"
+        out.append(Histogram(row.title, edges, kept, dropped, threshold, caption))
     return out
 
 
@@ -164,15 +143,15 @@ def leak(clips: Sequence[Clip], split: Mapping[str, Any]) -> dict[str, Any] | No
         "points": pairs[:: max(1, math.ceil(len(pairs) / _POINTS))],
         "copies": [c.clip_id for c in copies],
         "copies_n": len(copies),
-        "picture": _plain_histogram("Nearest picture", "cosine", pictures, picture_min),
-        "sound": _plain_histogram("Nearest sound", "correlation", sounds, sound_min),
+        "picture": _plain_histogram("Nearest picture", pictures, picture_min),
+        "sound": _plain_histogram("Nearest sound", sounds, sound_min),
         "closest": [
             (rows[i].clip_id, rows[i].split["nearest_train"], *pairs[i]) for i in order[:3]
         ],
     }
 
 
-def _plain_histogram(name: str, unit: str, values: list[float], limit: float) -> Histogram:
+def _plain_histogram(name: str, values: list[float], limit: float) -> Histogram:
     edges = bin_edges([*values, limit, 1.0])
     counts = count_bins(values, edges)
-    return Histogram(name, unit, edges, counts, [0] * len(counts), limit, "below", "")
+    return Histogram(name, edges, counts, [0] * len(counts), limit)

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nano4m_audio.files import write_bytes
+from nano4m_audio.filters import LISTED
 from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import Content, collect
@@ -55,10 +56,11 @@ def render(content: Content, examples: Any = None) -> str:
         short=short,
         words=words,
         signed=signed,
+        filtered=filtered,
         value=value_text,
     )
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
-    environment.globals.update(min_groups=MIN_GROUPS, short_verdict=short_verdict)
+    environment.globals.update(filters=LISTED, min_groups=MIN_GROUPS, short_verdict=short_verdict)
     page = environment.get_template("report.html.j2")
     html = page.render(c=content, examples=examples, css=Markup(css), figures=figures)
     return name_regions(html)
@@ -110,6 +112,11 @@ def signed(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "\N{EN DASH}"
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def filtered(value: float | None, unit: str) -> str:
+    """The number that a filter compares, by its unit: scores have none, and two decimals."""
+    return share(value) if unit == "share" else signed(value, 0 if unit else 2)
 
 
 def short(text: str | None, length: int = 12) -> str:
