@@ -33,23 +33,23 @@ for score in ("audio", "visual", "speech"):
             " --out={output.scores} 2> {log}"
 
 
-rule score_prints:
+rule score_fingerprints:
     input:
         clips="results/clips/{shard}.parquet",
     output:
-        scores="results/scores/prints/{shard}.parquet",
+        scores="results/scores/fingerprints/{shard}.parquet",
     log:
-        "results/logs/score_prints/{shard}.log",
+        "results/logs/score_fingerprints/{shard}.log",
     benchmark:
-        "results/benchmarks/score_prints/{shard}.tsv"
+        "results/benchmarks/score_fingerprints/{shard}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=2000,
     params:
-        version=STAGE_VERSIONS["scores/prints"],
+        version=STAGE_VERSIONS["scores/fingerprints"],
     shell:
-        "nano4m-audio score prints --clips={input.clips} --shard={wildcards.shard}"
+        "nano4m-audio score fingerprints --clips={input.clips} --shard={wildcards.shard}"
         " --out={output.scores} 2> {log}"
 
 
@@ -80,7 +80,7 @@ rule split:
     input:
         candidates=expand("results/candidates/{shard}.parquet", shard=SHARDS),
         media=expand("results/media/{shard}.parquet", shard=SHARDS),
-        prints=expand("results/scores/prints/{shard}.parquet", shard=SHARDS),
+        fingerprints=expand("results/scores/fingerprints/{shard}.parquet", shard=SHARDS),
         verdicts=expand("results/verdicts/{shard}.parquet", shard=SHARDS),
     output:
         split="results/split.parquet",

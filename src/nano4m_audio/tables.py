@@ -116,13 +116,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("speech_fraction", F32),
         ]
     ),
-    "scores/prints": pa.schema(
+    "scores/fingerprints": pa.schema(
         [
             ("clip_id", STR),
             ("key", STR),
-            ("picture", FLOATS),
-            ("picture_mirror", FLOATS),
-            ("sound", pa.list_(FLOATS)),
+            ("image", FLOATS),
+            ("image_mirror", FLOATS),
+            ("audio", pa.list_(FLOATS)),
         ]
     ),
     "verdicts": pa.schema(

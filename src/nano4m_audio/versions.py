@@ -12,7 +12,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "scores/audio": 1,
     "scores/visual": 1,
     "scores/speech": 1,
-    "scores/prints": 1,
+    "scores/fingerprints": 1,
     "verdicts": 1,
     "split": 1,
     "labels/depth": 1,

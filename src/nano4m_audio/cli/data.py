@@ -125,7 +125,7 @@ def decode(
     )
 )
 def score(
-    what: Annotated[Literal["audio", "visual", "speech", "prints"], typer.Argument()],
+    what: Annotated[Literal["audio", "visual", "speech", "fingerprints"], typer.Argument()],
     clips: Annotated[Path, typer.Option(help="clips table")],
     shard: Shard,
     out: Out,
@@ -152,7 +152,7 @@ def score(
         speech = parse_json(config.SpeechScore, settings)
         scores.score_speech(clips, store, shard, out, speech, compute)
     else:
-        scores.score_prints(clips, store, shard, out)
+        scores.score_fingerprints(clips, store, shard, out)
     record(out, [clips])
 
 

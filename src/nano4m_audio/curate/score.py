@@ -167,7 +167,7 @@ def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[
     }
 
 
-def score_prints(clips: Path, store: Path, shard: str, out: Path) -> None:
+def score_fingerprints(clips: Path, store: Path, shard: str, out: Path) -> None:
     """Publish the fingerprints by which copies are found; they need no pretrained weights."""
 
     def prepare() -> ScoreChunk:
@@ -182,7 +182,7 @@ def score_prints(clips: Path, store: Path, shard: str, out: Path) -> None:
         return score
 
     heavy = ["frames", "audio_flac"]
-    _publish_scores("scores/prints", clips, store, shard, out, [], heavy, prepare)
+    _publish_scores("scores/fingerprints", clips, store, shard, out, [], heavy, prepare)
 
 
 def _publish_scores(
