@@ -99,12 +99,12 @@ def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     return out
 
 
-def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1) -> Examples:
+def make_examples(inputs: ReportInputs) -> Examples:
     """Read the pictures and sounds of some clips from the store and decode their tokens."""
-    chosen = pick(clips, int(inputs.config["report"]["examples"]))
-    rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
+    chosen = pick(inputs.clips, int(inputs.config["report"]["examples"]))
+    rejected = [_rejected(inputs, clip) for clip in pick_rejected(inputs.clips)]
     used, accepted = sum(len(r.picture) for r in rejected), []
-    load = _loader(inputs.config, inputs.results, threads)
+    load = _loader(inputs.config, inputs.results, inputs.threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
         if used + example.size_bytes > BUDGET_BYTES:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano4m_audio.filters import CATALOGUE, FILTERS
-from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip
+from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip, ReportInputs
+from nano4m_audio.report.listing import notes, read_listing
 
 
 class FunnelError(RuntimeError):
@@ -40,6 +41,46 @@ class ReasonCount:
     first: int
     any: int
     alone: int
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """The candidates of a class: lost at each column's stop, and complete."""
+
+    name: str
+    candidates: int
+    lost: list[int]
+    complete: int
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Where the clips of each class stop."""
+
+    columns: list[str]
+    rows: list[ClassRow]
+    total: ClassRow
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The funnel, what it cannot count, the same by class, and all reasons."""
+
+    steps: list[Step]
+    notes: list[str]
+    by_class: ClassTable
+    reasons: list[ReasonCount]
+
+
+def collect(inputs: ReportInputs) -> Funnel:
+    """Count every candidate. Raises FunnelError when the counts do not add up."""
+    clips, config = inputs.clips, inputs.config
+    return Funnel(
+        steps(clips, config["verdict"]),
+        notes(clips, read_listing(inputs.results), config["decode"]),
+        by_class(clips, config["classes"]),
+        reason_counts(clips),
+    )
 
 
 def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
@@ -77,30 +118,25 @@ def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
     return [ReasonCount(r, CATALOGUE.get(r, ""), first[r], any_[r], alone[r]) for r in order]
 
 
-def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Any]:
-    """Class x stop counts with totals: columns, rows of (name, candidates, counts, complete).
+def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> ClassTable:
+    """Class x stop counts with totals. Every class of the config has a row, also an empty one.
 
-    Every class of the config has a row, also an empty one. Raises FunnelError when a row does not
-    add up to its candidates.
+    Raises FunnelError when a row does not add up to its candidates.
     """
     counts = Counter((clip.class_name, clip.stop) for clip in clips)
     totals = Counter(clip.class_name for clip in clips)
     used = [stop for stop in STOPS if any(clip.stop == stop for clip in clips)]
-    names = [*classes, *sorted(set(totals) - set(classes))]
-    rows: list[dict[str, Any]] = []
-    for name in names:
+    rows: list[ClassRow] = []
+    for name in [*classes, *sorted(set(totals) - set(classes))]:
         lost = [counts[name, stop] for stop in used]
         complete = counts[name, COMPLETE]
         if totals[name] != sum(lost) + complete:
             raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
-        rows.append({"name": name, "candidates": totals[name], "lost": lost, "complete": complete})
-    return {
-        "columns": [STOPS[stop][1] for stop in used],
-        "rows": rows,
-        "total": {
-            "name": "all classes",
-            "candidates": len(clips),
-            "lost": [sum(row["lost"][i] for row in rows) for i in range(len(used))],
-            "complete": sum(row["complete"] for row in rows),
-        },
-    }
+        rows.append(ClassRow(name, totals[name], lost, complete))
+    total = ClassRow(
+        "all classes",
+        len(clips),
+        [sum(row.lost[i] for row in rows) for i in range(len(used))],
+        sum(row.complete for row in rows),
+    )
+    return ClassTable([STOPS[stop][1] for stop in used], rows, total)

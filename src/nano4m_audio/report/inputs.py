@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.reasons import Reason
-from nano4m_audio.report.runs import PROBES
+from nano4m_audio.report.runs import PROBES, Run, read_runs
+from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenizers.names import backend_name, file_name
@@ -45,6 +47,8 @@ class ReportInputs:
 
     ``truth_csv`` has the columns file, video_id, class, kind, expected, duplicate_of. ``card`` is
     the JSON model card of the mini family, ``repository`` a git checkout whose commit is named.
+    Examples are decoded with this many ``threads``: with none there are no examples, and no model
+    is loaded. What several sections show is read once, when it is first asked for.
     """
 
     config: Mapping[str, Any]
@@ -52,10 +56,29 @@ class ReportInputs:
     truth_csv: Path | None = None
     card: Path | None = None
     repository: Path | None = None
+    threads: int = 0
 
     @property
     def store(self) -> Path:
         return self.results / "store"
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        return read_clips(self.results)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return read_runs(self.results, list(self.config["experiments"]))
+
+    @property
+    def lead(self) -> Run | None:
+        """The run that the config names for the report, if it has finished."""
+        name = self.config["report"]["experiment"]
+        return next((run for run in self.runs if run.name == name), None)
+
+    @cached_property
+    def tokenizers(self) -> list[Pictures]:
+        return read_quality(self.results, self.config)
 
 
 @dataclass(frozen=True)

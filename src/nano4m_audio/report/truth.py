@@ -15,7 +15,7 @@ import numpy as np
 from nano4m_audio.errors import UserError
 from nano4m_audio.intervals import Interval, group_numbers, share_interval
 from nano4m_audio.reasons import Reason
-from nano4m_audio.report.inputs import Clip
+from nano4m_audio.report.inputs import Clip, ReportInputs
 
 _COLUMNS = {"file", "kind", "expected", "duplicate_of"}
 _SHOWN_MISTAKES = 40
@@ -76,6 +76,13 @@ def read_truth(path: Path) -> dict[str, dict[str, str]]:
             return {posixpath.normpath(row["file"]): row for row in reader}
     except FileNotFoundError:
         raise UserError(f"{path}: no such truth file") from None
+
+
+def collect(inputs: ReportInputs) -> Truth | None:
+    """The decisions on the clips against the truth; None where it is not known."""
+    if inputs.truth_csv is None:
+        return None
+    return compare(inputs.clips, read_truth(inputs.truth_csv))
 
 
 def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Truth:
