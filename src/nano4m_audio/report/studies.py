@@ -51,14 +51,14 @@ def studies(
     out = []
     for name, grid in grids.items():
         planned = members(name, grid["vary"])
-        rows = [_member(found[m], values) for m, values in planned.items() if m in found]
+        rows = [
+            Member(found[m], values, found[m].facts.get("final_losses", {}).get("val") or {})
+            for m, values in planned.items()
+            if m in found
+        ]
         if rows:
             out.append(_study(name, list(grid["vary"]), rows, len(planned), notes.get(name, "")))
     return out
-
-
-def _member(run: Run, values: Mapping[str, Any]) -> Member:
-    return Member(run, values, run.facts.get("final_losses", {}).get("val") or {})
 
 
 def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: str) -> Study:
@@ -68,8 +68,15 @@ def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: s
     for row in rows if axis else []:
         if row.mean_loss is None:
             continue
-        line = ", ".join(_label(k, row.values[k]) for k in keys if k not in axis_keys)
-        series.setdefault(line, []).append((_place(row, axis), row.mean_loss))
+        facts = row.run.facts
+        x = facts["parameters"] if axis == "parameters" else facts["clips"]["train"]
+        # d6w512 says what it is; 0.2 does not.
+        line = ", ".join(
+            value if isinstance(value, str) else f"{key.replace('_', ' ')} {value_text(value)}"
+            for key, value in row.values.items()
+            if key not in axis_keys
+        )
+        series.setdefault(line, []).append((float(x), row.mean_loss))
     scored = [row for row in rows if row.mean_loss is not None]
     return Study(
         name=name,
@@ -82,17 +89,6 @@ def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: s
         best=min(scored, key=lambda r: (r.mean_loss, r.run.name)).run.name if scored else "",
         note=note,
     )
-
-
-def _place(row: Member, axis: str) -> float:
-    if axis == "parameters":
-        return float(row.run.facts["parameters"])
-    return float(row.run.facts["clips"]["train"])
-
-
-def _label(key: str, value: Any) -> str:
-    """d6w512 says what it is; 0.2 does not."""
-    return value if isinstance(value, str) else f"{key.replace('_', ' ')} {value_text(value)}"
 
 
 def value_text(value: Any) -> str:
