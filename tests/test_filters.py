@@ -20,11 +20,10 @@ CLIPPING = """
         default=None,
         limits=(-120, 0),
         unit="dBFS",
-        description="largest peak [dBFS]",
         reason="clipped",
         meaning="the sound is as loud as a sample can be",
         title="Peak",
-        number="largest sample",
+        number="peak of the samples",
         passed="Not clipped",
         failed="clipped sound",
     ),
@@ -84,7 +83,7 @@ def follow(folder: str) -> None:
     from tests.curate.test_verdict import make_tables
     from tests.report.fake import Fate, write_results
 
-    assert ("verdict.peak_max_dbfs", "null", "largest peak [dBFS]") in describe()
+    assert ("verdict.peak_max_dbfs", "null", "largest peak of the samples [dBFS]") in describe()
     with pytest.raises(UserError, match="verdict.peak_max_dbfs = 3: .* less than or equal to 0"):
         parse_workflow({"verdict": {"peak_max_dbfs": 3}})
     with pytest.raises(UserError, match="did you mean 'peak_max_dbfs'"):
@@ -117,6 +116,6 @@ def follow(folder: str) -> None:
         "clipped sound</th>",
         "<td>the sound is as loud as a sample can be</td>",
         "<b>Peak</b>",
-        "largest sample [dBFS]; kept up to the line",
+        "peak of the samples [dBFS]; kept up to the line",
     ):
         assert words in page, words

@@ -28,7 +28,6 @@ class Filter:
     side: Literal["min", "max"]
     default: float | None
     limits: tuple[float, float]
-    description: str
     reason: str
     meaning: str
     title: str
@@ -37,6 +36,11 @@ class Filter:
     failed: str
     score: str = ""
     unit: str = ""
+
+    @property
+    def in_unit(self) -> str:
+        """The unit as it stands behind words, such as " [dBFS]"."""
+        return "" if self.unit in ("", "share") else f" [{self.unit}]"
 
     def fails(self, value: float | None, threshold: float | None) -> bool:
         """Whether a clip with this value is rejected; null is off, a missing value fails."""
@@ -54,7 +58,6 @@ FILTERS: tuple[Filter, ...] = (
         default=-60.0,
         limits=(-120, 0),
         unit="dBFS",
-        description="least level of the loudest second [dBFS]",
         reason="silent",
         meaning="the loudest second is below the level threshold",
         title="Level",
@@ -69,7 +72,6 @@ FILTERS: tuple[Filter, ...] = (
         default=0.30,
         limits=(0, 1),
         score="score.audio",
-        description="least class score of the best window",
         reason="audio_low",
         meaning="no window sounds enough like the class",
         title="Sound",
@@ -84,7 +86,6 @@ FILTERS: tuple[Filter, ...] = (
         default=0.25,
         limits=(-1, 1),
         score="score.visual",
-        description="least cosine of the best frame with the class prompt",
         reason="visual_low",
         meaning="no frame looks enough like the class",
         title="Picture",
@@ -100,7 +101,6 @@ FILTERS: tuple[Filter, ...] = (
         limits=(0, 1),
         score="score.speech",
         unit="share",
-        description="largest share of the clip with speech",
         reason="speech",
         meaning="too much human speech",
         title="Speech",

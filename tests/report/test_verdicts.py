@@ -8,8 +8,7 @@ from html import unescape
 import pytest
 
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.metrics import paper_numbers
-from nano4m_audio.report.verdicts import short_verdict, verdict_of
+from nano4m_audio.report.metrics import paper_numbers, short_verdict, verdict_of
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import default_fates, write_results
 from tests.report.test_stage import Page, build

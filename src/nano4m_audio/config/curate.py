@@ -44,7 +44,10 @@ class Score(Section):
 _THRESHOLDS: dict[str, Any] = {
     row.key: (
         Annotated[float, Field(ge=row.limits[0], le=row.limits[1])] | None,
-        Field(row.default, description=row.description),
+        Field(
+            row.default,
+            description=f"{'least' if row.side == 'min' else 'largest'} {row.number}{row.in_unit}",
+        ),
     )
     for row in LISTED
 }

@@ -45,30 +45,21 @@ class ReasonCount:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The candidates of a class: lost at each column's stop, and complete."""
+    """The candidates of a class: those lost, by the headings of their stops, and the complete."""
 
     name: str
     candidates: int
-    lost: list[int]
+    lost: dict[str, int]
     complete: int
 
 
 @dataclass(frozen=True)
-class ClassTable:
-    """Where the clips of each class stop."""
-
-    columns: list[str]
-    rows: list[ClassRow]
-    total: ClassRow
-
-
-@dataclass(frozen=True)
 class Funnel:
-    """The funnel, what it cannot count, the same by class, and all reasons."""
+    """The funnel, what it cannot count, the same by class with the total last, and all reasons."""
 
     steps: list[Step]
     notes: list[str]
-    by_class: ClassTable
+    classes: list[ClassRow]
     reasons: list[ReasonCount]
 
 
@@ -118,25 +109,20 @@ def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
     return [ReasonCount(r, CATALOGUE.get(r, ""), first[r], any_[r], alone[r]) for r in order]
 
 
-def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> ClassTable:
-    """Class x stop counts with totals. Every class of the config has a row, also an empty one.
+def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> list[ClassRow]:
+    """Class x stop counts and their total. Every class of the config has a row, also an empty one.
 
     Raises FunnelError when a row does not add up to its candidates.
     """
     counts = Counter((clip.class_name, clip.stop) for clip in clips)
     totals = Counter(clip.class_name for clip in clips)
     used = [stop for stop in STOPS if any(clip.stop == stop for clip in clips)]
-    rows: list[ClassRow] = []
+    rows = []
     for name in [*classes, *sorted(set(totals) - set(classes))]:
-        lost = [counts[name, stop] for stop in used]
+        lost = {STOPS[stop][1]: counts[name, stop] for stop in used}
         complete = counts[name, COMPLETE]
-        if totals[name] != sum(lost) + complete:
+        if totals[name] != sum(lost.values()) + complete:
             raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
         rows.append(ClassRow(name, totals[name], lost, complete))
-    total = ClassRow(
-        "all classes",
-        len(clips),
-        [sum(row.lost[i] for row in rows) for i in range(len(used))],
-        sum(row.complete for row in rows),
-    )
-    return ClassTable([STOPS[stop][1] for stop in used], rows, total)
+    lost = {STOPS[stop][1]: sum(row.lost[STOPS[stop][1]] for row in rows) for stop in used}
+    return [*rows, ClassRow("all classes", len(clips), lost, sum(row.complete for row in rows))]

@@ -21,24 +21,13 @@ from nano4m_audio.report.runs import Run, read_json
 from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import STAGE_VERSIONS
 
-_PACKAGES = (
-    "nano4m-audio",
-    "torch",
-    "torchaudio",
-    "numpy",
-    "pyarrow",
-    "av",
-    "faiss-cpu",
-    "silero-vad",
-    "snakemake",
-    "pillow",
-)
+_PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av faiss-cpu silero-vad snakemake pillow"
 
 
 def versions() -> list[tuple[str, str]]:
     """Name and version of Python and the packages in use; packages that are absent are left out."""
     found = [("python", platform.python_version())]
-    for name in _PACKAGES:
+    for name in _PACKAGES.split():
         try:
             found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
@@ -76,32 +65,22 @@ def git_state(repository: Path | None) -> tuple[str, bool] | None:
         return None
 
 
-@dataclass(frozen=True)
-class BackendRow:
-    """A backend in use, or "off": config key, name, what it is, identity with weights' digests."""
-
-    key: str
-    name: str
-    note: str = ""
-    identity: str = ""
-
-
-def backend_rows(config: Mapping[str, Any], results: Path) -> list[BackendRow]:
-    """One row per config key that selects a backend."""
-    rows = []
+def backend_rows(config: Mapping[str, Any], results: Path) -> list[tuple[str, ...]]:
+    """Config key, name, identity with weights' digests and note of every backend in use, or off."""
+    rows: list[tuple[str, ...]] = []
     for key, kind in BACKEND_KEYS.items():
         section, _, field = key.partition(".")
         value = config.get(section, {}).get(field)
         name = value.get("backend") if isinstance(value, Mapping) else value
         if name is None:
-            rows.append(BackendRow(key, "off"))
+            rows.append((key, "off", "", ""))
             continue
         try:
             dtype = config["compute"]["dtype"][section]
             identity = registry.identity(kind, backend_name(name, results), dtype)
         except (FileNotFoundError, metadata.PackageNotFoundError):
             identity = "not installed here"
-        rows.append(BackendRow(key, name, registry.get_spec(kind, name, key).note, identity))
+        rows.append((key, name, identity, registry.get_spec(kind, name, key).note))
     return rows
 
 
@@ -139,7 +118,7 @@ class Provenance:
     git: tuple[str, bool] | None
     versions: list[tuple[str, str]]
     machine: str
-    backends: list[BackendRow]
+    backends: list[tuple[str, ...]]
     runs: list[tuple[Run, Any]]
     seeds: list[tuple[str, int]]
     stages: list[tuple[str, int]]

@@ -72,7 +72,7 @@ def collect(inputs: ReportInputs) -> list[Histogram]:
         edges = bin_edges(shown if threshold is None else [*shown, threshold]) if scored else []
         kept = count_bins([v for v, ok in scored if ok], edges) if scored else []
         dropped = count_bins([v for v, ok in scored if not ok], edges) if scored else []
-        caption = row.number + (f" [{row.unit}]" if row.unit not in ("", "share") else "")
+        caption = f"{row.number}{row.in_unit}"
         if threshold is not None:
             caption += f"; kept {'from' if row.side == 'min' else 'up to'} the line"
         out.append(Histogram(row.title, edges, kept, dropped, threshold, caption))

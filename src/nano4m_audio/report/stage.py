@@ -15,8 +15,8 @@ from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import SECTIONS, Content, collect
 from nano4m_audio.report.inputs import ReportInputs
-from nano4m_audio.report.studies import value_text
-from nano4m_audio.report.verdicts import short_verdict
+from nano4m_audio.report.metrics import short_verdict
+from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
 

@@ -126,14 +126,10 @@ def _expected(row: Mapping[str, str]) -> str:
     return word
 
 
-def _kept(clip: Clip) -> bool:
-    return clip.accepted and not clip.split.get("duplicate_of")
-
-
 def _decisions(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, bool]:
     """Whether each clip was kept. Of a clip and its planted copies any one may stay: where a copy
     stayed instead of the original, the two swap places, as the dataset is the same."""
-    kept = {clip.clip_id: _kept(clip) for clip, _ in known}
+    kept = {c.clip_id: c.accepted and not c.split.get("duplicate_of") for c, _ in known}
     root = _roots(known)
     by_id = {clip.clip_id: (clip, row) for clip, row in known}
     for clip, row in known:
