@@ -25,7 +25,7 @@ _BASELINES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """``word`` as the evaluation has it; ``claim`` says it in words, ``evidence`` with its figures."""
+    """``claim`` says the ``word`` of an evaluation at length, ``evidence`` gives its figures."""
 
     word: str
     claim: str
