@@ -3,8 +3,8 @@
 
 rule barnyard:
     output:
-        clips="results/barnyard/clips.csv",
-        truth="results/barnyard/truth.csv",
+        clips=RESULTS / "barnyard/clips.csv",
+        truth=RESULTS / "barnyard/truth.csv",
     log:
         "results/logs/barnyard.log",
     benchmark:
@@ -16,27 +16,18 @@ rule barnyard:
         mem_mb=2000,
     params:
         settings=SETTINGS.path("barnyard", CONFIG.barnyard),
-        version=STAGE_VERSIONS["barnyard"],
+        version=stage_version("barnyard"),
     shell:
-        "nano4m-audio barnyard --out=results/barnyard --threads={threads}"
-        " --settings={params.settings:q} 2> {log}"
-
-
-#: What is in the folder, with the list of clips where that is no input.
-LISTING = (
-    ""
-    if FROM_BARNYARD
-    else folder_digest(FOLDER.root, FOLDER.clips_csv if as_input(CLIPS_CSV) else None)
-)
+        "nano4m-audio barnyard --settings={params.settings:q} --threads={threads} 2> {log}"
 
 
 rule candidates:
     input:
-        clips=as_input(CLIPS_CSV),
+        clips=as_input(FOLDER.csv),
         outdated=mistrust,
     output:
-        tables=expand("results/candidates/{shard}.parquet", shard=SHARDS),
-        listing="results/candidates/listing.json",
+        tables=RESULTS.tables("candidates", CONFIG.n_shards),
+        listing=RESULTS.listing,
     log:
         "results/logs/candidates.log",
     benchmark:
@@ -44,21 +35,35 @@ rule candidates:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        settings=SETTINGS.path("candidates", FOLDER.model_dump(exclude={"truth_csv"})),
-        shards=CONFIG.n_shards,
-        classes=CLASSES,
-        listing=LISTING,
-        version=STAGE_VERSIONS["candidates"],
+        settings=SETTINGS.path(
+            "candidates",
+            {
+                "source": CONFIG.source,
+                CONFIG.source: CONFIG.chosen_source.model_dump(
+                    mode="json", exclude={"truth_csv"}
+                ),
+                "n_shards": CONFIG.n_shards,
+                "classes": CONFIG.class_details(),
+            },
+        ),
+        # What is in the folder, with the list of clips where that is no input.
+        listing=(
+            ""
+            if CONFIG.chosen_source.made_here
+            else folder_digest(
+                FOLDER.root, FOLDER.clips_csv if as_input(FOLDER.csv) else None
+            )
+        ),
+        version=stage_version("candidates"),
     shell:
-        "nano4m-audio candidates --out=results/candidates --shards={params.shards:q}"
-        " --classes={params.classes:q} --settings={params.settings:q} 2> {log}"
+        "nano4m-audio candidates --settings={params.settings:q} 2> {log}"
 
 
 rule media:
     input:
-        candidates="results/candidates/{shard}.parquet",
+        candidates=RESULTS.table("candidates"),
     output:
-        media="results/media/{shard}.parquet",
+        media=RESULTS.table("media"),
     log:
         "results/logs/media/{shard}.log",
     benchmark:
@@ -66,20 +71,19 @@ rule media:
     conda:
         "../envs/nano4m-audio.yaml"
     params:
-        root=literally(FOLDER.root),
-        links=LINKS,
-        attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FOLDER),
-        version=STAGE_VERSIONS["media"],
+        attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FILES),
+        settings=SETTINGS.path("media", FILES),
+        version=stage_version("media"),
     shell:
-        "nano4m-audio media --candidates={input.candidates} --root={params.root:q}"
-        " --links={params.links:q} --attempt={params.attempt:q} --out={output.media} 2> {log}"
+        "nano4m-audio media --shard={wildcards.shard} --settings={params.settings:q}"
+        " --attempt={params.attempt:q} 2> {log}"
 
 
 rule decode:
     input:
-        media="results/media/{shard}.parquet",
+        media=RESULTS.table("media"),
     output:
-        clips="results/clips/{shard}.parquet",
+        clips=RESULTS.table("clips"),
     log:
         "results/logs/decode/{shard}.log",
     benchmark:
@@ -89,12 +93,11 @@ rule decode:
     resources:
         mem_mb=CONFIG.decode.memory_max_mb + 1000,
     params:
-        root=literally(FOLDER.root),
-        links=LINKS,
-        attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FOLDER),
-        settings=SETTINGS.path("decode", CONFIG.decode),
-        version=STAGE_VERSIONS["clips"],
+        attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FILES),
+        settings=SETTINGS.path(
+            "decode", {**CONFIG.decode.model_dump(), "files": FILES.model_dump()}
+        ),
+        version=stage_version("clips"),
     shell:
-        "nano4m-audio decode --media={input.media} --root={params.root:q} --shard={wildcards.shard}"
-        " --links={params.links:q} --attempt={params.attempt:q}"
-        " --settings={params.settings:q} --out={output.clips} 2> {log}"
+        "nano4m-audio decode --shard={wildcards.shard} --settings={params.settings:q}"
+        " --attempt={params.attempt:q} 2> {log}"

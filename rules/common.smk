@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from nano4m_audio.acquire.listing import check_runnable, check_source, folder_digest
+from nano4m_audio.acquire.listing import folder_digest, with_folder_classes
 from nano4m_audio.acquire.retry import attempt
 from nano4m_audio.acquire.source_record import check_record, write_record
 from nano4m_audio.backends.registry import (
@@ -15,11 +15,14 @@ from nano4m_audio.backends.registry import (
 )
 from nano4m_audio.config import schema
 from nano4m_audio.config.reading import parse_workflow
+from nano4m_audio.config.sources import Files
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.lineage import outdated
+from nano4m_audio.paths import Results
 from nano4m_audio.prerequisites import check_weights
-from nano4m_audio.settings_files import SettingsFiles
+from nano4m_audio.settings_files import SettingsFiles, last_settings
 from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenizers.names import (
     backend_name,
@@ -27,7 +30,7 @@ from nano4m_audio.tokenizers.names import (
     from_file_name,
     trained_folder,
 )
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def or_exit(check, *arguments):
@@ -39,35 +42,32 @@ def or_exit(check, *arguments):
         sys.exit(1)
 
 
-RESULTS = Path("results")
-SETTINGS = SettingsFiles(RESULTS / "settings")
+RESULTS = Results()
+SETTINGS = SettingsFiles(RESULTS.settings)
 CONFIG = or_exit(parse_workflow, config)
-or_exit(check_source, CONFIG)
+or_exit(CONFIG.chosen_source.check)
+# The jobs of a run read the workflow again: they keep to the classes that it began with.
+BEGUN = last_settings(RESULTS.settings, "candidates")
+CONFIG = or_exit(
+    with_folder_classes, CONFIG, None if workflow.is_main_process else BEGUN
+)
 if workflow.output_settings.dryrun:
-    or_exit(check_record, CONFIG, RESULTS)
+    or_exit(check_record, CONFIG, RESULTS.root)
 
 
 onstart:  # not reached by a dry run, nor by --unlock and its like, which concern no source
-    or_exit(check_record, CONFIG, RESULTS)
-    or_exit(check_runnable, CONFIG)
+    or_exit(check_record, CONFIG, RESULTS.root)
+    or_exit(CONFIG.chosen_source.check_runnable)
     or_exit(check_weights, planned_uses())
-    write_record(CONFIG, RESULTS)
+    write_record(CONFIG, RESULTS.root)
     SETTINGS.write()
     for line in slow_choices(CONFIG):
         print(f"note: {line}", file=sys.stderr)
 
 
 SHARDS = shard_names(CONFIG.n_shards)
-CLASSES = ",".join(CONFIG.classes)
-FROM_BARNYARD = CONFIG.source == "barnyard"
-FOLDER = {
-    "barnyard": schema.Folder(root="results/barnyard", truth_csv="truth.csv"),
-    "folder": CONFIG.folder,
-    "web": schema.Folder(root="results/web", clips_csv=None),
-}[CONFIG.source]
-CLIPS_CSV = f"{FOLDER.root}/{FOLDER.clips_csv}" if FOLDER.clips_csv else ""
-LINKS = "follow" if FOLDER.follow_links else "inside"
-TRUTH = f"{FOLDER.root}/{FOLDER.truth_csv}" if FOLDER.truth_csv else ""
+FOLDER = CONFIG.chosen_source.folder(RESULTS.root)
+FILES = Files(root=FOLDER.root, follow_links=FOLDER.follow_links)
 
 
 wildcard_constraints:
@@ -75,7 +75,7 @@ wildcard_constraints:
     modality="|".join(schema.MODALITIES),
     what="depth|normals",
     experiment=r"\w+",
-    probe="cross_entropy|classes|structure",
+    probe="|".join(PROBES),
 
 
 def backend(key, name=None):
@@ -85,7 +85,7 @@ def backend(key, name=None):
     """
     name = name or CONFIG.backend(key)
     if name and name.startswith(TRAINED):
-        return backend_name(name, RESULTS), name
+        return backend_name(name, RESULTS.root), f"{name}:{spec(key, name).code}"
     kind = schema.BACKEND_KEYS[key]
     return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
 
@@ -94,7 +94,9 @@ def trained_weights(name):
     """The weights of a tokenizer that is trained here; nothing for other backends."""
     if not name.startswith(TRAINED):
         return []
-    return str(trained_folder(name.removeprefix(TRAINED), RESULTS) / TRAINED_WEIGHTS)
+    return str(
+        trained_folder(name.removeprefix(TRAINED), RESULTS.root) / TRAINED_WEIGHTS
+    )
 
 
 def spec(key, name=None):
@@ -113,14 +115,9 @@ def gpus(*keys):
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
 
 
-def literally(value):
-    """A function that returns ``value``, for params: in plain text {braces} mean wildcards."""
-    return lambda wildcards: value
-
-
 def as_input(path):
     """A file of the user's as input. Snakemake cannot name one with braces in its path."""
-    return [] if not path or "{" in path else path
+    return [] if path is None or "{" in str(path) else path
 
 
 def planned_uses():
@@ -153,7 +150,7 @@ def mistrust(wildcards):
     nor another one that is older than what was made from it.
     """
     if workflow.is_main_process:
-        workflow.dag.forcefiles.update(map(str, or_exit(outdated, RESULTS)))
+        workflow.dag.forcefiles.update(map(str, or_exit(outdated, RESULTS.root)))
     return []
 
 

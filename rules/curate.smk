@@ -1,14 +1,26 @@
 """Curate: scores of every clip, verdicts by threshold, duplicates and split."""
 
+#: What a score must know of the classes: nothing more, so that nothing else changes it.
+CLASS_DETAILS = {"audio": ["audioset"], "visual": ["prompts", "negatives"]}
+
+
+def score_settings(what):
+    """The file with the settings of a score."""
+    section = getattr(CONFIG.score, what).model_dump()
+    if what in CLASS_DETAILS:
+        section["classes"] = CONFIG.class_details(*CLASS_DETAILS[what])
+    return SETTINGS.path(f"score-{what}", section)
+
+
 for score in ("audio", "visual", "speech"):
 
     rule:
         name:
             f"score_{score}"
         input:
-            clips="results/clips/{shard}.parquet",
+            clips=RESULTS.table("clips"),
         output:
-            scores=f"results/scores/{score}/{{shard}}.parquet",
+            scores=RESULTS.table(f"scores/{score}"),
         log:
             f"results/logs/score_{score}/{{shard}}.log",
         benchmark:
@@ -21,23 +33,21 @@ for score in ("audio", "visual", "speech"):
             device=CONFIG.compute.device,
         params:
             what=score,
-            classes=CLASSES,
-            settings=SETTINGS.path(f"score-{score}", getattr(CONFIG.score, score)),
+            settings=score_settings(score),
             dtype=dtype(f"score.{score}"),
             identity=backend(f"score.{score}")[1],
-            version=STAGE_VERSIONS[f"scores/{score}"],
+            version=stage_version(f"scores/{score}"),
         shell:
-            "nano4m-audio score {params.what:q} --clips={input.clips} --shard={wildcards.shard}"
-            " --classes={params.classes:q} --settings={params.settings:q}"
-            " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-            " --out={output.scores} 2> {log}"
+            "nano4m-audio score {params.what:q} --shard={wildcards.shard}"
+            " --settings={params.settings:q}"
+            " --device={resources.device} --dtype={params.dtype:q} --threads={threads} 2> {log}"
 
 
 rule score_fingerprints:
     input:
-        clips="results/clips/{shard}.parquet",
+        clips=RESULTS.table("clips"),
     output:
-        scores="results/scores/fingerprints/{shard}.parquet",
+        scores=RESULTS.table("scores/fingerprints"),
     log:
         "results/logs/score_fingerprints/{shard}.log",
     benchmark:
@@ -47,22 +57,21 @@ rule score_fingerprints:
     resources:
         mem_mb=2000,
     params:
-        version=STAGE_VERSIONS["scores/fingerprints"],
+        version=stage_version("scores/fingerprints"),
     shell:
-        "nano4m-audio score fingerprints --clips={input.clips} --shard={wildcards.shard}"
-        " --out={output.scores} 2> {log}"
+        "nano4m-audio score fingerprints --shard={wildcards.shard} 2> {log}"
 
 
 rule verdict:
     input:
-        candidates="results/candidates/{shard}.parquet",
-        media="results/media/{shard}.parquet",
-        clips="results/clips/{shard}.parquet",
-        audio="results/scores/audio/{shard}.parquet",
-        visual="results/scores/visual/{shard}.parquet",
-        speech="results/scores/speech/{shard}.parquet",
+        candidates=RESULTS.table("candidates"),
+        media=RESULTS.table("media"),
+        clips=RESULTS.table("clips"),
+        audio=RESULTS.table("scores/audio"),
+        visual=RESULTS.table("scores/visual"),
+        speech=RESULTS.table("scores/speech"),
     output:
-        verdicts="results/verdicts/{shard}.parquet",
+        verdicts=RESULTS.table("verdicts"),
     log:
         "results/logs/verdict/{shard}.log",
     benchmark:
@@ -71,20 +80,20 @@ rule verdict:
         "../envs/nano4m-audio.yaml"
     params:
         settings=SETTINGS.path("verdict", CONFIG.verdict),
-        version=STAGE_VERSIONS["verdicts"],
+        version=stage_version("verdicts"),
     shell:
         "nano4m-audio verdict --shard={wildcards.shard} --settings={params.settings:q} 2> {log}"
 
 
 rule split:
     input:
-        candidates=expand("results/candidates/{shard}.parquet", shard=SHARDS),
-        media=expand("results/media/{shard}.parquet", shard=SHARDS),
-        fingerprints=expand("results/scores/fingerprints/{shard}.parquet", shard=SHARDS),
-        verdicts=expand("results/verdicts/{shard}.parquet", shard=SHARDS),
+        candidates=RESULTS.tables("candidates", CONFIG.n_shards),
+        media=RESULTS.tables("media", CONFIG.n_shards),
+        fingerprints=RESULTS.tables("scores/fingerprints", CONFIG.n_shards),
+        verdicts=RESULTS.tables("verdicts", CONFIG.n_shards),
     output:
-        split="results/split.parquet",
-        selected=expand("results/selected/{shard}.parquet", shard=SHARDS),
+        split=RESULTS.split,
+        selected=RESULTS.tables("selected", CONFIG.n_shards),
     log:
         "results/logs/split.log",
     benchmark:
@@ -94,8 +103,7 @@ rule split:
     resources:
         mem_mb=4000,
     params:
-        shards=CONFIG.n_shards,
         settings=SETTINGS.path("split", CONFIG.split),
-        version=STAGE_VERSIONS["split"],
+        version=stage_version("split"),
     shell:
-        "nano4m-audio split --shards={params.shards:q} --settings={params.settings:q} 2> {log}"
+        "nano4m-audio split --settings={params.settings:q} 2> {log}"

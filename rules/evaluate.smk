@@ -1,16 +1,14 @@
 """Evaluate: probes of a trained run, one JSON file each."""
 
-PROBES = ("cross_entropy", "classes", "structure")
-
 
 rule evaluate:
     input:
-        run="results/runs/{experiment}/run.json",
-        weights="results/runs/{experiment}/checkpoint.safetensors",
-        split="results/split.parquet",
+        run=RESULTS.run("{experiment}") / "run.json",
+        weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
+        split=RESULTS.split,
         tokens=TOKENS,
     output:
-        probe="results/evaluation/{experiment}/{probe}.json",
+        probe=RESULTS.probe("{experiment}", "{probe}"),
     log:
         "results/logs/evaluate_{experiment}_{probe}.log",
     benchmark:
@@ -23,10 +21,9 @@ rule evaluate:
         gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
-        shards=CONFIG.n_shards,
         settings=SETTINGS.path("evaluate", CONFIG.evaluate),
-        version=STAGE_VERSIONS["evaluate"],
+        version=lambda wc: stage_version(f"evaluate/{wc.probe}"),
     shell:
         "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
-        " --shards={params.shards:q} --settings={params.settings:q}"
+        " --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"

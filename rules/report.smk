@@ -5,10 +5,10 @@ from nano4m_audio.report.inputs import report_files
 
 rule report:
     input:
-        tables=[str(path) for path in report_files(RESULTS, CONFIG)],
-        truth=as_input(TRUTH),
+        tables=report_files(RESULTS.root, CONFIG),
+        truth=as_input(FOLDER.truth),
     output:
-        report="results/report.html",
+        report=RESULTS.report,
     log:
         "results/logs/report.log",
     benchmark:
@@ -19,9 +19,7 @@ rule report:
         mem_mb=3000,
         gpu=gpus(*(f"tokenize.{modality}" for modality in schema.MODALITIES)),
     params:
-        config=SETTINGS.path("config", CONFIG),
-        truth=literally(TRUTH),
-        version=STAGE_VERSIONS["report"],
+        settings=SETTINGS.path("config", CONFIG),
+        version=stage_version("report"),
     shell:
-        "nano4m-audio report --config={params.config:q} --truth={params.truth:q}"
-        " --out={output.report} 2> {log}"
+        "nano4m-audio report --settings={params.settings:q} 2> {log}"

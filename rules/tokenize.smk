@@ -1,5 +1,13 @@
 """Tokenize: five modalities of the selected clips, one table per shard and modality."""
 
+CAPTIONS = SETTINGS.path(
+    "captions",
+    {
+        "caption_template": CONFIG.tokenize.caption_template,
+        "classes": CONFIG.class_details("caption"),
+    },
+)
+
 
 rule tokenize:
     input:
@@ -22,15 +30,11 @@ rule tokenize:
         backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
         identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
-        version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
-        template=lambda wc: (
-            CONFIG.tokenize.caption_template
-            if wc.modality == "caption"
-            else "{caption}"
-        ),
+        version=lambda wc: stage_version(f"tokens/{wc.modality}"),
+        settings=lambda wc: CAPTIONS if wc.modality == "caption" else "{}",
     shell:
         "nano4m-audio tokenize {wildcards.modality} --selected={input.selected}"
         " --source={input.source} --shard={wildcards.shard} --backend={params.backend:q}"
-        " --template={params.template:q}"
+        " --settings={params.settings:q}"
         " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
         " --out={output.tokens} 2> {log}"

@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 
-COMMANDS = sorted(get_command(app).commands)
+GROUP: Any = get_command(app)
+COMMANDS = sorted(GROUP.commands)
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +43,7 @@ def test_help_is_quick_and_lists_every_stage():
 
 def test_help_imports_nothing_heavy():
     heavy = "torch", "numpy", "pyarrow", "av"
-    code = f"import sys, nano4m_audio.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, nano4m_audio.cli.app; print([m for m in {heavy} if m in sys.modules])"
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -50,7 +52,7 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example(name):
-    group = get_command(app).commands[name]
+    group = GROUP.commands[name]
     for command in getattr(group, "commands", {name: group}).values():
         assert command.help
         assert "Example: nano4m-audio" in (command.epilog or "")
@@ -65,8 +67,11 @@ def test_every_command_has_an_example(name):
         ),
         (["verdict", "--shard", "0000", "--settings", "{"], "--settings: not JSON"),
         (["verdict", "--shard", "0000", "--results", "nowhere"], "does not exist"),
-        (["candidates", "--out", "x", "--settings", '{"root": "nowhere"}'], "is not a folder"),
-        (["candidates", "--out", "x", "--classes", "pgi"], "did you mean 'pig'"),
+        (
+            ["candidates", "--settings", '{"source": "folder", "folder": {"root": "nowhere"}}'],
+            "is not a folder",
+        ),
+        (["candidates", "--settings", '{"classes": ["pgi"]}'], "did you mean 'pig'"),
         (["config", "nowhere.yaml"], "no such config file"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_full_disk_stops_an_export_in_one_line(small_disk, tmp_path):
     clips = [f"c{i}" for i in range(40)]
     caption = {"tokens": registry.load("text_tokenizer", "gpt2").encode("dog barking")}
     sound = {"tokens": [[0, 1024] * 256]}
-    changed = {("caption", clip): caption for clip in clips}
+    changed: dict[tuple[str, str], dict] = {("caption", clip): caption for clip in clips}
     changed |= {("audio", clip): sound for clip in clips}
     files = write_tokens(tmp_path, dict.fromkeys(clips, "train"), changed=changed)
     with pytest.raises(UserError, match="no space left"):
@@ -101,10 +101,9 @@ def test_a_disk_that_is_read_only_is_one_line(small_disk, what):
 
 
 def test_a_command_says_it_in_one_line(small_disk):
-    write_rows(small_disk / "c.parquet", "candidates", [])
+    write_rows(small_disk / "results/candidates/0000.parquet", "candidates", [])
     mount(small_disk, "-o", "remount,ro")
-    command = [sys.executable, "-m", "nano4m_audio.cli", "media", "--candidates", "c.parquet"]
-    command += ["--root", ".", "--out", "media/0000.parquet"]
+    command = [sys.executable, "-m", "nano4m_audio.cli", "media", "--shard", "0000"]
     done = subprocess.run(command, cwd=small_disk, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
@@ -114,7 +113,7 @@ def half_written(folder: Path) -> Path:
     """The temp file of a writer that was killed while it wrote ``x``."""
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from nano4m_audio.tables import atomic_path\n"
+        "from nano4m_audio.files import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temp:\n"
         "    temp.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -76,6 +76,7 @@ def follow(folder: str) -> None:
     from nano4m_audio.config.reading import describe, parse_workflow
     from nano4m_audio.curate.verdict import verdicts
     from nano4m_audio.errors import UserError
+    from nano4m_audio.paths import Results
     from nano4m_audio.report import funnel
     from nano4m_audio.report.inputs import read_clips
     from nano4m_audio.report.stage import build_report
@@ -95,7 +96,7 @@ def follow(folder: str) -> None:
     clips = read_rows(tables / "clips/0000.parquet", "clips")
     peaks = [{**row, "peak_dbfs": peak} for row, peak in zip(clips, (-3.0, 0.0, 0.0), strict=True)]
     write_rows(tables / "clips/0000.parquet", "clips", peaks)
-    verdicts(tables, "0000", parse_workflow(values).verdict)
+    verdicts(Results(tables), "0000", parse_workflow(values).verdict)
     rows = read_rows(tables / "verdicts/0000.parquet", "verdicts")
     assert [row["reasons"] for row in rows] == [[], ["clipped"], ["audio_low", "clipped"]]
     assert [row["peak_dbfs"] for row in rows] == [-3.0, 0.0, 0.0]

@@ -57,7 +57,7 @@ def test_compile_is_noted_when_it_is_asked_for(cpu):
 
 def test_nothing_to_note_imports_no_torch():
     code = (
-        "import sys; from nano4m_audio.config import Config;"
+        "import sys; from nano4m_audio.config.schema import Config;"
         "from nano4m_audio.experiments import slow_choices;"
         "assert slow_choices(Config()) == [] and 'torch' not in sys.modules"
     )

@@ -112,8 +112,8 @@ FILTERS: tuple[Filter, ...] = (
 
 #: In the order in which config and report list them: first what models say.
 LISTED = tuple(sorted(FILTERS, key=lambda row: not row.score))
-#: The columns of verdicts that filters compare; several filters may share one.
-COLUMNS = tuple(dict.fromkeys(row.column for row in LISTED))
+#: The columns of verdicts that filters compare, and what they are; several filters may share one.
+COLUMNS = {row.column: f"{row.number}{row.in_unit}" for row in LISTED}
 
 _AFTER_VERDICTS = (Reason.DUPLICATE, Reason.LABEL_FAILED, Reason.TOKENIZE_FAILED)
 #: Every reason and what it means, in the order in which the pipeline can notice them.

@@ -9,7 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano4m_audio.tables import shard_names
+
+def shard_names(n_shards: int) -> list[str]:
+    """``["0000", "0001", ...]``: the values of the ``{shard}`` wildcard."""
+    return [f"{i:04d}" for i in range(n_shards)]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nano4m_audio.files import write_bytes
+from nano4m_audio.files import write_bytes, write_json
+
+_LAST = "last.json"
 
 
 class SettingsFiles:
@@ -23,6 +25,7 @@ class SettingsFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._texts = folder, dict[Path, bytes]()
+        self._last: dict[str, str] = {}
 
     def path(self, stage: str, values: BaseModel | Mapping[str, Any]) -> str:
         """The file with the settings of ``stage``."""
@@ -30,10 +33,21 @@ class SettingsFiles:
         canonical = json.dumps(plain, sort_keys=True).encode()  # the order of keys says nothing
         digest = hashlib.blake2b(canonical, digest_size=6).hexdigest()
         path = self._folder / f"{stage}-{digest}.json"
+        self._last[stage] = path.name
         self._texts[path] = json.dumps(plain, indent=1, ensure_ascii=False).encode()
         return str(path)
 
     def write(self) -> None:
-        """Write every file that was named; the newest files are those of the last run."""
+        """Write every file that was named, and which of them each stage is told by this run."""
         for path, text in self._texts.items():
             write_bytes(path, text)
+        write_json(self._folder / _LAST, self._last)
+
+
+def last_settings(folder: Path, stage: str) -> Path | None:
+    """The file with what the last run told ``stage``; None before the first run."""
+    try:
+        names = json.loads((folder / _LAST).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return folder / names[stage] if stage in names else None

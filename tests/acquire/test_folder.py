@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from nano4m_audio.acquire.folder import read_candidates, scan_folder
+from nano4m_audio.acquire.folder import found_classes, read_candidates, scan_folder
 from nano4m_audio.errors import UserError
 from nano4m_audio.tables import SCHEMAS
 
@@ -85,7 +85,10 @@ def test_every_kind_of_problem_names_its_line(tmp_path):
         "file,class,start_s\na.mp4,dgo,0\n,dog,0\nb.mp4,dog,soon\nc.mp4,dog,-1\n"
         "d.mp4,dog,0\nd.mp4,cat,0\ne.mp4,dog,0,0\nf.mp4,dog,nan\n",
     )
-    assert "line 2: class 'dgo' is not one of the classes, did you mean 'dog'?" in text
+    assert (
+        "line 2: unknown class 'dgo', did you mean 'dog'? (known: pig, sheep, dog, cat; to add"
+        in text
+    )
     assert "line 3: no value in column 'file'" in text
     assert "line 4: start_s 'soon'" in text
     assert "line 5: start_s '-1'" in text
@@ -134,7 +137,33 @@ def test_scan_problems(tmp_path):
     with pytest.raises(UserError) as caught:
         scan_folder(tmp_path, CLASSES)
     text = str(caught.value)
-    assert "the folder 'dogs' is not a class, did you mean 'dog'?" in text
+    assert "its folder is named after an unknown class 'dogs', did you mean 'dog'?" in text
+    assert "to add it, write `dogs: {}` beside these under classes" in text
     assert "'b.mp4': move this file" in text
     assert "rename this file" in text
     text.encode("utf-8")
+
+
+def test_classes_are_found_in_the_list_or_the_folders(tmp_path):
+    for folder in ("dog", "cafe\u0301", "empty", ".hidden"):
+        (tmp_path / folder).mkdir()
+        if folder != "empty":
+            (tmp_path / folder / "a.mp4").touch()
+    (tmp_path / "outside.mp4").touch()
+    (tmp_path / "clips.csv").write_text("file,class\na.mp4, frog\nb.mp4,dog\nc.mp4,\nd.mp4,dog\n")
+    assert found_classes(tmp_path, None) == ["caf\u00e9", "dog"]
+    assert found_classes(tmp_path, "clips.csv") == ["dog", "frog"]
+    (tmp_path / "none.csv").write_text("file,class\n")
+    with pytest.raises(UserError, match="there is no class in .*: put clips into one sub-folder"):
+        found_classes(tmp_path, "none.csv")
+    with pytest.raises(UserError, match="none.csv does not exist"):
+        found_classes(tmp_path / "dog", "none.csv")
+
+
+def test_a_folder_is_of_its_class_in_both_unicode_forms(tmp_path):
+    (tmp_path / "cafe\u0301").mkdir()
+    (tmp_path / "cafe\u0301/a.mp4").touch()
+    assert [row["class_name"] for row in scan_folder(tmp_path, ("caf\u00e9",))] == ["caf\u00e9"]
+    (tmp_path / "clips.csv").write_text("file,class\na.mp4,cafe\u0301\n", "utf-8")
+    rows = read_candidates(tmp_path, tmp_path / "clips.csv", ("caf\u00e9",))
+    assert [row["class_name"] for row in rows] == ["caf\u00e9"]

@@ -12,13 +12,15 @@ import pytest
 from nano4m_audio.acquire import clip_rows
 from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.stage import check_files, decode_clips
-from nano4m_audio.config.schema import Decode
+from nano4m_audio.config.schema import DecodeFiles
+from nano4m_audio.config.sources import Files
+from nano4m_audio.paths import Results
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows
 from tests.acquire import hostile
 from tests.conftest import ROOT
 
-SETTINGS = Decode(memory_max_mb=600, cpu_max_s=1, wall_max_s=12)
+SETTINGS = DecodeFiles(memory_max_mb=600, cpu_max_s=1, wall_max_s=12)
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +38,22 @@ class Folder:
         self.path, self.root = path, path / "in"
         self.root.mkdir()
         self.names = names
-        self.outs = 0
+        self.results = Results(path / "results")
+        self.files = Files(root=str(self.root))
 
     def media(self):
         rows = [{"clip_id": f"{n}@0", "video_id": n, "path": n} for n in self.names]
-        write_rows(self.path / "candidates.parquet", "candidates", rows)
-        check_files(self.path / "candidates.parquet", self.root, self.path / "media.parquet")
-        return pq.read_table(self.path / "media.parquet").to_pylist()
+        write_rows(self.results.table("candidates", "0000"), "candidates", rows)
+        check_files(self.results, "0000", self.files)
+        return pq.read_table(self.results.table("media", "0000")).to_pylist()
 
     def clips(self, settings=SETTINGS):
-        self.outs += 1
-        out, store = self.path / f"clips{self.outs}.parquet", self.path / "store"
-        decode_clips(self.path / "media.parquet", self.root, store, "0000", out, settings)
-        return {row["clip_id"][:-2]: row for row in pq.read_table(out).to_pylist()}
+        decode_clips(self.results, "0000", settings.model_copy(update={"files": self.files}))
+        rows = pq.read_table(self.results.table("clips", "0000")).to_pylist()
+        return {row["clip_id"][:-2]: row for row in rows}
 
     def kept(self):
-        return set(RowStore(self.path / "store", "clips", "0000").known())
+        return set(RowStore(self.results.store, "clips", "0000").known())
 
 
 def _computed(capsys) -> int:
@@ -120,13 +122,15 @@ def test_no_file_harms_the_others(tmp_path, films, monkeypatch, capsys):
         return {n: len((folder.root / n).with_suffix(".log").read_text().split()) for n in harms}
 
     assert tries() == {"crash_1.mp4": 2, "fill_2.mp4": 2, "spin_3.mp4": 1, "hang_4.mp4": 1}
+    published = folder.results.table("clips", "0000")
+    first = published.read_bytes()
     assert folder.clips() == rows  # what the bytes and the limits decide is kept
     assert tries() == {"crash_1.mp4": 2, "fill_2.mp4": 2, "spin_3.mp4": 1, "hang_4.mp4": 2}
     monkeypatch.setattr(clip_rows, "decode_row", hostile.decode_row_harmlessly)
+    assert published.read_bytes() == first
     wider = SETTINGS.model_copy(update={"memory_max_mb": 700})
     reasons = [row["reason"] for row in folder.clips(wider).values()]
     assert reasons == ["", "crashed", *["not_media"] * 3, ""]
-    assert (tmp_path / "clips1.parquet").read_bytes() == (tmp_path / "clips2.parquet").read_bytes()
 
 
 def test_a_compressed_header_that_fills_the_memory_is_refused(tmp_path, films):
@@ -135,7 +139,7 @@ def test_a_compressed_header_that_fills_the_memory_is_refused(tmp_path, films):
     bomb = hostile.write_inflating_mov(folder.root / "bomb.mov", 2032 << 20)
     assert bomb.stat().st_size < 2_100_000
     folder.media()
-    rows = folder.clips(Decode())
+    rows = folder.clips(DecodeFiles())
     assert [row["reason"] for row in rows.values()] == ["", "out_of_memory"]
     assert "2000 MB" in rows["bomb.mov"]["message"]
 

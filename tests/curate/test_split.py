@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from nano4m_audio.config.curate import Split
-from nano4m_audio.curate.split import partition
+from nano4m_audio.curate.split import split_clips
+from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_rows, shard_names, shard_of, write_rows
 
 N_SHARDS = 3
@@ -15,7 +16,7 @@ N_SHARDS = 3
 
 def _write_tables(results, n_videos: int) -> None:
     """Each video has two clips; every tenth video is a re-encoding of the one before it."""
-    tables = defaultdict(lambda: defaultdict(list))
+    tables: defaultdict[str, defaultdict[str, list]] = defaultdict(lambda: defaultdict(list))
     for i in range(n_videos):
         for k in range(2):
             name = f"v{i:03d}@{k}"
@@ -58,11 +59,11 @@ def _write_tables(results, n_videos: int) -> None:
             write_rows(path, artifact, shards[shard])
 
 
-def test_partition(tmp_path):
+def test_groups_stay_together_and_copies_are_dropped(tmp_path):
     _write_tables(tmp_path, 60)
-    out, selected = tmp_path / "split.parquet", tmp_path / "selected"
-    partition(tmp_path, N_SHARDS, out, selected, Split())
-    rows = {row["clip_id"]: row for row in read_rows(out, "split")}
+    results = Results(tmp_path)
+    split_clips(results, Split())
+    rows = {row["clip_id"]: row for row in read_rows(results.split, "split")}
     assert len(rows) == 118  # all but the rejected video
     dropped = {name for name, row in rows.items() if row["duplicate_of"]}
     assert dropped == {f"v{i:03d}@{k}" for i in range(9, 60, 10) for k in range(2)}
@@ -81,7 +82,7 @@ def test_partition(tmp_path):
     chosen = [
         row
         for shard in shard_names(N_SHARDS)
-        for row in read_rows(selected / f"{shard}.parquet", "selected")
+        for row in read_rows(results.table("selected", shard), "selected")
     ]
     assert {row["clip_id"]: row["split"] for row in chosen} == {
         name: row["split"] for name, row in rows.items() if row["split"]

@@ -11,6 +11,7 @@ from nano4m_audio.config.curate import Verdict
 from nano4m_audio.config.schema import WINDOW_S
 from nano4m_audio.curate.verdict import failed_filters, verdicts
 from nano4m_audio.media import windows
+from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_rows, write_rows
 
 GOOD = {"audio_score": 0.9, "visual_score": 0.9, "speech_fraction": 0.0, "level_dbfs": -20.0}
@@ -144,7 +145,7 @@ def test_every_candidate_has_one_row(tmp_path):
         tmp_path,
         {"good": [0.1, 0.8, 0.8], "low": [0.1, 0.2], "gone": "missing_file", "cut": "truncated"},
     )
-    verdicts(tmp_path, "0000", Verdict())
+    verdicts(Results(tmp_path), "0000", Verdict())
     rows = {r["clip_id"]: r for r in read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")}
     assert list(rows) == ["good", "low", "gone", "cut"]
     assert rows["good"]["accepted"]
@@ -159,7 +160,21 @@ def test_every_candidate_has_one_row(tmp_path):
 
 def test_keyframes_can_be_spread_over_the_clip(tmp_path):
     make_tables(tmp_path, {"good": [0.9]})
-    verdicts(tmp_path, "0000", Verdict(keyframes_span="clip"))
+    verdicts(Results(tmp_path), "0000", Verdict(keyframes_span="clip"))
     row = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")[0]
     assert row["keyframes"][0] == 0
     assert row["keyframes"][-1] == 17
+
+
+def test_a_filter_is_off_for_a_class_that_its_model_does_not_know(tmp_path):
+    make_tables(tmp_path, {"known": [0.1, 0.9], "silent": [0.1, 0.2]})
+    for name in ("scores/audio", "scores/visual"):
+        path = tmp_path / name / "0000.parquet"
+        rows = read_rows(path, name)
+        rows[0]["labels"] = ["dog", "cat"][: len(rows[0]["labels"])]
+        write_rows(path, name, rows)
+    verdicts(Results(tmp_path), "0000", Verdict())
+    unknown, heard = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")
+    assert unknown["accepted"] and unknown["reasons"] == []
+    assert unknown["audio_score"] is None and unknown["visual_score"] is None
+    assert heard["reasons"] == ["audio_low"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from math import log
 from types import SimpleNamespace
@@ -10,14 +11,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from nano4m_audio.backends.compute import Compute
+from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
-from nano4m_audio.evaluate.stage import PROBES, evaluate_probe
+from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.evaluate.stage import evaluate_probe
+from nano4m_audio.paths import Results
 from nano4m_audio.training.stage import train_run
 from tests.tokens import MODALITIES, number_of, write_tokens
 
 TEST_CLIPS, VIDEOS = 24, 12
-OPTIONS = {"split": "test", "bootstrap": 100, "confidence": 0.95, "keyframes": 2, "seed": 0}
+OPTIONS = Evaluate(bootstrap=100, keyframes=2)
 SETTINGS = {
     "model": {
         "modalities": [asdict(m) for m in MODALITIES],
@@ -61,14 +66,10 @@ def run(tmp_path_factory):
     return folder, files
 
 
-def evaluate(run, probe: str, store: str = "store", **place):
-    folder, files = run
-    out = folder / "evaluation" / f"{probe}.json"
-    evaluate_probe(
-        probe, folder / "runs/base", folder / "split.parquet", files, out, folder / store, OPTIONS,
-        **place,
-    )  # fmt: skip
-    return json.loads(out.read_text())
+def evaluate(run, probe: str, compute: Compute = Compute()):
+    results = Results(run[0])
+    evaluate_probe(results, "base", probe, OPTIONS, compute)
+    return json.loads(results.probe("base", probe).read_text())
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -95,8 +96,10 @@ def test_the_baselines_know_codebooks_and_positions(run):
 @pytest.mark.slow
 def test_where_it_is_computed_changes_no_key_and_no_more_than_rounding(run):
     for probe in PROBES:
-        one = evaluate(run, probe, "first", threads=1, device="cpu")
-        two = evaluate(run, probe, "second", threads=2, device="auto")
+        shutil.rmtree(run[0] / "store/evaluate", ignore_errors=True)
+        one = evaluate(run, probe)
+        shutil.rmtree(run[0] / "store/evaluate")
+        two = evaluate(run, probe, Compute("auto", threads=2))
         assert one["key"] == two["key"]
         for a, b in zip(one["metrics"], two["metrics"], strict=True):
             assert a["value"] == pytest.approx(b["value"], abs=1e-4), a["name"]
@@ -104,7 +107,7 @@ def test_where_it_is_computed_changes_no_key_and_no_more_than_rounding(run):
 
 def test_a_device_that_is_not_there_is_one_line(run):
     with pytest.raises(UserError, match=r"^device 'mps' cannot be used: .*$"):
-        evaluate(run, "structure", "third", device="mps")
+        evaluate(run, "structure", Compute("mps"))
 
 
 def inputs(n: int = 26, per_group: int = 1):

@@ -6,7 +6,7 @@ import json
 
 from typer.testing import CliRunner
 
-from nano4m_audio.cli import app
+from nano4m_audio.cli.app import app
 from nano4m_audio.files import write_json
 from nano4m_audio.nano4m.checkpoint import save_model
 from nano4m_audio.nano4m.model import FourM

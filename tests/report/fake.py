@@ -250,11 +250,18 @@ def _write_evaluation(folder: Path) -> None:
     folder.mkdir(parents=True)
 
     def metric(
-        name: str, value: float, chance: float, unit: str, half: float, other: float | None = None
+        name: str,
+        value: float,
+        chance: float,
+        unit: str,
+        half: float,
+        other: float | None = None,
+        baseline: str = "",
     ) -> dict[str, Any]:
         gain = 0.0 if other is None else (value - other) * (1 if unit == "accuracy" else -1)
         word = "better" if gain > half else "worse" if gain < -half else "unclear"
         comparison = {
+            "name": baseline,
             "value": other,
             "gain": gain,
             "low": gain - half,
@@ -280,20 +287,30 @@ def _write_evaluation(folder: Path) -> None:
     probes: dict[str, list] = {"cross_entropy": [], "classes": [], "structure": []}
     for m, value, chance in entropies:
         probes["cross_entropy"] += [
-            metric(m, value, chance, "nats/token", 0.1, value + 1),
+            metric(m, value, chance, "nats/token", 0.1, value + 1, f"{m}_unigram"),
             metric(f"{m}_unigram", value + 1, chance, "nats/token", 0.1),
         ]
     for source, value in (("audio", 0.48), ("rgb", 0.55), ("all", 0.6), ("frequency", 0.12)):
         for k in (1, 3, 5):
             guess = None if source == "frequency" else 0.12 + k / 20
             probes["classes"].append(
-                metric(f"{source}_top{k}", value + k / 20, k / 11, "accuracy", 0.17, guess)
+                metric(
+                    f"{source}_top{k}",
+                    value + k / 20,
+                    k / 11,
+                    "accuracy",
+                    0.17,
+                    guess,
+                    f"frequency_top{k}",
+                )
             )
     for m, value in (("depth", 0.31), ("normals", 0.42)):
         for name, part in ((f"rgb_to_{m}", 1.0), (f"rgb_to_{m}_position_mode", 0.6)):
             guess = 0.6 * value if part == 1 else None
             probes["structure"].append(
-                metric(name, part * value, 1 / 1024, "accuracy", 0.03, guess)
+                metric(
+                    name, part * value, 1 / 1024, "accuracy", 0.03, guess, f"{name}_position_mode"
+                )
             )
     for probe, metrics in probes.items():
         content = {"probe": probe, "experiment": folder.name, "split": "test", "metrics": metrics}

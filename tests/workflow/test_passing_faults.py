@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nano4m_audio.acquire.retry import attempt, record_attempt
-from nano4m_audio.config.schema import Folder
+from nano4m_audio.config.sources import Folder
+from nano4m_audio.paths import Results
 from nano4m_audio.tables import write_rows
 from tests.acquire.conftest import _film as film
 from tests.workflow.conftest import Project
@@ -50,7 +51,7 @@ def test_a_fault_of_the_disk_is_gone_with_the_next_run(tmp_path, fault, stage):
 
 
 def test_only_what_may_have_passed_is_worth_another_attempt(tmp_path):
-    folder, results = Folder(root=str(tmp_path / "in")), tmp_path / "results"
+    folder, results = Folder(root=str(tmp_path / "in")), Results(tmp_path / "results")
     (tmp_path / "in").mkdir()
     table = results / "media" / "0000.parquet"
 
@@ -68,7 +69,7 @@ def test_only_what_may_have_passed_is_worth_another_attempt(tmp_path):
     write("missing_file")
     (tmp_path / "in" / "a.mp4").touch()
     assert now() == 1
-    record_attempt(results / "store", "media", "0000", 1)
+    record_attempt(results, "media", "0000", 1)
     write("")
     assert now() == 1
     write("unreadable")

@@ -14,7 +14,9 @@ from typing import Any
 
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
+from nano4m_audio.config.sources import Folder
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.taxonomy import normal, unknown_class
 
 _REQUIRED = ("file", "class")
 _SHOWN_PROBLEMS = 5
@@ -46,6 +48,25 @@ class Findings:
                 "cuts of one video need a column video_id, or they may part between splits"
             )
         return lines
+
+
+def list_folder(
+    settings: Folder, class_names: Sequence[str]
+) -> tuple[list[dict[str, Any]], Findings]:
+    """The candidates of a folder, by its list or its sub-folders, and what a reader must know.
+
+    Raises UserError for a folder that is not there, or without clips.
+    """
+    root, findings = Path(settings.root), Findings()
+    if not root.is_dir():
+        raise UserError(f"folder.root: {settings.root!r} is not a folder")
+    if settings.clips_csv is None:
+        rows = scan_folder(root, class_names, findings)
+    else:
+        rows = read_candidates(root, root / settings.clips_csv, class_names, findings)
+    if not rows:
+        raise UserError(f"folder.root: no clips are listed in {settings.root!r}")
+    return rows, findings
 
 
 def read_candidates(
@@ -106,14 +127,14 @@ def scan_folder(
     tree = media_files(root)
     named = cuts(tree.files)
     for path in tree.files:
-        folder = path.split("/")[0] if "/" in path else ""
+        folder = normal(path.split("/")[0]) if "/" in path else ""
         if not path.isprintable():
             problems.append(f"{path!r}: rename this file, its name is not printable UTF-8")
         elif not folder:
             problems.append(f"{path!r}: move this file into a folder named after its class")
         elif folder not in class_names:
-            hint = did_you_mean(folder, class_names)
-            problems.append(f"{path!r}: the folder {folder!r} is not a class{hint}")
+            why = unknown_class(folder, tuple(class_names))
+            problems.append(f"{path!r}: its folder is named after an {why}")
         else:
             cut = named[path]
             rows.append(_candidate(path, cut.video_id, cut.start_s, folder, ["folder"]))
@@ -126,6 +147,22 @@ def scan_folder(
         findings.video_ids = _origins(named[row["path"]].by for row in rows)
         findings.left_out = left_out
     return _with_ids(rows)
+
+
+def found_classes(root: Path, clips_csv: str | None) -> list[str]:
+    """The classes that are in a folder, sorted: the values of the list's column class, or the names
+    of the sub-folders with media. Raises UserError where there is none, or no list."""
+    if clips_csv is None:
+        named = {path.split("/")[0] for path in media_files(root).files if "/" in path}
+    else:
+        named = {record["class"] for _, record in _records(root / clips_csv)}
+    found = sorted({normal(name) for name in named if name})
+    if not found:
+        raise UserError(
+            f"classes = from_folder: there is no class in {root}: put clips into one sub-folder "
+            "per class, or name the class of each in folder.clips_csv"
+        )
+    return found
 
 
 def _origins(kinds: Iterable[str]) -> dict[str, int]:
@@ -189,12 +226,11 @@ def _parse(
     """Return a candidate row, or what is wrong with the record."""
     if record[""]:
         return "more values than columns: put quotes around values that contain commas"
-    path, class_name = record["file"], record["class"]
+    path, class_name = record["file"], normal(record["class"])
     if not path:
         return "no value in column 'file'"
     if class_name not in class_names:
-        hint = did_you_mean(class_name, class_names)
-        return f"class {class_name!r} is not one of the classes{hint}"
+        return unknown_class(class_name, tuple(class_names))
     try:
         start_s = float(record.get("start_s") or cut_s)
     except ValueError:

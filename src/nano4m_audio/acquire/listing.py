@@ -1,32 +1,44 @@
-"""Cheap looks at the source: is it there, and has anything in it changed?"""
+"""What is in a folder, when a workflow is read: a digest of all of it, and the classes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import TypeVar
 
+from nano4m_audio.acquire.folder import found_classes
 from nano4m_audio.acquire.tree import fingerprints
-from nano4m_audio.config.schema import Config
+from nano4m_audio.config.sources import Candidates
 from nano4m_audio.errors import UserError
+from nano4m_audio.taxonomy import FROM_FOLDER, classes_named
+
+_Config = TypeVar("_Config", bound=Candidates)
 
 
-def check_source(config: Config) -> None:
-    """Raise UserError, in one line, for a source that is not there."""
-    root = config.folder.root
-    if config.source == "folder" and not Path(root).is_dir():
+def with_folder_classes(config: _Config, begun: Path | None = None) -> _Config:
+    """The config with the classes that its folder has, if it asks for them (``from_folder``).
+
+    ``begun`` is what the stage ``candidates`` was told by a run in progress: its classes are taken,
+    whatever has come into the folder meanwhile. Raises UserError, in one line, where there is no
+    folder, no class, or a name that is none.
+    """
+    if config.classes:
+        return config
+    if config.source != "folder":
         raise UserError(
-            f"folder.root: {root!r} is not a folder: put your clips there, "
-            "or name yours with --config folder.root=PATH"
+            f"classes = {FROM_FOLDER} needs source: folder; source is {config.source!r}"
         )
-
-
-def check_runnable(config: Config) -> None:
-    """Raise UserError, in one line, for a source that can be planned but not yet read."""
-    if config.source == "web":
-        raise UserError(
-            "source = 'web': fetching is not part of this version yet; "
-            "use 'barnyard' or 'folder' (your own clips)"
+    section = config.folder
+    try:
+        classes = classes_named(
+            json.loads(begun.read_text("utf-8"))["classes"]
+            if begun
+            else found_classes(Path(section.root), section.clips_csv)
         )
+    except ValueError as error:
+        raise UserError(f"classes = {FROM_FOLDER}: {section.root}: {error}") from None
+    return config.model_copy(update={"classes": classes})
 
 
 def folder_digest(root: str, clips_csv: str | None) -> str:

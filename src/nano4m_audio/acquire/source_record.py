@@ -1,20 +1,19 @@
-"""Which source a results folder is about: another one must not take its place unnoticed."""
+"""The record of the source that a results folder belongs to; another source is refused."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.config.schema import Config
+from nano4m_audio.config.sources import Sources
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 
 RECORD = "source.json"
 
 
-def check_record(config: Config, results: Path) -> None:
+def check_record(config: Sources, results: Path) -> None:
     """Raise UserError, in one line, when ``results`` holds the results of another source."""
     path = results / RECORD
     try:
@@ -23,7 +22,7 @@ def check_record(config: Config, results: Path) -> None:
         return
     except (OSError, ValueError):
         found = None
-    wanted = _source(config, results)
+    wanted = _identity(config, results)
     if found == wanted:
         return
     raise UserError(
@@ -33,19 +32,14 @@ def check_record(config: Config, results: Path) -> None:
     )
 
 
-def write_record(config: Config, results: Path) -> None:
+def write_record(config: Sources, results: Path) -> None:
     """Write down the source of ``results``, once."""
     if not (results / RECORD).exists():
-        write_json(results / RECORD, _source(config, results))
+        write_json(results / RECORD, _identity(config, results))
 
 
-def _source(config: Config, results: Path) -> dict[str, Any]:
-    """A folder below the one of the results is named from there, so that both can move together."""
-    if config.source != "folder":
-        return {"source": config.source}
-    root, here = Path(config.folder.root).resolve(), results.resolve().parent
-    inside = root.is_relative_to(here)
-    return {"source": "folder", "root": os.path.relpath(root, here) if inside else str(root)}
+def _identity(config: Sources, results: Path) -> dict[str, Any]:
+    return {"source": config.source, **config.chosen_source.identity(results)}
 
 
 def _words(source: Any) -> str:

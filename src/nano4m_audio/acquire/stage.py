@@ -2,100 +2,93 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.acquire import folder
 from nano4m_audio.acquire.child import Limits
+from nano4m_audio.acquire.listing import with_folder_classes
 from nano4m_audio.acquire.media import check_media, find_file
-from nano4m_audio.config.schema import WINDOW_S, Barnyard, Decode, Folder
-from nano4m_audio.errors import UserError
+from nano4m_audio.config.schema import WINDOW_S, DecodeFiles
+from nano4m_audio.config.sources import Barnyard, Candidates, Files
 from nano4m_audio.files import write_json
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import track
 from nano4m_audio.reasons import LIMITS
+from nano4m_audio.shards import set_shards
 from nano4m_audio.store import Item, RowStore, publish
-from nano4m_audio.tables import LISTING, content_key, read_rows, shard_names, shard_of, write_rows
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.tables import content_key, read_rows, shard_of, write_rows
+from nano4m_audio.versions import stage_version
 
 
-def film_barnyard(out_folder: Path, settings: Barnyard, workers: int) -> None:
-    """Render the synthetic world into ``out_folder`` (media/, clips.csv, truth.csv)."""
+def film_barnyard(results: Results, settings: Barnyard, workers: int) -> None:
+    """Render the synthetic world into ``results/barnyard`` (media/, clips.csv, truth.csv)."""
     from nano4m_audio.barnyard.build import build
 
-    build(out_folder, **settings.model_dump(), workers=workers)
+    build(results / "barnyard", **settings.model_dump(), workers=workers)
 
 
-def list_candidates(
-    settings: Folder, classes: Sequence[str], n_shards: int, out_folder: Path
-) -> None:
-    """Write the candidates of a folder, one table per shard, and ``listing.json``: what files were
-    left out, and how the clips' videos are known."""
-    root = Path(settings.root)
-    if not root.is_dir():
-        raise UserError(f"folder.root: {settings.root!r} is not a folder")
-    findings = folder.Findings()
-    if settings.clips_csv is None:
-        rows = folder.scan_folder(root, classes, findings)
-    else:
-        rows = folder.read_candidates(root, root / settings.clips_csv, classes, findings)
-    if not rows:
-        raise UserError(f"folder.root: no clips are listed in {settings.root!r}")
+def list_candidates(results: Results, settings: Candidates) -> None:
+    """Write the candidates of the source, one table per shard, the number of shards, and
+    ``listing.json``: what files were left out, and how the clips' videos are known."""
+    settings = with_folder_classes(settings)
+    source, n_shards = settings.chosen_source, settings.n_shards
+    module, _, function = source.candidates.partition(":")
+    list_source = getattr(importlib.import_module(module), function)
+    rows, findings = list_source(source.folder(results.root), tuple(settings.classes))
     shards: dict[int, list[dict[str, Any]]] = {i: [] for i in range(n_shards)}
     for row in sorted(rows, key=lambda r: r["clip_id"]):
         shards[shard_of(row["video_id"], n_shards)].append(row)
-    for name, shard_rows in zip(shard_names(n_shards), shards.values(), strict=True):
-        write_rows(out_folder / f"{name}.parquet", "candidates", shard_rows)
-    write_json(out_folder / LISTING, asdict(findings))
+    for path, shard_rows in zip(
+        results.tables("candidates", n_shards), shards.values(), strict=True
+    ):
+        write_rows(path, "candidates", shard_rows)
+    write_json(results.listing, asdict(findings))
     for line in findings.lines():
         print(line, file=sys.stderr)
+    set_shards(results.root, n_shards)
 
 
-def check_files(candidates: Path, root: Path, out: Path, follow_links: bool = False) -> None:
+def check_files(results: Results, shard: str, settings: Files) -> None:
     """Write the media table: for each candidate its file's size and SHA-256, or what is wrong.
 
     Files of a folder source are read where they lie; nothing is copied.
     """
-    rows = check_media(read_rows(candidates, "candidates"), root, follow_links)
-    version = STAGE_VERSIONS["media"]
+    candidates = read_rows(results.table("candidates", shard), "candidates")
+    rows = check_media(candidates, Path(settings.root), settings.follow_links)
+    version = stage_version("media")
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])
-    write_rows(out, "media", rows)
+    write_rows(results.table("media", shard), "media", rows)
 
 
-def decode_clips(
-    media: Path,
-    root: Path,
-    store: Path,
-    shard: str,
-    out: Path,
-    settings: Decode,
-    follow_links: bool = False,
-) -> None:
+def decode_clips(results: Results, shard: str, settings: DecodeFiles) -> None:
     """Publish the clips table: one row per readable file, decoded in one pass.
 
     What a file's bytes decide is kept under their hash. A refusal by the limits is kept under hash
     and limits, so that other limits try just those files again. Anything else is not kept.
     """
+    root, follow_links = Path(settings.files.root), settings.files.follow_links
     name = "clips"
     limits = Limits(settings.memory_max_mb, settings.cpu_max_s, settings.wall_max_s)
-    options = settings.model_dump(exclude={"memory_max_mb", "cpu_max_s", "wall_max_s"})
+    options = settings.model_dump(exclude={"memory_max_mb", "cpu_max_s", "wall_max_s", "files"})
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["sha256"], options),
+            content_key(name, stage_version(name), row["sha256"], options),
             {
                 "file": find_file(root, row["path"], follow_links) or root / row["path"],
                 "path": row["path"],
                 "sha256": row["sha256"],
             },
         )
-        for row in read_rows(media, "media")
+        for row in read_rows(results.table("media", shard), "media")
         if row["status"] == "ok"
     ]
-    rows = RowStore(store, name, shard)
+    rows = RowStore(results.store, name, shard)
 
     def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
         from nano4m_audio.acquire.clip_rows import decode_rows
@@ -114,4 +107,4 @@ def decode_clips(
                 row["transient"] = True
             yield {**row, "key": item.key}
 
-    publish(rows, items, compute, out)
+    publish(rows, items, compute, results.table(name, shard))

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nano4m_audio.backends import audioset
 from nano4m_audio.backends.batching import fill, per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.log_mel import LogMel
-from nano4m_audio.taxonomy import all_classes
 
 CHECKPOINT = "Cnn14_mAP=0.431.pth"
 N_LABELS = 527
@@ -69,11 +69,10 @@ class Cnn14(nn.Module):
 
 
 class PannsCnn14:
-    """AudioTagger: a class scores as high as the highest of its AudioSet labels.
+    """AudioTagger of the 527 AudioSet labels.
 
-    A class for whose sound AudioSet has no label of its own (coyote) takes its ambiguous labels,
-    Howl and Canidae. Always runs in float32: bfloat16 moves scores by several hundredths, which
-    decides clips near a threshold.
+    Always runs in float32: bfloat16 moves scores by several hundredths, which decides clips near a
+    threshold.
     """
 
     sample_rate_hz = 32_000
@@ -81,10 +80,7 @@ class PannsCnn14:
 
     def __init__(self, net: nn.Module, compute: Compute) -> None:
         self._net, self._compute = net, compute
-        self._columns = {
-            name: list(c.panns_core or c.panns_ambiguous) for name, c in all_classes().items()
-        }
-        self.labels = tuple(self._columns)
+        self.labels = tuple(audioset.labels().values())
 
     @classmethod
     def load(cls, compute: Compute, folder: Path) -> PannsCnn14:
@@ -98,11 +94,6 @@ class PannsCnn14:
         return cls(place(net, compute), compute)
 
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, len(labels)] in 0..1."""
-        scores = self.label_scores(waveforms)
-        return np.stack([scores[:, c].max(1) for c in self._columns.values()], axis=1)
-
-    def label_scores(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] at 32 kHz -> float32 [B, 527]: every AudioSet label's own score."""
+        """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 527] in 0..1."""
         batch_size = per_device(self._compute, cpu=14, accelerator=112)
         return run_batched(self._net, waveforms, batch_size, self._compute)

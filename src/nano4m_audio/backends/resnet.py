@@ -16,15 +16,14 @@ from torch import nn
 from nano4m_audio.backends.batching import fill, per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
-from nano4m_audio.taxonomy import get_class
+from nano4m_audio.backends.images import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
 
 CHECKPOINT = "resnet50-11ad3fa6.pth"
 _RESIZE_PX, _CROP_PX = 232, 224
 
 
 class ResNet50:
-    """ImageClassifier of the 1,000 ImageNet classes; taxonomy.yaml says which are our animals.
+    """ImageClassifier of the 1,000 ImageNet classes; a class of ours names some of them.
 
     Always runs in float32, as a measuring instrument should.
     """
@@ -67,13 +66,12 @@ def _resize_and_crop(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(resized)[margin:-margin, margin:-margin]
 
 
-def hits(probabilities: np.ndarray, names: Sequence[str], k: int = 5) -> np.ndarray:
-    """Whether one of the ``k`` likeliest ImageNet classes is the animal: float64 [B], 1 or 0.
+def hits(probabilities: np.ndarray, wanted: Sequence[Sequence[int]], k: int = 5) -> np.ndarray:
+    """Whether one of the ``k`` likeliest ImageNet classes is a wanted one: float64 [B], 1 or 0.
 
-    ``names`` [B] are classes of the taxonomy. NaN where ImageNet has no class for it (pigeon).
+    ``wanted`` [B] are the ids of each picture's class. NaN where there is none (pigeon).
     """
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    wanted = [get_class(name).imagenet_core for name in names]
     return np.array(
         [
             float(np.isin(top, ids).any()) if ids else np.nan

@@ -9,32 +9,30 @@ from typing import Any
 
 import numpy as np
 
+from nano4m_audio.backends import audioset
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.errors import UserError
-from nano4m_audio.taxonomy import all_classes
 
 MODEL, CLASS_MAP = "yamnet.tflite", "yamnet_class_map.csv"
 N_LABELS = 521
 PATCH_SAMPLES, HOP_SAMPLES = 15_600, 7_680
-"""The network hears 0.975 s at a time; upstream moves that patch by 0.48 s."""
+"""The network takes 0.975 s at a time; upstream moves that patch by 0.48 s."""
 
 
 class Yamnet:
-    """AudioTagger: a class scores as high as the highest of its AudioSet labels in any patch.
+    """AudioTagger of 521 AudioSet labels, each with its highest score in any patch.
 
     The maximum, not the mean: a call of half a second is what a clip is wanted for, however long
-    the silence around it. Classes of whose sound AudioSet has no label of its own (coyote) take
-    their ambiguous labels. Runs on the CPU, one patch at a time, as the file has a fixed shape.
+    the silence around it. Runs on the CPU, one patch at a time, as the file has a fixed shape.
     """
 
     sample_rate_hz = 16_000
     backend_id = "yamnet"
 
-    def __init__(self, interpreter: Any, columns: dict[str, list[int]]) -> None:
-        self._interpreter, self._columns = interpreter, columns
+    def __init__(self, interpreter: Any, labels: tuple[str, ...]) -> None:
+        self._interpreter, self.labels = interpreter, labels
         self._input = interpreter.get_input_details()[0]["index"]
         self._output = interpreter.get_output_details()[0]["index"]
-        self.labels = tuple(columns)
 
     @classmethod
     def load(cls, compute: Compute, folder: Path) -> Yamnet:
@@ -47,15 +45,10 @@ class Yamnet:
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{path} is not a TensorFlow Lite file ({error})") from None
-        return cls(interpreter, class_columns(folder / CLASS_MAP))
+        return cls(interpreter, read_labels(folder / CLASS_MAP))
 
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] at 16 kHz in -1..1 -> float32 [B, len(labels)] in 0..1."""
-        scores = self.label_scores(waveforms)
-        return np.stack([scores[:, c].max(1) for c in self._columns.values()], axis=1)
-
-    def label_scores(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] at 16 kHz -> float32 [B, 521]: every label's highest score."""
+        """float32 [B, samples] at 16 kHz in -1..1 -> float32 [B, 521] in 0..1."""
         return np.stack([self._best_of(patches(waveform)) for waveform in waveforms])
 
     def _best_of(self, pieces: list[np.ndarray]) -> np.ndarray:
@@ -78,24 +71,16 @@ def patches(waveform: np.ndarray) -> list[np.ndarray]:
     return [waveform[start : start + PATCH_SAMPLES] for start in starts]
 
 
-def class_columns(class_map: Path) -> dict[str, list[int]]:
-    """Class of the taxonomy -> the outputs with its AudioSet labels.
+def read_labels(class_map: Path) -> tuple[str, ...]:
+    """The names of the outputs, from the map (columns index, mid, display_name).
 
-    Raises UserError unless the map (columns index, mid, display_name) numbers 521 outputs in order
-    and has every label that the taxonomy asks for, under the same name.
+    Raises UserError unless it numbers 521 outputs in order, with AudioSet's ids and names.
     """
     with open(class_map, newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     if [row["index"] for row in rows] != [str(i) for i in range(N_LABELS)]:
         raise UserError(f"{class_map}: not the {N_LABELS} outputs of YAMNet in their order")
-    found = {(row["mid"], row["display_name"]): int(row["index"]) for row in rows}
-    columns: dict[str, list[int]] = {}
-    for name, entry in all_classes().items():
-        core = zip(entry.audioset_core, entry.audioset_core_names, strict=True)
-        ambiguous = zip(entry.audioset_ambiguous, entry.audioset_ambiguous_names, strict=True)
-        wanted = list(core) or list(ambiguous)
-        unknown = [label for label in wanted if label not in found]
-        if unknown:
-            raise UserError(f"{class_map}: the labels {unknown} of the class {name} are not in it")
-        columns[name] = [found[label] for label in wanted]
-    return columns
+    for row in rows:
+        if audioset.labels().get(row["mid"]) != row["display_name"]:
+            raise UserError(f"{class_map}: {row['mid']} is not {row['display_name']!r} in AudioSet")
+    return tuple(row["display_name"] for row in rows)

@@ -7,183 +7,144 @@ from typing import Annotated, Literal
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     STORE,
     Attempt,
     Backend,
-    Classes,
     Device,
     DType,
-    Links,
     Out,
     Results,
     Settings,
     Shard,
-    Shards,
     Store,
     Threads,
     compute_options,
     example,
-    named_classes,
     record,
+    stage_settings,
 )
 
 app = typer.Typer()
 
 
-@app.command(epilog=example("barnyard --out my_barnyard --settings '{\"clips\": 11}'"))
-def barnyard(out: Out, settings: Settings = "{}", threads: Threads = 1) -> None:
+@app.command(epilog=example("barnyard --results my_results --settings '{\"clips\": 11}'"))
+def barnyard(results: Results = RESULTS, settings: Settings = None, threads: Threads = 1) -> None:
     """Film the synthetic barnyard: clips with planted defects, and the truth about them."""
     from nano4m_audio.acquire.stage import film_barnyard
-    from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.config.schema import Barnyard
+    from nano4m_audio.config.sources import Barnyard
 
-    film_barnyard(out, parse_json(Barnyard, settings), threads)
-    record([out / "clips.csv", out / "truth.csv"], [])
+    folder = paths.Results(results)
+    film_barnyard(folder, stage_settings(Barnyard, "barnyard", settings, folder), threads)
+    record([folder / "barnyard/clips.csv", folder / "barnyard/truth.csv"], [])
 
 
 @app.command(
     epilog=example(
-        'candidates --out results/candidates --shards 2 --settings \'{"root": "my_clips"}\''
+        'candidates --settings \'{"source": "folder", "folder": {"root": "my_clips"}, '
+        '"n_shards": 2}\''
     )
 )
-def candidates(
-    out: Out,
-    settings: Settings = "{}",
-    shards: Annotated[int, typer.Option(help="number of shards to make")] = 4,
-    classes: Classes = "",
-) -> None:
-    """List the candidate clips of a folder, one table per shard."""
+def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
+    """List the candidate clips of the source, one table per shard."""
     from nano4m_audio.acquire.stage import list_candidates
-    from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.config.schema import Folder
-    from nano4m_audio.shards import set_shards
-    from nano4m_audio.tables import LISTING, shard_names
+    from nano4m_audio.config.sources import Candidates
 
-    section = parse_json(Folder, settings)
-    list_candidates(section, named_classes(classes), shards, out)
-    set_shards(out.parent, shards)
-    listed = [Path(section.root, section.clips_csv)] if section.clips_csv else []
-    record([*(out / f"{shard}.parquet" for shard in shard_names(shards)), out / LISTING], listed)
+    folder = paths.Results(results)
+    section = stage_settings(Candidates, "candidates", settings, folder)
+    list_candidates(folder, section)
+    csv = section.chosen_source.folder(results).csv
+    tables = folder.tables("candidates", section.n_shards)
+    record([*tables, folder.listing], [csv] if csv else [])
 
 
-@app.command(
-    epilog=example(
-        "media --candidates results/candidates/0000.parquet --root my_clips "
-        "--out results/media/0000.parquet"
-    )
-)
+@app.command(epilog=example("media --shard 0000"))
 def media(
-    candidates: Annotated[Path, typer.Option(help="candidates table")],
-    root: Annotated[Path, typer.Option(help="folder that the paths are relative to")],
-    out: Out,
-    store: Store = STORE,
-    links: Links = "inside",
-    attempt: Attempt = 0,
+    shard: Shard, results: Results = RESULTS, settings: Settings = None, attempt: Attempt = 0
 ) -> None:
     """Find each candidate's file, its size and its SHA-256."""
     from nano4m_audio.acquire.retry import record_attempt
     from nano4m_audio.acquire.stage import check_files
+    from nano4m_audio.config.sources import Files
 
-    check_files(candidates, root, out, links == "follow")
-    record_attempt(store, "media", out.stem, attempt)
-    record(out, [candidates])
+    folder = paths.Results(results)
+    check_files(folder, shard, stage_settings(Files, "media", settings, folder))
+    record_attempt(folder, "media", shard, attempt)
+    record(folder.table("media", shard), [folder.table("candidates", shard)])
 
 
-@app.command(
-    epilog=example(
-        "decode --media results/media/0000.parquet --root my_clips --shard 0000 "
-        "--out results/clips/0000.parquet"
-    )
-)
+@app.command(epilog=example("decode --shard 0000"))
 def decode(
-    media: Annotated[Path, typer.Option(help="media table")],
-    root: Annotated[Path, typer.Option(help="folder that the paths are relative to")],
-    shard: Shard,
-    out: Out,
-    store: Store = STORE,
-    settings: Settings = "{}",
-    links: Links = "inside",
-    attempt: Attempt = 0,
+    shard: Shard, results: Results = RESULTS, settings: Settings = None, attempt: Attempt = 0
 ) -> None:
     """Decode every file once: frames with exact times, and one audio track."""
     from nano4m_audio.acquire.retry import record_attempt
     from nano4m_audio.acquire.stage import decode_clips
-    from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.config.schema import Decode
+    from nano4m_audio.config.schema import DecodeFiles
 
-    decode_clips(media, root, store, shard, out, parse_json(Decode, settings), links == "follow")
-    record_attempt(store, "clips", shard, attempt)
-    record(out, [media])
+    folder = paths.Results(results)
+    decode_clips(folder, shard, stage_settings(DecodeFiles, "decode", settings, folder))
+    record_attempt(folder, "clips", shard, attempt)
+    record(folder.table("clips", shard), [folder.table("media", shard)])
 
 
-@app.command(
-    epilog=example(
-        "score audio --clips results/clips/0000.parquet --shard 0000 "
-        "--out results/scores/audio/0000.parquet"
-    )
-)
+@app.command(epilog=example("score audio --shard 0000"))
 def score(
     what: Annotated[Literal["audio", "visual", "speech", "fingerprints"], typer.Argument()],
-    clips: Annotated[Path, typer.Option(help="clips table")],
     shard: Shard,
-    out: Out,
-    store: Store = STORE,
-    settings: Settings = "{}",
-    classes: Classes = "",
+    results: Results = RESULTS,
+    settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
     """Score clips: class of the sound, class of the picture, speech, or fingerprints of copies."""
     from nano4m_audio.config import curate as config
-    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate import score as scores
 
-    names, compute = named_classes(classes), compute_options(device, dtype, threads)
+    folder, stage = paths.Results(results), f"score-{what}"
+    compute = compute_options(device, dtype, threads)
     if what == "audio":
-        section = parse_json(config.AudioScore, settings)
-        scores.score_audio(clips, store, shard, out, section, names, compute)
+        section = stage_settings(config.AudioStage, stage, settings, folder)
+        scores.score_audio(folder, shard, section, compute)
     elif what == "visual":
-        visual = parse_json(config.VisualScore, settings)
-        scores.score_visual(clips, store, shard, out, visual, names, compute)
+        visual = stage_settings(config.VisualStage, stage, settings, folder)
+        scores.score_visual(folder, shard, visual, compute)
     elif what == "speech":
-        speech = parse_json(config.SpeechScore, settings)
-        scores.score_speech(clips, store, shard, out, speech, compute)
+        speech = stage_settings(config.SpeechScore, stage, settings, folder)
+        scores.score_speech(folder, shard, speech, compute)
     else:
-        scores.score_fingerprints(clips, store, shard, out)
-    record(out, [clips])
+        scores.score_fingerprints(folder, shard)
+    record(folder.table(f"scores/{what}", shard), [folder.table("clips", shard)])
 
 
 @app.command(
     epilog=example('verdict --shard 0000 --settings \'{"audio_min": 0.4, "visual_min": null}\'')
 )
-def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = "{}") -> None:
+def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = None) -> None:
     """Compare scores with thresholds: accepted, or every reason why not."""
     from nano4m_audio.config.curate import Verdict
-    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.curate.verdict import INPUTS, verdicts
 
-    verdicts(results, shard, parse_json(Verdict, settings))
-    table = f"{shard}.parquet"
-    record(results / "verdicts" / table, [results / name / table for name in INPUTS])
+    folder = paths.Results(results)
+    verdicts(folder, shard, stage_settings(Verdict, "verdict", settings, folder))
+    record(folder.table("verdicts", shard), [folder.table(name, shard) for name in INPUTS])
 
 
 @app.command(epilog=example('split --settings \'{"unit": "group"}\''))
-def split(shards: Shards = None, results: Results = RESULTS, settings: Settings = "{}") -> None:
+def split(results: Results = RESULTS, settings: Settings = None) -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
-    from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.curate.split import INPUTS, partition
-    from nano4m_audio.shards import count_shards, table_files
+    from nano4m_audio.curate.split import INPUTS, split_clips
+    from nano4m_audio.shards import count_shards
 
-    section, number, out = parse_json(Split, settings), count_shards(results, shards), results
-    partition(results, number, out / "split.parquet", out / "selected", section)
-    record(
-        [out / "split.parquet", *table_files(out, "selected", number)],
-        [path for name in INPUTS for path in table_files(results, name, number)],
-    )
+    folder = paths.Results(results)
+    split_clips(folder, stage_settings(Split, "split", settings, folder))
+    shards = count_shards(results)
+    inputs = [path for name in INPUTS for path in folder.tables(name, shards)]
+    record([folder.split, *folder.tables("selected", shards)], inputs)
 
 
 @app.command(
@@ -225,15 +186,18 @@ def tokenize(
     out: Out,
     backend: Backend,
     store: Store = STORE,
-    template: Annotated[str, typer.Option(help="template of captions")] = "{caption}",
+    settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.tokenizers import Captions
     from nano4m_audio.tokenize.stage import Sources, tokenize_clips
 
-    sources = Sources(selected, source, store, shard, template)
+    section = parse_json(Captions, "{}" if settings is None else settings)
+    sources = Sources(selected, source, store, shard, section)
     tokenize_clips(modality, sources, out, backend, compute_options(device, dtype, threads))
     record(out, [selected, source, *trained_files(backend)])

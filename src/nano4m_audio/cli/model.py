@@ -6,10 +6,11 @@ import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     Device,
@@ -21,9 +22,15 @@ from nano4m_audio.cli.options import (
     example,
     mapping,
     record,
+    stage_settings,
 )
+from nano4m_audio.evaluate.probes import PROBES
 
 app = typer.Typer()
+if TYPE_CHECKING:
+    ProbeName = str
+else:
+    ProbeName = Literal[tuple(PROBES)]
 
 
 @app.command(
@@ -33,7 +40,7 @@ app = typer.Typer()
 )
 def train(
     experiment: Experiment,
-    settings: Settings,
+    settings: Annotated[str, typer.Option(help="its settings: JSON, or a file that holds it")],
     watch: Annotated[str, typer.Option(help="what else to record: see watching.py")] = "{}",
     hardware: Annotated[
         str, typer.Option(help='where to compute, such as {"device": "cuda", "devices": 4}')
@@ -77,61 +84,42 @@ def train(
 
 @app.command(epilog=example("evaluate classes --experiment base"))
 def evaluate(
-    probe: Annotated[Literal["cross_entropy", "classes", "structure"], typer.Argument()],
+    probe: Annotated[ProbeName, typer.Argument()],
     experiment: Experiment,
-    settings: Settings = "{}",
-    shards: Shards = None,
     results: Results = RESULTS,
+    settings: Settings = None,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Measure one thing about a trained run, with its chance level and interval."""
-    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import Evaluate
     from nano4m_audio.evaluate.stage import evaluate_probe
     from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
-    run, split = results / "runs" / experiment, results / "split.parquet"
-    files = token_files(results, count_shards(results, shards))
-    out = results / "evaluation" / experiment / f"{probe}.json"
-    evaluate_probe(
-        probe,
-        run,
-        split,
-        files,
-        out,
-        results / "store",
-        parse_json(Evaluate, settings).model_dump(),
-        threads=threads,
-        device=device,
-    )
-    record(out, [run / RUN, run / WEIGHTS, split, *chain(*files.values())])
+    folder = paths.Results(results)
+    section = stage_settings(Evaluate, "evaluate", settings, folder)
+    evaluate_probe(folder, experiment, probe, section, Compute(device, threads=threads))
+    run, tokens = folder.run(experiment), token_files(results, count_shards(results))
+    inputs = [run / RUN, run / WEIGHTS, folder.split, *chain(*tokens.values())]
+    record(folder.probe(experiment, probe), inputs)
 
 
-@app.command(
-    epilog=example(
-        "report --config $(ls -t results/settings/config-*.json | head -n 1) "
-        "--out results/report.html"
-    )
-)
-def report(
-    out: Annotated[Path, typer.Option(help="page to write")],
-    config: Annotated[str, typer.Option(help="the whole config: JSON, or a file")] = "{}",
-    truth: Annotated[str, typer.Option(help="CSV with the truth about planted defects")] = "",
-    results: Results = RESULTS,
-) -> None:
+@app.command(epilog=example("report"))
+def report(results: Results = RESULTS, settings: Settings = None) -> None:
     """Write the report: one HTML file that needs nothing else."""
     from nano4m_audio.backends.registry import mini_card
-    from nano4m_audio.config.reading import parse_json
     from nano4m_audio.config.schema import Config
     from nano4m_audio.report.inputs import ReportInputs, report_files
     from nano4m_audio.report.stage import build_report
 
-    parsed = parse_json(Config, config, "--config")
-    resolved, truth_csv = parsed.model_dump(mode="json"), Path(truth) if truth else None
+    folder = paths.Results(results)
+    config = stage_settings(Config, "config", settings, folder)
+    truth = config.chosen_source.folder(results).truth
     checkout = Path(__file__).parents[3]
     repository = checkout if (checkout / "Snakefile").is_file() else None
-    build_report(ReportInputs(resolved, results, truth_csv, mini_card(), repository), out)
-    record(out, [*report_files(results, parsed), *([truth_csv] if truth_csv else [])])
+    resolved = config.model_dump(mode="json")
+    build_report(ReportInputs(resolved, results, truth, mini_card(), repository), folder.report)
+    record(folder.report, [*report_files(results, config), *([truth] if truth else [])])

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from nano4m_audio.backends.compute import Compute
 
 Settings = Annotated[
-    str, typer.Option(help="config section of this stage: JSON, or a file that holds it")
+    str | None,
+    typer.Option(
+        help="what this stage is told: JSON, or a file that holds it; absent: what the last run "
+        "of the workflow in this results folder was told, or else the defaults"
+    ),
 ]
 Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
 Shards = Annotated[
     int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
 ]
-Results = Annotated[Path, typer.Option(help="folder with the tables of all stages")]
+Results = Annotated[Path, typer.Option(help="folder with the artifacts of all stages")]
 Out = Annotated[Path, typer.Option(help="table to write")]
-Classes = Annotated[str, typer.Option(help="class names, separated by commas")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
 ]
@@ -39,6 +46,7 @@ Links = Annotated[
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
 STORE = Path("results/store")
 RESULTS = Path("results")
+_Model = TypeVar("_Model", bound="BaseModel")
 
 
 def example(text: str) -> str:
@@ -53,11 +61,20 @@ def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
     lineage.record(outputs, inputs)
 
 
-def named_classes(names: str) -> tuple[str, ...]:
-    """The classes of ``--classes``; all of them where none is named."""
-    from nano4m_audio.taxonomy import class_names, get_class
+def stage_settings(
+    model: type[_Model], stage: str, text: str | None, results: paths.Results
+) -> _Model:
+    """The ``--settings`` of a stage, validated; see ``Settings`` for a stage that is given none."""
+    from nano4m_audio.config.reading import parse, parse_json
+    from nano4m_audio.settings_files import last_settings
 
-    return tuple(get_class(n).name for n in names.split(",")) if names else class_names()
+    if text is not None:
+        return parse_json(model, text)
+    file = last_settings(results.settings, stage)
+    if file is None:
+        return parse(model, {}, "--settings")
+    print(f"{stage}: settings of {file}", file=sys.stderr)
+    return parse_json(model, str(file))
 
 
 def compute_options(device: str, dtype: str, threads: int) -> Compute:

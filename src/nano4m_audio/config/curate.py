@@ -8,6 +8,7 @@ from pydantic import Field, create_model, field_validator
 
 from nano4m_audio.config.base import Section
 from nano4m_audio.filters import LISTED, Filter
+from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,6 +31,18 @@ class SpeechScore(Section):
     """Human speech segments."""
 
     backend: str | None = Field("silero", description="speech detector; null switches it off")
+
+
+class AudioStage(AudioScore):
+    """What the stage is told: of every class its AudioSet labels."""
+
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes to score")
+
+
+class VisualStage(VisualScore):
+    """What the stage is told: of every class its prompts and negatives."""
+
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes to score")
 
 
 class Score(Section):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -134,3 +135,21 @@ def _scalar(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
+
+
+def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
+    try:
+        values = read(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a config file is a mapping of keys to values")
+    check_plain(values, str(path))
+    return values

@@ -8,7 +8,6 @@ meets the same checks.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nano4m_audio.config.base import Section
-from nano4m_audio.config.plain import check_plain, dotted, shown, typed
+from nano4m_audio.config.plain import check_plain, dotted, read_yaml, shown, typed
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError, did_you_mean
 
@@ -117,24 +116,6 @@ def parse_workflow(values: Any, where: str = "config") -> Config:
     return parse(Config, typed(Config, values), where)
 
 
-def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
-    """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
-    try:
-        values = read(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such config file") from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a config file is a mapping of keys to values")
-    check_plain(values, str(path))
-    return values
-
-
 def load_config(path: Path) -> Config:
     """Read and validate a YAML file. Raises UserError with one line."""
     values = read_yaml(path, lambda path: yaml.safe_load(path.read_text("utf-8")) or {})
@@ -147,7 +128,8 @@ def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[st
     for name, info in model.model_fields.items():
         dotted = f"{prefix}{name}"
         sections = [m for m in _members(info.annotation) if _is_section(m)]
-        inner = f"{dotted}.NAME." if name in ("experiments", "tokenizers") else f"{dotted}."
+        named = name in ("classes", "experiments", "tokenizers")
+        inner = f"{dotted}.NAME." if named else f"{dotted}."
         for section in sections:
             out.extend(describe(section, inner))
         if not sections:

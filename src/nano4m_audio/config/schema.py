@@ -20,6 +20,7 @@ from nano4m_audio.config.base import Section
 from nano4m_audio.config.curate import Score, Split, Verdict
 from nano4m_audio.config.experiment import Experiment, Grid
 from nano4m_audio.config.grids import expand
+from nano4m_audio.config.sources import Candidates, Files
 from nano4m_audio.config.tokenizers import (
     PICTURES,
     TOKENIZERS,
@@ -30,7 +31,6 @@ from nano4m_audio.config.tokenizers import (
 )
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.filters import FILTERS
-from nano4m_audio.taxonomy import class_names, get_class
 
 WINDOW_S = 81920 / 24000
 """Length of the audio window: 256 codec frames of 320 samples at 24 kHz, 3.4133 s."""
@@ -50,44 +50,6 @@ BACKEND_KEYS = {
     "tokenize.audio": "audio_tokenizer",
     "tokenize.caption": "text_tokenizer",
 }
-
-
-class Barnyard(Section):
-    """The synthetic world: eleven animals with planted defects, rendered to ordinary MP4 files."""
-
-    purpose: Literal["demo", "mini", "test"] = Field(
-        "demo", description="which family of random streams to draw from; families never overlap"
-    )
-    seed: int = Field(1, ge=0, description="seed of the world")
-    clips: int = Field(330, ge=11, le=1_000_000, description="clips to film, defects included")
-    clip_s: float = Field(6.0, ge=4.5, le=30, description="length of a clip [s]")
-    fps: float = Field(10.0, ge=3, le=60, description="frames per second of the films")
-    defect_fraction: float = Field(0.2, ge=0, le=0.9, description="share of planted defects")
-
-
-class Folder(Section):
-    """A folder of clips with a list (columns file, class; optional video_id, start_s, source), or
-    with one sub-folder per class."""
-
-    root: str = Field("clips", description="the folder; paths in the list are relative to it")
-    clips_csv: str | None = Field(
-        "clips.csv", description="the list inside the folder; null scans one sub-folder per class"
-    )
-    follow_links: bool = Field(
-        False, description="true: read files that symbolic links in the folder lead out to"
-    )
-    truth_csv: str | None = Field(
-        None,
-        description="truth in the folder (file, kind, expected, duplicate_of), to score filters",
-    )
-
-
-class Web(Section):
-    """AudioSet and VGGSound segment lists, fetched from the web."""
-
-    audioset_csvs: tuple[str, ...] = Field((), description="AudioSet segment CSV files")
-    vggsound_csvs: tuple[str, ...] = Field((), description="VGGSound CSV files (id, start, label)")
-    max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
 
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -134,6 +96,12 @@ class Decode(Section):
     )
 
 
+class DecodeFiles(Decode):
+    """What the stage ``decode`` is told."""
+
+    files: Files = Files()
+
+
 class Label(Section):
     """Pseudo-labels of the keyframes."""
 
@@ -159,19 +127,9 @@ class Report(Section):
     examples: int = Field(12, ge=0, le=100, description="clips shown with pictures and sound")
 
 
-class Config(Section):
+class Config(Candidates):
     """The whole file."""
 
-    classes: tuple[str, ...] = Field(class_names(), description="classes to keep, in order")
-    n_shards: int = Field(
-        4, ge=1, le=9999, description="shards per table; a change computes no row anew"
-    )
-    source: Literal["barnyard", "folder", "web"] = Field(
-        "barnyard", description="where clips come from; the section of that name says more"
-    )
-    barnyard: Barnyard = Barnyard()
-    folder: Folder = Folder()
-    web: Web = Web()
     compute: Compute = Compute()
     decode: Decode = Decode()
     score: Score = Score()
@@ -203,15 +161,6 @@ class Config(Section):
             return values
         plain = {name: grid.model_dump() for name, grid in grids.items()}
         return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
-
-    @field_validator("classes")
-    @classmethod
-    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _as_value_error(get_class, name)
-        if not value or len(set(value)) != len(value):
-            raise ValueError("one or more different class names")
-        return value
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from nano4m_audio.config.base import Section
+from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Picture = Literal["rgb", "depth", "normals"]
 PICTURES: tuple[Picture, ...] = get_args(Picture)
@@ -40,8 +41,15 @@ class Tokenize(Section):
         return value
 
 
+class Captions(Section):
+    """What the caption stage is told: the template, and of every class its caption."""
+
+    caption_template: str = "{caption}"
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes with captions")
+
+
 class Tokenizer(Section):
-    """An image tokenizer trained on the run's own training clips: `snakemake tokenizers`."""
+    """An image tokenizer trained on the run's own training clips: ``snakemake tokenizers``."""
 
     modality: Picture = Field(description="what it tokenizes: rgb, depth or normals")
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(
@@ -90,7 +98,7 @@ class Quality(Section):
 
 
 class Mini(Section):
-    """The recipe of the mini family, for `snakemake mini`; no other rule reads it."""
+    """The recipe of the mini family, for ``snakemake mini``; no other rule reads it."""
 
     seed: int = Field(1000, ge=0, description="first barnyard seed of the training data")
     views: int = Field(7040, ge=1, description="pictures to train on")

@@ -7,24 +7,25 @@ so a row does not depend on which other clips were in its chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config.curate import AudioScore, SpeechScore, VisualScore
+from nano4m_audio.config.curate import AudioStage, SpeechScore, VisualStage
 from nano4m_audio.curate.fingerprints import fingerprint
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.taxonomy import get_class
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.taxonomy import SoundClass
+from nano4m_audio.versions import stage_version
 
 _CHUNK = 16
 #: Turns the decoded rows of some clips into one dict of score columns per clip.
@@ -32,18 +33,25 @@ ScoreChunk = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def score_audio(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
-    settings: AudioScore,
-    classes: Sequence[str],
+    settings: AudioStage,
     compute: Compute = Compute(),
 ) -> None:
-    """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window."""
+    """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window.
+
+    A class scores as high as the highest of its labels; one that the tagger does not know has no
+    column.
+    """
+    classes = settings.classes
 
     def prepare() -> ScoreChunk:
-        tagger = _load("audio_tagger", settings.backend, compute)
+        tagger = (
+            registry.load("audio_tagger", settings.backend, compute) if settings.backend else None
+        )
+        columns = tagger_columns(classes, tagger.labels) if tagger else {}
+        if tagger:
+            _tell_unknown(settings.backend, classes, columns)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -51,82 +59,131 @@ def score_audio(
                 audio = read_audio(row["audio_flac"])
                 starts = windows.window_starts(row["duration_s"], settings.hop_s)
                 pieces = [windows.cut(audio, start) for start in starts]
-                if tagger is not None:
+                if tagger and columns:
                     cuts.append(windows.resample(np.stack(pieces), tagger.sample_rate_hz))
                 levels = [windows.level_dbfs(piece) for piece in pieces]
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
-            if tagger is None:
+            if tagger is None or not columns:
                 return [{**r, "labels": [], "scores": []} for r in out_rows]
-            columns = [tagger.labels.index(name) for name in classes]
-            scores = tagger.tag(np.concatenate(cuts))[:, columns]
+            of_labels = tagger.tag(np.concatenate(cuts))
+            scores = np.stack([of_labels[:, c].max(1) for c in columns.values()], axis=1)
             splits = np.cumsum([len(c) for c in cuts])[:-1]
             return [
-                {**r, "labels": list(classes), "scores": s.tolist()}
+                {**r, "labels": list(columns), "scores": s.tolist()}
                 for r, s in zip(out_rows, np.split(scores, splits), strict=True)
             ]
 
         return score
 
     identity = _identity("audio_tagger", settings.backend, compute)
-    key = [identity, settings.hop_s, list(classes)]
-    _publish_scores("scores/audio", clips, store, shard, out, key, ["audio_flac"], prepare)
+    key = [identity, settings.hop_s, [[name, c.audioset] for name, c in classes.items()]]
+    _publish_scores("scores/audio", results, shard, key, ["audio_flac"], prepare)
+
+
+def tagger_columns(
+    classes: Mapping[str, SoundClass], labels: Sequence[str]
+) -> dict[str, list[int]]:
+    """Class -> which of a tagger's ``labels`` are its own: its AudioSet labels, or else its name.
+
+    Classes without any are left out.
+    """
+    place = {label: number for number, label in enumerate(labels)}
+    found = {}
+    for name, entry in classes.items():
+        own = [label for label in entry.audioset if label in place]
+        found[name] = [place[label] for label in own or [name] if label in place]
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def _tell_unknown(backend: str | None, classes: Iterable[str], known: Iterable[str]) -> None:
+    """Say which classes a model cannot know: they have no scores, and their clips no filter."""
+    if unknown := ", ".join(sorted(set(classes) - set(known))):
+        print(f"{backend} does not know these classes: {unknown}", file=sys.stderr)
 
 
 def score_visual(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
-    settings: VisualScore,
-    classes: Sequence[str],
+    settings: VisualStage,
     compute: Compute = Compute(),
 ) -> None:
-    """Publish the cosine [K, C] of K frames with the prompt of every class."""
-    prompts = [get_class(name).prompt for name in classes]
+    """Publish the cosine [K, C] of K frames with the nearest prompt of every class.
+
+    A frame loses what it is nearer to a negative of the class. A class that the scorer does not
+    know has no column.
+    """
 
     def prepare() -> ScoreChunk:
-        scorer = _load("image_text_scorer", settings.backend, compute)
-        texts = scorer.embed_texts(prompts) if scorer else None
+        scorer = (
+            registry.load("image_text_scorer", settings.backend, compute)
+            if settings.backend
+            else None
+        )
+        known: dict[str, SoundClass] = {}
+        if scorer:
+            names = settings.classes if scorer.classes is None else scorer.classes
+            known = {name: c for name, c in settings.classes.items() if name in names}
+            _tell_unknown(settings.backend, settings.classes, known)
+        texts = [text for c in known.values() for text in (*c.prompts, *c.negatives)]
+        embedded = scorer.embed_texts(texts) if scorer and texts else None
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             picks = [windows.spread(len(row["frame_times_s"]), settings.frames) for row in rows]
             times = [
                 [row["frame_times_s"][i] for i in p] for row, p in zip(rows, picks, strict=True)
             ]
-            if scorer is None or texts is None:
+            if scorer is None or embedded is None:
                 return [{"frame_times_s": t, "labels": [], "cosines": []} for t in times]
             crops = [
                 square_crop(read_frame(row["frames"][i]))
                 for row, p in zip(rows, picks, strict=True)
                 for i in p
             ]
-            cosines = scorer.embed_images(np.stack(crops)) @ texts.T
+            of_texts = scorer.embed_images(np.stack(crops)) @ embedded.T
+            cosines = class_cosines(of_texts, known.values())
             parts = np.split(cosines, np.cumsum([len(p) for p in picks])[:-1])
             return [
-                {"frame_times_s": t, "labels": list(classes), "cosines": c.tolist()}
+                {"frame_times_s": t, "labels": list(known), "cosines": c.tolist()}
                 for t, c in zip(times, parts, strict=True)
             ]
 
         return score
 
     identity = _identity("image_text_scorer", settings.backend, compute)
-    key = [identity, settings.frames, prompts]
+    texts = [[name, c.prompts, c.negatives] for name, c in settings.classes.items()]
+    key = [identity, settings.frames, texts]
     heavy = ["frames"] if settings.backend else []
-    _publish_scores("scores/visual", clips, store, shard, out, key, heavy, prepare)
+    _publish_scores("scores/visual", results, shard, key, heavy, prepare)
+
+
+def class_cosines(of_texts: np.ndarray, classes: Iterable[SoundClass]) -> np.ndarray:
+    """Cosines of frames with all texts [K, T], prompts then negatives of each class -> [K, C]."""
+    columns, start = [], 0
+    for entry in classes:
+        middle = start + len(entry.prompts)
+        end = middle + len(entry.negatives)
+        column = of_texts[:, start:middle].max(1)
+        if entry.negatives:
+            column = column - (of_texts[:, middle:end].max(1) - column).clip(0)
+        columns.append(column)
+        start = end
+    return np.stack(columns, axis=1)
 
 
 def score_speech(
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     settings: SpeechScore,
     compute: Compute = Compute(),
 ) -> None:
     """Publish the speech segments and the fraction with speech of every clip."""
 
     def prepare() -> ScoreChunk:
-        detector = _load("speech_detector", settings.backend, compute)
+        detector = (
+            registry.load("speech_detector", settings.backend, compute)
+            if settings.backend
+            else None
+        )
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
@@ -147,11 +204,7 @@ def score_speech(
 
     identity = _identity("speech_detector", settings.backend, compute)
     heavy = ["audio_flac"] if settings.backend else []
-    _publish_scores("scores/speech", clips, store, shard, out, [identity], heavy, prepare)
-
-
-def _load(kind: str, name: str | None, compute: Compute) -> Any:
-    return registry.load(kind, name, compute) if name else None
+    _publish_scores("scores/speech", results, shard, [identity], heavy, prepare)
 
 
 def _identity(kind: str, name: str | None, compute: Compute) -> str | None:
@@ -167,7 +220,7 @@ def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[
     }
 
 
-def score_fingerprints(clips: Path, store: Path, shard: str, out: Path) -> None:
+def score_fingerprints(results: Results, shard: str) -> None:
     """Publish the fingerprints by which copies are found; they need no pretrained weights."""
 
     def prepare() -> ScoreChunk:
@@ -182,26 +235,24 @@ def score_fingerprints(clips: Path, store: Path, shard: str, out: Path) -> None:
         return score
 
     heavy = ["frames", "audio_flac"]
-    _publish_scores("scores/fingerprints", clips, store, shard, out, [], heavy, prepare)
+    _publish_scores("scores/fingerprints", results, shard, [], heavy, prepare)
 
 
 def _publish_scores(
     name: str,
-    clips: Path,
-    store: Path,
+    results: Results,
     shard: str,
-    out: Path,
     key_parts: list[Any],
     heavy: list[str],
     prepare: Callable[[], ScoreChunk],
 ) -> None:
     """Publish one row per decodable clip of the shard; ``prepare`` loads the model when needed."""
-    decoded = RowStore(store, "clips", shard)
-    rows = [r for r in read_rows(clips, "clips", ["clip_id", "key", "status"])]
+    decoded = RowStore(results.store, "clips", shard)
+    rows = read_rows(results.table("clips", shard), "clips", ["clip_id", "key", "status"])
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["key"], *key_parts),
+            content_key(name, stage_version(name), row["key"], *key_parts),
             {"clip_key": row["key"]},
         )
         for row in rows
@@ -220,4 +271,4 @@ def _publish_scores(
 
         yield from track(scored(), len(todo), f"{name} {shard}")
 
-    publish(RowStore(store, name, shard), items, compute, out)
+    publish(RowStore(results.store, name, shard), items, compute, results.table(name, shard))

@@ -4,13 +4,14 @@ assigns every kept clip to train, val or test so that no group crosses."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from nano4m_audio.config.curate import Split
 from nano4m_audio.curate import duplicates
 from nano4m_audio.curate.assign import assign_splits, measure_leak
 from nano4m_audio.curate.fingerprints import read_fingerprints
+from nano4m_audio.paths import Results
+from nano4m_audio.shards import count_shards
 from nano4m_audio.tables import (
     published_schema,
     read_rows,
@@ -24,16 +25,16 @@ INPUTS = ("candidates", "media", "verdicts", "scores/fingerprints")
 _SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
 
 
-def partition(results: Path, n_shards: int, out: Path, selected: Path, settings: Split) -> None:
+def split_clips(results: Results, settings: Split) -> None:
     """Write split.parquet and one table of selected clips per shard.
 
     Reads candidates, media, verdicts and scores/fingerprints of every shard under ``results``.
     """
-    shards = shard_names(n_shards)
+    shards = shard_names(count_shards(results.root))
     accepted = _accepted(results, shards)
     fingerprints: dict[str, Any] = {}
     for shard in shards:
-        table = read_table(results / f"scores/fingerprints/{shard}.parquet", "scores/fingerprints")
+        table = read_table(results.table("scores/fingerprints", shard), "scores/fingerprints")
         found = read_fingerprints(table)
         fingerprints.update({name: found[name] for name in found if name in accepted})
     rows = list(accepted.values())
@@ -44,22 +45,22 @@ def partition(results: Path, n_shards: int, out: Path, selected: Path, settings:
         row["split"] = splits.get(row["clip_id"], "")
     for clip_id, nearest in measure_leak(kept, fingerprints, splits).items():
         accepted[clip_id].update(nearest)
-    write_rows(out, "split", [_only(row, "split") for row in rows])
+    write_rows(results.split, "split", [_only(row, "split") for row in rows])
     for shard in shards:
         chosen = [row for row in rows if row["shard"] == shard and row["split"]]
         write_rows(
-            selected / f"{shard}.parquet",
+            results.table("selected", shard),
             "selected",
             [{name: row[name] for name in _SELECTED} for row in chosen],
         )
 
 
-def _accepted(results: Path, shards: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _accepted(results: Results, shards: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Everything known of the accepted clips, by id, in the order of ids."""
     rows: dict[str, dict[str, Any]] = {}
     for shard in shards:
         tables = [
-            {row["clip_id"]: row for row in read_rows(results / name / f"{shard}.parquet", name)}
+            {row["clip_id"]: row for row in read_rows(results.table(name, shard), name)}
             for name in ("candidates", "media", "verdicts")
         ]
         for clip_id, verdict in tables[2].items():

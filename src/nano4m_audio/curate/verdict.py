@@ -7,7 +7,6 @@ chosen audio window, its ten keyframes and the frame that looks most like its cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import COLUMNS, FILTERS
 from nano4m_audio.media import windows
+from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_rows, write_rows
 
 Row = Mapping[str, Any]
@@ -22,15 +22,14 @@ Row = Mapping[str, Any]
 INPUTS = ("candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech")
 
 
-def verdicts(results: Path, shard: str, settings: Verdict) -> None:
+def verdicts(results: Results, shard: str, settings: Verdict) -> None:
     """Write verdicts/{shard}.parquet: one row per candidate of the shard, in their order.
 
     Reads the shard's candidates, media, clips and scores under ``results``.
     """
 
     def table(name: str) -> dict[str, Row]:
-        path = results / name / f"{shard}.parquet"
-        return {row["clip_id"]: row for row in read_rows(path, name)}
+        return {row["clip_id"]: row for row in read_rows(results.table(name, shard), name)}
 
     media, clips = table("media"), table("clips")
     audio, visual, speech = (table(f"scores/{kind}") for kind in ("audio", "visual", "speech"))
@@ -43,7 +42,7 @@ def verdicts(results: Path, shard: str, settings: Verdict) -> None:
         else:
             scores = audio[clip_id], visual[clip_id], speech[clip_id]
             rows.append(_judge(candidate, clips[clip_id], *scores, settings))
-    write_rows(results / "verdicts" / f"{shard}.parquet", "verdicts", rows)
+    write_rows(results.table("verdicts", shard), "verdicts", rows)
 
 
 def _failed(clip_id: str, row: Row) -> dict[str, Any]:
@@ -60,8 +59,15 @@ def _failed(clip_id: str, row: Row) -> dict[str, Any]:
 def _judge(
     candidate: Row, clip: Row, audio: Row, visual: Row, speech: Row, settings: Verdict
 ) -> dict[str, Any]:
-    """Choose the window and compare every score with its threshold; a null threshold is off."""
+    """Choose the window and compare every score with its threshold; a null threshold is off, and so
+    is that of a model which does not know the clip's class."""
     name = candidate["class_name"]
+    unknown = [
+        score
+        for score, row in (("score.audio", audio), ("score.visual", visual))
+        if name not in row["labels"]
+    ]
+    settings = settings.model_copy(update={f.key: None for f in FILTERS if f.score in unknown})
     window, audio_score = _best_window(audio, name)
     frame_times = np.array(clip["frame_times_s"])
     best_time, visual_score = _best_frame(visual, name)
@@ -93,8 +99,8 @@ def _judge(
 
 def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
     """Index and score of the window that sounds most like the class (the loudest one when no
-    tagger ran); the earliest wins a tie."""
-    if not audio["labels"]:
+    tagger knows it); the earliest wins a tie."""
+    if name not in audio["labels"]:
         return int(np.argmax(audio["window_level_dbfs"])), None
     scores = np.array(audio["scores"])[:, audio["labels"].index(name)]
     return int(scores.argmax()), float(scores.max())
@@ -102,7 +108,7 @@ def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
 
 def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
     """Time [s] and cosine of the frame that looks most like the class."""
-    if not visual["labels"]:
+    if name not in visual["labels"]:
         return None, None
     cosines = np.array(visual["cosines"])[:, visual["labels"].index(name)]
     return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())

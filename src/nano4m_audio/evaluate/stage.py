@@ -3,93 +3,81 @@
 from __future__ import annotations
 
 import importlib
-import json
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.backends.compute import resolve_device
+from nano4m_audio.backends.compute import Compute, resolve_device
+from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.files import write_json
+from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
-from nano4m_audio.seals import intact, seal
-from nano4m_audio.tables import content_key
+from nano4m_audio.paths import Results
+from nano4m_audio.seals import kept, publish_json
+from nano4m_audio.shards import count_shards
+from nano4m_audio.tables import content_key, token_files
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
-from nano4m_audio.versions import STAGE_VERSIONS
-
-PROBES = ("cross_entropy", "classes", "structure")
+from nano4m_audio.versions import stage_version
 
 
 def evaluate_probe(
+    results: Results,
+    experiment: str,
     name: str,
-    run_dir: Path,
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    out: Path,
-    store_dir: Path,
-    settings: Mapping[str, Any],
-    threads: int = 1,
-    device: str = "cpu",
+    settings: Evaluate,
+    compute: Compute = Compute(),
 ) -> None:
-    """Compute one probe of the run in ``run_dir``, or find it in the store, and write its JSON.
+    """Compute one probe of an experiment's run, or find it in the store, and write its JSON.
 
-    ``settings`` are split, bootstrap, confidence, keyframes and seed. The key covers the run, the
-    evaluated tokens and their groups, the settings and the version; a known key is published
-    without torch. ``device`` (auto, cpu, cuda or mps) and ``threads`` change no more than rounding.
-    Raises UserError for an unknown probe, an unfinished run, an empty split or a device that is
-    not there.
+    The key covers the run, the evaluated tokens and their groups, the settings and the version; a
+    known key is published without torch. ``compute`` (device and threads) changes no more than
+    rounding. Raises UserError for an unknown probe, an unfinished run, an empty split or a device
+    that is not there.
     """
     if name not in PROBES:
         raise UserError(
-            f"unknown probe {name!r}{did_you_mean(name, PROBES)}; known: {list(PROBES)}"
+            f"unknown probe {name!r}{did_you_mean(name, list(PROBES))}; known: {list(PROBES)}"
         )
+    run_dir, split = results.run(experiment), results.split
     run = _read_run(run_dir)
-    sets = read_sets(run["settings"], split, token_files, store_dir)
-    chosen = sets[settings["split"]]
+    files = token_files(results.root, count_shards(results.root))
+    sets = read_sets(run["settings"], split, files, results.store)
+    chosen = sets[settings.split]
     if not len(chosen):
         raise UserError(
-            f"the {settings['split']} split has no clip with all five modalities: nothing to "
+            f"the {settings.split} split has no clip with all five modalities: nothing to "
             "evaluate; use more clips or another split"
         )
-    version = STAGE_VERSIONS["evaluate"]
+    options, version = settings.model_dump(), stage_version(f"evaluate/{name}")
     digests = sets["train"].digest, chosen.digest
     groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
     grouped = [numbers.tolist() for numbers in groups]
-    key = content_key("evaluate", name, run["key"], digests, grouped, settings, version)
-    stored = store_dir / "evaluate" / name / f"{key}.json"
-    if not intact(stored):
+    key = content_key("evaluate", name, run["key"], digests, grouped, options, version)
+    stored = results.store / "evaluate" / name / f"{key}.json"
+
+    def make() -> None:
         check_weights(run_dir, run)
         import torch
 
         from nano4m_audio.evaluate.common import load_probe_inputs
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(compute.threads)
         inputs = load_probe_inputs(
             run_dir / WEIGHTS,
             parse_settings(run["settings"]),
             sets["train"],
             chosen,
             groups,
-            settings,
-            resolve_device(device),
+            options,
+            resolve_device(compute.device),
         )
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
-        head = {"probe": name, "split": settings["split"], "clips": len(chosen), "key": key}
+        head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
-        seal(stored)
-    else:
-        print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
-    _publish(stored, out, run_dir.name)
+
+    kept([stored], make, f"evaluate {name}: {experiment}")
+    publish_json(stored, results.probe(experiment, name), experiment=experiment)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run_dir / RUN).read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{run_dir / RUN} does not exist: train the experiment first") from None
-
-
-def _publish(stored: Path, out: Path, experiment: str) -> None:
-    content = json.loads(stored.read_text("utf-8"))
-    write_json(out, {"experiment": experiment, **content})
+    return read_json(run_dir / RUN, "train the experiment first")

@@ -25,7 +25,6 @@ from nano4m_audio.backends import registry
 from nano4m_audio.backends.gpt2 import MAX_TOKENS as CAPTION_TOKENS
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import user_errors
-from nano4m_audio.interchange import PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.tables import (
     AUDIO_TOKENS,
@@ -39,9 +38,17 @@ from nano4m_audio.tables import (
     write_rows,
     write_table,
 )
-from nano4m_audio.taxonomy import all_classes
+from nano4m_audio.taxonomy import known_classes
 from nano4m_audio.training.token_sets import SPLITS, read_token_sets
 
+#: Our modalities and the folder or config name of each in the published data and model.
+PUBLISHED_NAMES = {
+    "rgb": "tok_rgb@196",
+    "audio": "tok_audio@512",
+    "depth": "tok_depth@196",
+    "normals": "tok_normal@196",
+    "caption": "scene_desc",
+}
 _CODEBOOK = 1024
 _WIDTHS = {
     "rgb": IMAGE_TOKENS,
@@ -228,7 +235,7 @@ def _token_table(name: str, stems: Sequence[str], tokens: Sequence[np.ndarray]) 
 
 
 def _split_rows(clips: Sequence[_Clip]) -> list[dict[str, Any]]:
-    by_caption = {c.caption: name for name, c in all_classes().items()}
+    by_caption = {c.caption: name for name, c in known_classes().items()}
     return [
         {
             "clip_id": clip.stem,

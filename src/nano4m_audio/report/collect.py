@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
-from nano4m_audio.report.inputs import ReportInputs, count_tokens
+from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
 #: The sections of the config that select models. Those of the mini family mean nothing outside the
 #: synthetic world.
 _MODELS = ("score", "label", "tokenize")
+#: At most this many classes are named in a warning.
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,31 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")
+    out += _without_scores(config, clips)
     classes = [*config["classes"], *sorted({c.class_name for c in clips} - {*config["classes"]})]
     empty = [name for name in classes if name not in usable]
     if empty and usable:
         out.append(f"Without a single usable clip: {', '.join(empty)}.")
+    return out
+
+
+def _without_scores(config: Mapping[str, Any], clips: Sequence[Clip]) -> list[str]:
+    """The classes that a model does not know: its filter is off for them."""
+    out = []
+    for row in FILTERS:
+        section, _, key = row.score.partition(".")
+        backend = config[section][key]["backend"] if row.score else None
+        if backend is None or config["verdict"][row.key] is None:
+            continue
+        scored = [c for c in clips if c.verdict["clip_key"]]
+        names = sorted({c.class_name for c in scored if c.verdict[row.column] is None})
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            out.append(
+                f"{backend} ({row.score}) does not know {', '.join(names[:_SHOWN])}{more}: "
+                f"the {row.title.lower()} filter is off for the clips of "
+                f"{'this class' if len(names) == 1 else 'these classes'}."
+            )
     return out
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.reasons import Reason
-from nano4m_audio.report.runs import PROBES, Run, read_runs
+from nano4m_audio.report.runs import Run, read_runs
 from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table

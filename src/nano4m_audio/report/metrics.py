@@ -9,18 +9,23 @@ from typing import Any
 
 import yaml
 
+from nano4m_audio.evaluate.probes import PROBES, Probe
 from nano4m_audio.report.inputs import ReportInputs
-from nano4m_audio.report.runs import PROBES, baseline_name, read_evaluation
+from nano4m_audio.report.runs import baselines_of, read_evaluation
 from nano4m_audio.report.tokenizers import rgb_fidelity
 from nano4m_audio.taxonomy import class_names
 
 _MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
-#: What the baseline of a probe is called in a sentence.
-_BASELINES = {
-    "cross_entropy": "the token frequencies of the training clips",
-    "classes": "guessing the most frequent classes",
-    "structure": "the most frequent token of each position",
-}
+#: The probes, and the quality of the tokenizers, which is measured without a model.
+REPORTED_PROBES = (
+    *PROBES.values(),
+    Probe(
+        "tokenizer",
+        title="Tokenizer fidelity",
+        words="What is lost before the model sees anything. Higher is better.",
+        baseline="",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def metric_rows(
         ours["tokenizer", rgb_fidelity["name"]] = rgb_fidelity
     titles = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
     theirs = {k: m for k, m in titles.items() if probes_beside is None or k[0] in probes_beside}
-    baselines = {(probe, baseline_name(probe, name)) for probe, name in ours}
+    baselines = baselines_of(evaluation)
     known = [key for key in titles if key in theirs or key in ours]
     order = [*known, *(key for key in ours if key not in titles and key not in baselines)]
     rows = []
@@ -121,10 +126,11 @@ def metric_rows(
         mine, other = ours.get(key), theirs.get(key)
         title = titles[key]["title"] if key in titles else name.replace("_", " ")
         unit = (mine or other or {}).get("unit") or ""
-        baseline = ours.get((probe, baseline_name(probe, name)))
+        compared = (mine or {}).get("baseline") or {}
+        baseline = ours.get((probe, compared.get("name", "")))
         verdict = verdict_of(probe, mine)
         rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict))
-    probes = [*PROBES, "tokenizer"]
+    probes = [probe.name for probe in REPORTED_PROBES]
     return sorted(rows, key=lambda r: probes.index(r.probe))
 
 
@@ -134,7 +140,7 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
     if metric is None or not comparison:
         return None
     word, gain = comparison["verdict"], comparison["gain"]
-    than = _BASELINES.get(probe, "its baseline")
+    than = PROBES[probe].baseline if probe in PROBES else "its baseline"
     by = _difference(comparison, metric["unit"])
     here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
     if word == "too few":

@@ -19,7 +19,7 @@ from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import Run, read_json
 from nano4m_audio.tokenizers.names import backend_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import STAGES, stage_version
 
 _PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av faiss-cpu silero-vad snakemake pillow"
 
@@ -121,7 +121,7 @@ class Provenance:
     backends: list[tuple[str, ...]]
     runs: list[tuple[Run, Any]]
     seeds: list[tuple[str, int]]
-    stages: list[tuple[str, int]]
+    stages: list[tuple[str, str]]
     card: Mapping[str, Any] | None
 
 
@@ -138,7 +138,7 @@ def collect(inputs: ReportInputs) -> Provenance:
         backends=backend_rows(config, inputs.results),
         runs=[(run, find(run.facts, "seed")) for run in inputs.runs],
         seeds=seeds(config),
-        stages=sorted((n, v) for n, v in STAGE_VERSIONS.items() if n != "barnyard" or synthetic),
+        stages=[(n, stage_version(n)) for n in sorted(STAGES) if n != "barnyard" or synthetic],
         # Measured on the synthetic world, the card says nothing about media of one's own.
         card=read_json(inputs.card) if inputs.card and synthetic else None,
     )

@@ -11,9 +11,9 @@ from typing import Any
 
 from nano4m_audio.config.schema import MODALITIES
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.tables import read_any
 
-PROBES = ("cross_entropy", "classes", "structure")
 _POINTS = 240
 
 
@@ -93,8 +93,11 @@ def read_evaluation(results: Path, experiment: str) -> dict[str, dict[str, Any]]
     return {probe: read_json(path) for probe, path in found.items()}
 
 
-def baseline_name(probe: str, name: str) -> str:
-    """The metric of the same probe that holds the simplest guess for ``name``."""
-    if probe == "classes":
-        return f"frequency_{name.rpartition('_')[2]}"
-    return f"{name}_{'unigram' if probe == 'cross_entropy' else 'position_mode'}"
+def baselines_of(evaluation: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """(probe, name) of every metric that another one of its probe is compared with."""
+    return {
+        (probe, metric["baseline"]["name"])
+        for probe, content in evaluation.items()
+        for metric in content["metrics"]
+        if metric.get("baseline")
+    }

@@ -15,7 +15,7 @@ from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import SECTIONS, Content, collect
 from nano4m_audio.report.inputs import ReportInputs
-from nano4m_audio.report.metrics import short_verdict
+from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
 from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
@@ -61,6 +61,7 @@ def render(content: Content) -> str:
         figures=figures,
         filters=LISTED,
         min_groups=MIN_GROUPS,
+        probes=REPORTED_PROBES,
         sections=SECTIONS,
         short_verdict=short_verdict,
     )

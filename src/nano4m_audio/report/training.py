@@ -10,7 +10,7 @@ from typing import Any
 from nano4m_audio.config.grids import members
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.metrics import paper_numbers, papers_probes
-from nano4m_audio.report.runs import Run, baseline_name, read_evaluation
+from nano4m_audio.report.runs import Run, baselines_of, read_evaluation
 
 #: Keys that make a model larger: their chart has the number of parameters on its axis.
 _SIZE_KEYS = ("size", "dim", "encoder_depth", "decoder_depth")
@@ -84,7 +84,7 @@ def experiments_table(
         values[name] = {
             (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
         }
-        baselines = {(probe, baseline_name(probe, metric)) for probe, metric in values[name]}
+        baselines = baselines_of(probes)
         columns += [key for key in values[name] if key not in baselines and key not in columns]
     rows = [(run, [values[run.name].get(column) for column in columns]) for run in runs]
     return columns, rows

@@ -11,6 +11,8 @@ import numpy as np
 
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.config.tokenizers import Captions
+from nano4m_audio.errors import UserError
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import keyframe_crops
 from nano4m_audio.media.stored import read_audio
@@ -18,9 +20,9 @@ from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, opened, publish
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.taxonomy import get_class
+from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.keyframes import map_images, rgb_image
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: Clips at once: ten pictures of each, or one window of sound, or a caption.
 _CHUNKS = {"rgb": 8, "depth": 8, "normals": 8, "audio": 64, "caption": 64}
@@ -37,13 +39,13 @@ Rows = Sequence[Any]
 @dataclass(frozen=True)
 class Sources:
     """Where the inputs of the tokenizers lie: the selected clips, the table that the modality is
-    made from (labels for depth and normals, else clips), the store, the template of captions."""
+    made from (labels for depth and normals, else clips), the store, and what captions are."""
 
     selected: Path
     source: Path
     store: Path
     shard: str
-    caption_template: str = "{caption}"
+    captions: Captions = Captions()
 
 
 def tokenize_clips(
@@ -53,7 +55,7 @@ def tokenize_clips(
     name = f"tokens/{modality}"
     identity = registry.identity(KINDS[modality], backend, compute.dtype)
     items = [
-        Item(row["clip_id"], content_key(name, STAGE_VERSIONS[name], identity, *parts), row)
+        Item(row["clip_id"], content_key(name, stage_version(name), identity, *parts), row)
         for row, parts in _key_parts(modality, sources)
     ]
 
@@ -99,9 +101,12 @@ def _key_parts(modality: str, sources: Sources) -> Iterator[tuple[dict[str, Any]
 
 
 def caption_of(class_name: str, sources: Sources) -> str:
-    """The caption of a clip of this class, from the template."""
-    fields = {"caption": get_class(class_name).caption, "class": class_name}
-    return sources.caption_template.format_map(fields)
+    """The caption of a clip of this class, from the template. Raises UserError if it is unknown."""
+    classes = sources.captions.classes
+    if class_name not in classes:
+        raise UserError(unknown_class(class_name, tuple(classes)))
+    fields = {"caption": classes[class_name].caption, "class": class_name}
+    return sources.captions.caption_template.format_map(fields)
 
 
 def interleave(codes: np.ndarray, codebook_size: int) -> np.ndarray:

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.mini.layers import Conv, Residual
-from nano4m_audio.backends.mini.runtime import MiniBackend, as_image, run_each
+from nano4m_audio.backends.mini.runtime import MiniBackend, as_image, read_notes, run_each
 
 EMBEDDING_SIZE = 48
 WORD_BUCKETS = 2048
@@ -58,11 +60,22 @@ class ScorerNet(nn.Module):
 
 
 class MiniImageTextScorer(MiniBackend):
-    """ImageTextScorer: the product of an image row and a text row is their cosine."""
+    """ImageTextScorer: the product of an image row and a text row is their cosine.
+
+    Other words than those of the barnyard say nothing to it.
+    """
 
     net: ScorerNet
     backend_id = "mini-scorer"
     member = "scorer"
+
+    def __init__(self, compute: Compute, folder: Path) -> None:
+        super().__init__(compute, folder)
+        self._family = folder / "tagger.safetensors"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(read_notes(self._family)["labels"])
 
     @staticmethod
     def build_net(notes: dict[str, Any]) -> nn.Module:

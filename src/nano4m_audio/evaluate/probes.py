@@ -1,0 +1,54 @@
+"""The table of probes: one row, and one module of the same name, per question to a trained run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Probe:
+    """``evaluate/<name>.py`` has ``compute(inputs) -> dict`` with a list "metrics".
+
+    ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
+    what they are compared with; ``strips``: its shares are drawn, too.
+    """
+
+    name: str
+    title: str
+    words: str
+    baseline: str
+    strips: bool = False
+
+
+PROBES = {
+    probe.name: probe
+    for probe in (
+        Probe(
+            "cross_entropy",
+            title="Cross-entropy",
+            words="Nats per masked token, lower is better; the mean over clips, each of which is "
+            "asked for every modality under several fixed masks. Chance is a uniform guess over "
+            "the vocabulary. The baseline knows how often each token occurs at its position, and "
+            "in its codebook, in the training clips, and nothing of the clip.",
+            baseline="the token frequencies of the training clips",
+        ),
+        Probe(
+            "classes",
+            title="Naming the class",
+            words="Every caption is scored whole, given only the named source. Chance is a blind "
+            "draw of k out of all classes. The baseline always names the most frequent classes of "
+            "the training clips: where classes are unequal that is the better guess, and the one "
+            "to beat.",
+            baseline="guessing the most frequent classes",
+            strips=True,
+        ),
+        Probe(
+            "structure",
+            title="Structure from pictures",
+            words="Tokens of another modality predicted from RGB alone. The baseline is the most "
+            "frequent training token of each position.",
+            baseline="the most frequent token of each position",
+            strips=True,
+        ),
+    )
+}
