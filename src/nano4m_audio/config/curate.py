@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.filters import LISTED, Filter
+from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
