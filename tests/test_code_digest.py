@@ -109,7 +109,7 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
         ("media/crop.py", "BICUBIC", "NEAREST", CROPS),
         ("acquire/sound.py", "import numpy as np", "import scipy as np", {"clips"}),
         ("curate/fingerprints.py", "import numpy as np", "import scipy as np",
-         {"scores/prints", "split"}),
+         {"scores/fingerprints", "split"}),
         ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
         ("report/templates/split.html.j2", "section", "div", {"report"}),

@@ -14,7 +14,7 @@ from tests.workflow.test_commands import folder_config, small_folder
 
 pytestmark = pytest.mark.slow
 
-FILTERS = {"audio_min": 0.3, "visual_min": 0.4, "voiced_max": 0.2}
+FILTERS = {"audio_min": 0.3, "visual_min": 0.4, "speech_max": 0.2}
 MINI = {"audio": {"backend": "mini"}, "visual": {"backend": "mini"}}
 OWN = {
     **folder_config(root="clips", clips_csv=None),
