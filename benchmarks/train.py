@@ -136,12 +136,13 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
 
 def settings_of(arguments: argparse.Namespace, variant: Variant) -> TrainSettings:
     captions, mode, vocabulary, precision = variant
+    numerics = {"mode": mode, "precision": precision, "threads": arguments.threads}
     return TrainSettings(
         model=ModelConfig(modalities=PAPER, size=arguments.size),
         masking=MaskingConfig(padded_captions=captions == "padded"),
         objective=ObjectiveConfig(per_modality_vocab=vocabulary == "own"),
         optim=OptimConfig(batch_size=arguments.batch),
-        numerics=Numerics(mode=mode, precision=precision, threads=arguments.threads),
+        numerics=Numerics.model_validate(numerics),
         hardware=Hardware(device=arguments.device, compile=arguments.compile),
     )
 
@@ -162,7 +163,8 @@ def processor() -> str:
 
 def timed_step(run: Run, data: TokenData, step: int, ranks: Ranks, times: Times) -> None:
     share = draw_share(step, run.settings, data, ranks)
-    packed = draw_share(step, dataclasses.replace(run.settings, mode="fast"), data, ranks)
+    fast = run.settings.numerics.model_copy(update={"mode": "fast"})
+    packed = draw_share(step, run.settings.model_copy(update={"numerics": fast}), data, ranks)
     wall, cpu = time.perf_counter(), time.process_time()
     take_step(run, share)
     if ranks.device.type == "cuda":
