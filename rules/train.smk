@@ -37,7 +37,7 @@ rule train:
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         settings=lambda wc: TRAIN_SETTINGS[wc.experiment],
-        version=STAGE_VERSIONS["train"],
+        version=stage_version("train"),
     shell:
         "nano4m-audio train --experiment={wildcards.experiment} --settings={params.settings:q}"
         " --device={resources.device} 2> {log}"

@@ -8,9 +8,7 @@ importing torch; an unfinished one goes on at its last checkpoint.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import atomic_path, user_errors, write_json
+from nano4m_audio.files import copy_file, sha256, user_errors, write_json
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
-from nano4m_audio.seals import intact, seal, sha256
+from nano4m_audio.seals import intact, publish_json, seal
 from nano4m_audio.shards import count_shards
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key, token_files, write_table
-from nano4m_audio.training.run_record import code_digest, write_start
+from nano4m_audio.training.run_record import write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import watching
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.train import TrainResult, Watch
@@ -117,8 +115,8 @@ def _facts(settings: TrainSettings, sets: Mapping[str, TokenSet]) -> dict[str, A
     return {
         "settings": told,
         "data_digest": digest,
-        "key": content_key("train", digest, told, STAGE_VERSIONS["train"]),
-        "code_digest": code_digest(),
+        "key": content_key("train", digest, told, stage_version("train")),
+        "code_digest": stage_version("train"),
     }
 
 
@@ -137,9 +135,8 @@ def _compute(
         _train(settings, sets, folder, progress, None)
         return
     fresh = not (folder / START).exists()
-    if not write_start(folder / START, facts, settings.numerics.threads):
-        print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
-    _copy(folder / START, out_dir / START)
+    write_start(folder / START, facts, settings.numerics.threads)
+    copy_file(folder / START, out_dir / START)
     with watching(settings, out_dir, sets["val"], facts, fresh) as watch:
         result = _train(settings, sets, folder, progress, watch)
     _keep(folder, settings, result, facts)
@@ -260,11 +257,5 @@ def _keep(
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
     for name in (WEIGHTS, BEST, METRICS, TIMING, START):
-        _copy(folder / name, out_dir / name)
-    run = json.loads((folder / RUN).read_text("utf-8"))
-    write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temp:
-        shutil.copyfile(source, temp)
+        copy_file(folder / name, out_dir / name)
+    publish_json(folder / RUN, out_dir / RUN, experiment=out_dir.name, clips=dict(clips))
