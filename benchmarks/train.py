@@ -136,13 +136,14 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
 
 def settings_of(arguments: argparse.Namespace, variant: Variant) -> TrainSettings:
     captions, mode, vocabulary, precision = variant
-    numerics = {"mode": mode, "precision": precision, "threads": arguments.threads}
     return TrainSettings(
         model=ModelConfig(modalities=PAPER, size=arguments.size),
         masking=MaskingConfig(padded_captions=captions == "padded"),
         objective=ObjectiveConfig(per_modality_vocab=vocabulary == "own"),
         optim=OptimConfig(batch_size=arguments.batch),
-        numerics=Numerics.model_validate(numerics),
+        numerics=Numerics.model_validate(
+            {"mode": mode, "precision": precision, "threads": arguments.threads}
+        ),
         hardware=Hardware(device=arguments.device, compile=arguments.compile),
     )
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.nano4m.test_train import SETTINGS, change, run
+from nano4m_audio.nano4m.settings import Hardware
+from tests.nano4m.test_train import run
 
 
 def losses(folder: Path, device: str) -> list[float]:
     """The losses of a short training in float32."""
-    settings = change(SETTINGS, "hardware", device=device)
-    return [row[3] for row in run(folder, settings).metrics]
+    return [
+        row[3] for row in run(folder, hardware=Hardware.model_validate({"device": device})).metrics
+    ]
 
 
 def test_a_training_has_the_losses_of_the_cpu(gpu: str, tmp_path: Path) -> None:

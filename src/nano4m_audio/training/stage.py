@@ -112,11 +112,12 @@ def _leads() -> bool:
 def _facts(settings: TrainSettings, sets: Mapping[str, TokenSet]) -> dict[str, Any]:
     """What identifies a run: its key covers the tokens and all that decides the weights."""
     digest, told = content_key(sets["train"].digest, sets["val"].digest), settings.identity()
+    version = stage_version("train")
     return {
         "settings": told,
         "data_digest": digest,
-        "key": content_key("train", digest, told, stage_version("train")),
-        "code_digest": stage_version("train"),
+        "key": content_key("train", digest, told, version),
+        "code_digest": version,
     }
 
 
