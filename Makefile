@@ -4,13 +4,17 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all test-portable lint format setup slurm clean
+.PHONY: help report smoke test test-all test-portable lint docs format setup slurm clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 report: .venv/.ready  ## run the pipeline of config.yaml and write results/report.html
 	snakemake --cores $(CORES) results/report.html
+
+smoke: .venv/.ready  ## run every stage on eleven clips, from nothing, in the folder smoke
+	rm -rf smoke
+	snakemake --cores $(CORES) results/report.html --directory smoke --configfile configs/smoke.yaml
 
 test: .venv/.ready  ## run the fast tests
 	pytest -n auto --dist loadfile -m "not slow"
@@ -27,6 +31,9 @@ lint: .venv/.ready  ## check style, types and rules
 	snakefmt --check Snakefile rules
 	mypy
 	snakemake --lint
+
+docs: .venv/.ready  ## write docs/DATA.md from the schemas
+	python docs/data.py > docs/DATA.md
 
 format: .venv/.ready  ## format Python and rules
 	ruff check --fix .
@@ -51,4 +58,4 @@ slurm: .venv/.ready  ## add Snakemake's plugin for Slurm to .venv
 	$(FIND_UV) && $$UV pip install --quiet --python .venv/bin/python --no-build-isolation -e '.[slurm]'
 
 clean:  ## remove results and the environment
-	rm -rf results .venv .uv .snakemake
+	rm -rf results smoke .venv .uv .snakemake

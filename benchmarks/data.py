@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,9 +45,9 @@ def write_shard(folder: Path, shard: int, shards: int, clips: int) -> list[str]:
         schema = published_schema(name)
         kind = schema.field("tokens").type
         if modality.name == "caption":
-            shapes = [(length,) for length in rng.integers(5, 9, n)]
+            shapes: list[tuple[int, ...]] = [(length,) for length in rng.integers(5, 9, n)]
         else:
-            shapes = [(kind.list_size, kind.value_type.list_size)] * n
+            shapes = [(kind.list_size, kind.value_type.list_size) for _ in range(n)]
         tokens = [rng.integers(0, modality.vocab_size, s, dtype=np.uint16) for s in shapes]
         columns = {
             "clip_id": ids,
@@ -122,7 +123,7 @@ def memory_mb(field: str) -> float:
     return next(int(x.split()[1]) for x in status.splitlines() if x.startswith(field)) / 1024
 
 
-def child(connection: object, work: Callable[..., object], arguments: tuple) -> None:
+def child(connection: Any, work: Callable[..., object], arguments: tuple) -> None:
     """Run ``work`` and send (wall time, CPU time, peak own memory, peak memory) [s, s, MB, MB]."""
     peak, done = [0.0], threading.Event()
 

@@ -109,12 +109,12 @@ def measure_tokenizer(rgb: np.ndarray, steps: int, rounds: int, compute: Compute
     compare("fourm_16k tokenize", tokenize, 8, len(rgb), rounds, compute.device)
     some = tokens[:4]
 
-    def paint(batch: torch.Tensor) -> torch.Tensor:
+    def decode_batch(batch: torch.Tensor) -> torch.Tensor:
         start = torch.zeros(len(batch), 3, 224, 224, device=batch.device)
-        return net.paint(batch, start, steps, torch.Generator())
+        return net.decode(batch, start, steps, torch.Generator())
 
     def decode(size: int) -> np.ndarray:
-        return run_batched(paint, some, size, compute)
+        return run_batched(decode_batch, some, size, compute)
 
     compare(f"fourm_16k decode, {steps} steps", decode, 4, len(some), rounds, compute.device)
 

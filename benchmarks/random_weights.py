@@ -24,7 +24,7 @@ def upstream_panns() -> Any:
     if "panns_inference" not in sys.modules:
         spec = importlib.util.find_spec("panns_inference")
         package = types.ModuleType("panns_inference")
-        package.__path__ = list(spec.submodule_search_locations)
+        package.__path__ = list(spec.submodule_search_locations or [])
         sys.modules["panns_inference"] = package
     return importlib.import_module("panns_inference.models")
 

@@ -1,7 +1,8 @@
-"""Fixtures that all tests share."""
+"""Fixtures that all tests share, and the markers that follow from them."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,48 @@ settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).resolve().parents[1]
+#: A test that uses one of these fixtures needs what not every machine has, and bears its name as a
+#: marker: pytest -m "not shared and not browser and not gpu".
+NEEDS = ("shared", "browser", "gpu")
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference material beside the checkout; a test that needs it is skipped when
-    it is not there."""
+    """The folder of reference material beside the checkout: golden values, real clips, models."""
     folder = ROOT.parent / "shared"
-    if not (folder / "golden").is_dir():
-        pytest.skip("the reference material (../shared) is not on this machine")
+    missing = [
+        name for name in ("golden", "media", "metadata", "models") if not (folder / name).is_dir()
+    ]
+    if missing:
+        pytest.skip(f"the reference material (../shared: {', '.join(missing)}) is not here")
     return folder
 
 
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The path of Chromium."""
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    if not any(found):
+        pytest.skip("no Chromium on this machine")
+    return next(path for path in found if path)
+
+
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The torch device of an NVIDIA GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU on this machine")
+    return "cuda"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The workflow, the longest of all, goes first, so that no worker waits for it at the end."""
+    """Mark tests by what they need. The workflow, the longest of all, goes first, so that no worker
+    waits for it at the end."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
+    for item in items:
+        for name in NEEDS:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(name)

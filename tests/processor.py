@@ -32,7 +32,7 @@ def reduced(features: Collection[str], dispatched: Collection[str]) -> dict[str,
     if "AVX512F" in features:
         level, above = AVX2, ("AVX512", "X86_V4")
     elif "AVX2" in features:
-        level, above = BASELINE, ("",)
+        level, above = BASELINE, ("", "")
     else:
         return {}
     off = [name for name in dispatched if name in features and name.startswith(above)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from nano4m_audio.tables import SCHEMAS
 
 def values_of(kind: pa.DataType) -> st.SearchStrategy:
     """Values of a type, some of them missing."""
+    some: st.SearchStrategy[Any]
     if pa.types.is_list(kind):
         some = st.lists(values_of(kind.value_type), max_size=3)
     elif pa.types.is_fixed_size_list(kind):

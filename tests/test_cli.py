@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from nano4m_audio.cli.app import app
 
-COMMANDS = sorted(get_command(app).commands)
+GROUP: Any = get_command(app)
+COMMANDS = sorted(GROUP.commands)
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,7 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example(name):
-    group = get_command(app).commands[name]
+    group = GROUP.commands[name]
     for command in getattr(group, "commands", {name: group}).values():
         assert command.help
         assert "Example: nano4m-audio" in (command.epilog or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,7 +138,7 @@ def test_the_paired_test_is_rarely_wrong_about_grouped_clips():
 
 
 def test_groups_are_linked_by_video_and_by_copy():
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"video_id": "a", "group": "1"},
         {"video_id": "b", "group": "1"},
         {"video_id": "b", "group": "2"},

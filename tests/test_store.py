@@ -312,7 +312,7 @@ def test_a_row_is_read_without_the_rest_of_its_part(tmp_path):
     (part,) = map(parts_module.Part.open, store.parts())
     assert [len(keys) for keys in part.keys] == [1] * 12
     before = pa.total_allocated_bytes()
-    table = store.read([rows[5]["key"]], ["frames"])
+    table = store.read([str(rows[5]["key"])], ["frames"])
     assert pa.total_allocated_bytes() - before < 8e6
     assert table["frames"].to_pylist() == [heavy]
 

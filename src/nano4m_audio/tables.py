@@ -1,6 +1,6 @@
 """Schemas of every artifact, and how tables are read and written.
 
-Every table under ``results/`` that a stage declares is a Parquet file with a schema of below.
+Every table that a stage declares is a Parquet file with one of the schemas below.
 Writes are atomic (temp file, fsync, rename) and byte-deterministic: the same rows give the same
 file, which lets Snakemake's checksum rule prune what follows.
 """
@@ -26,8 +26,15 @@ from nano4m_audio.paths import shard_names
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
 STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
 
+Column = tuple[str, pa.DataType, str]
+CLIP_ID: Column = ("clip_id", STR, "VIDEO@START_MS: the clip, unique in the whole dataset")
+KEY: Column = ("key", STR, "content key: a digest of all that the row is computed from")
 #: What happened to a row: every row of a model or media stage carries these three.
-STATUS = [("status", STR), ("reason", STR), ("message", STR)]
+STATUS: list[Column] = [
+    ("status", STR, "ok or failed"),
+    ("reason", STR, "why it failed, one of the reasons below; empty when ok"),
+    ("message", STR, "what was found, for people; sometimes also when ok"),
+]
 KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
 ROWS_PER_GROUP = 1024
 #: Beside the candidates: what their listing found.
@@ -39,151 +46,141 @@ def _grid(rows: int, columns: int) -> pa.DataType:
     return pa.list_(pa.list_(_U16, columns), rows)
 
 
-def _tokens(kind: pa.DataType) -> pa.Schema:
-    return pa.schema([("clip_id", STR), ("key", STR), *STATUS, ("tokens", kind)])
+def _tokens(kind: pa.DataType) -> list[Column]:
+    return [CLIP_ID, KEY, *STATUS, ("tokens", kind, "token ids; null unless ok")]
 
 
-SCHEMAS: dict[str, pa.Schema] = {
-    "candidates": pa.schema(
-        [
-            ("clip_id", STR),
-            ("video_id", STR),
-            ("start_s", F64),
-            ("end_s", F64),
-            ("class_name", STR),
-            ("sources", STRINGS),
-            ("path", STR),
-            ("url", STR),
-        ]
-    ),
-    "media": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            *STATUS,
-            ("path", STR),
-            ("size_bytes", I64),
-            ("sha256", STR),
-        ]
-    ),
-    "clips": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            *STATUS,
-            ("duration_s", F64),
-            ("source_duration_s", F64),
-            ("fps", F64),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("n_frames", pa.int32()),
-            ("audio_start_s", F64),
-            ("audio_end_s", F64),
-            ("level_dbfs", F32),
-            ("peak_dbfs", F32),
-            ("video_codec", STR),
-            ("audio_codec", STR),
-            ("frame_times_s", pa.list_(F64)),
-            ("frames", pa.list_(pa.binary())),
-            ("audio_flac", pa.binary()),
-        ]
-    ),
-    "scores/audio": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            ("window_start_s", FLOATS),
-            ("window_level_dbfs", FLOATS),
-            ("labels", STRINGS),
-            ("scores", pa.list_(FLOATS)),
-        ]
-    ),
-    "scores/visual": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            ("frame_times_s", pa.list_(F64)),
-            ("labels", STRINGS),
-            ("cosines", pa.list_(FLOATS)),
-        ]
-    ),
-    "scores/speech": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            ("segment_start_s", FLOATS),
-            ("segment_end_s", FLOATS),
-            ("voiced_fraction", F32),
-        ]
-    ),
-    "scores/prints": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            ("picture", FLOATS),
-            ("picture_mirror", FLOATS),
-            ("sound", pa.list_(FLOATS)),
-        ]
-    ),
-    "verdicts": pa.schema(
-        [
-            ("clip_id", STR),
-            ("clip_key", STR),
-            ("accepted", BOOL),
-            ("reasons", STRINGS),
-            ("message", STR),
-            ("audio_score", F32),
-            ("visual_score", F32),
-            ("voiced_fraction", F32),
-            ("level_dbfs", F32),
-            ("window_start_s", F64),
-            ("keyframes", pa.list_(pa.int32())),
-            ("keyframe_times_s", pa.list_(F64)),
-            ("best_frame", pa.int32()),
-        ]
-    ),
-    "split": pa.schema(
-        [
-            ("clip_id", STR),
-            ("video_id", STR),
-            ("class_name", STR),
-            ("source", STR),
-            ("group", STR),
-            ("duplicate_of", STR),
-            ("split", STR),
-            ("nearest_train", STR),
-            ("nearest_picture", F32),
-            ("nearest_sound", F32),
-        ]
-    ),
-    "selected": pa.schema(
-        [
-            ("clip_id", STR),
-            ("clip_key", STR),
-            ("class_name", STR),
-            ("split", STR),
-            ("window_start_s", F64),
-            ("keyframes", pa.list_(pa.int32())),
-        ]
-    ),
-    "labels/depth": pa.schema(
-        [
-            ("clip_id", STR),
-            ("key", STR),
-            *STATUS,
-            ("lowest", FLOATS),
-            ("highest", FLOATS),
-            ("maps", pa.list_(pa.binary())),
-        ]
-    ),
-    "labels/normals": pa.schema(
-        [("clip_id", STR), ("key", STR), *STATUS, ("maps", pa.list_(pa.binary()))]
-    ),
+#: The columns of every artifact: name, type and meaning (docs/DATA.md is made of them).
+TABLES: dict[str, list[Column]] = {
+    "candidates": [
+        CLIP_ID,
+        ("video_id", STR, "the video that the clip is cut from"),
+        ("start_s", F64, "where in the video the clip begins [s]"),
+        ("end_s", F64, "where in the video it ends [s]; null: where the file ends"),
+        ("class_name", STR, "the class that it is listed under"),
+        ("sources", STRINGS, "data sets that list it"),
+        ("path", STR, "its file, relative to the source's folder"),
+        ("url", STR, "where it is fetched from; empty for files"),
+    ],
+    "media": [
+        CLIP_ID,
+        KEY,
+        *STATUS,
+        ("path", STR, "the file, relative to the source's folder"),
+        ("size_bytes", I64, "its size; 0 when failed"),
+        ("sha256", STR, "SHA-256 of its content; empty when failed"),
+    ],
+    "clips": [
+        CLIP_ID,
+        KEY,
+        *STATUS,
+        ("duration_s", F64, "length of what was decoded [s]"),
+        (
+            "source_duration_s",
+            F64,
+            "length of the file's video [s], of which max_clip_s are decoded",
+        ),
+        ("fps", F64, "decoded frames per second"),
+        ("width", pa.int32(), "width of a kept frame [px]"),
+        ("height", pa.int32(), "height of a kept frame [px]"),
+        ("n_frames", pa.int32(), "number of kept frames"),
+        ("audio_start_s", F64, "where the audio begins in the clip [s]; silence before"),
+        ("audio_end_s", F64, "where the audio ends in the clip [s]; silence after"),
+        ("level_dbfs", F32, "RMS of the loudest second [dB of full scale], -120 for silence"),
+        ("peak_dbfs", F32, "largest sample [dB of full scale], -120 for silence"),
+        ("video_codec", STR, "codec of the video stream"),
+        ("audio_codec", STR, "codec of the audio stream"),
+        ("frame_times_s", pa.list_(F64), "times of the kept frames [s]"),
+        ("frames", pa.list_(pa.binary()), "the kept frames, upright, as JPEG"),
+        ("audio_flac", pa.binary(), "the audio, mono at 32 kHz, as FLAC"),
+    ],
+    "scores/audio": [
+        CLIP_ID,
+        KEY,
+        ("window_start_s", FLOATS, "where each audio window begins [s]"),
+        ("window_level_dbfs", FLOATS, "level of each window [dB of full scale]"),
+        ("labels", STRINGS, "classes that the tagger knows"),
+        ("scores", pa.list_(FLOATS), "score of each window for each label, 0 to 1"),
+    ],
+    "scores/visual": [
+        CLIP_ID,
+        KEY,
+        ("frame_times_s", pa.list_(F64), "times of the scored frames [s]"),
+        ("labels", STRINGS, "classes that are scored"),
+        ("cosines", pa.list_(FLOATS), "cosine of each frame with each class's prompt"),
+    ],
+    "scores/speech": [
+        CLIP_ID,
+        KEY,
+        ("segment_start_s", FLOATS, "where each segment of speech begins [s]"),
+        ("segment_end_s", FLOATS, "where it ends [s]"),
+        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
+    ],
+    "scores/prints": [
+        CLIP_ID,
+        KEY,
+        ("picture", FLOATS, "fingerprint of the frames: 95 numbers, unit length"),
+        ("picture_mirror", FLOATS, "the same of the frames mirrored left to right"),
+        ("sound", pa.list_(FLOATS), "fingerprint of the audio: 16 levels, 10 times a second"),
+    ],
+    "verdicts": [
+        CLIP_ID,
+        ("clip_key", STR, "content key of the clip's decoded row"),
+        ("accepted", BOOL, "whether no filter and no failure is against it"),
+        ("reasons", STRINGS, "all that is against it, from the reasons below"),
+        ("message", STR, "the message of its failure, for people"),
+        ("audio_score", F32, "class score of the best audio window"),
+        ("visual_score", F32, "cosine of the best frame with the class's prompt"),
+        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
+        ("level_dbfs", F32, "RMS of the loudest second [dB of full scale]"),
+        ("window_start_s", F64, "where the chosen audio window begins [s]"),
+        ("keyframes", pa.list_(pa.int32()), "the ten keyframes, as indices of kept frames"),
+        ("keyframe_times_s", pa.list_(F64), "their times [s]"),
+        ("best_frame", pa.int32(), "index of the kept frame that scores best"),
+    ],
+    "split": [
+        CLIP_ID,
+        ("video_id", STR, "the video that the clip is cut from"),
+        ("class_name", STR, "its class"),
+        ("source", STR, "data sets that list it, joined by +"),
+        ("group", STR, "clips of one video and copies, which are never parted"),
+        ("duplicate_of", STR, "the copy of it that is kept; empty for a kept clip"),
+        ("split", STR, "train, val or test; empty for a copy"),
+        ("nearest_train", STR, "the training clip most like it, for clips of val and test"),
+        ("nearest_picture", F32, "cosine of the two image fingerprints"),
+        ("nearest_sound", F32, "correlation of the two audio fingerprints"),
+    ],
+    "selected": [
+        CLIP_ID,
+        ("clip_key", STR, "content key of the clip's decoded row"),
+        ("class_name", STR, "its class"),
+        ("split", STR, "train, val or test"),
+        ("window_start_s", F64, "where the chosen audio window begins [s]"),
+        ("keyframes", pa.list_(pa.int32()), "the ten keyframes, as indices of kept frames"),
+    ],
+    "labels/depth": [
+        CLIP_ID,
+        KEY,
+        *STATUS,
+        ("lowest", FLOATS, "least inverse depth of each map, stored as 0"),
+        ("highest", FLOATS, "greatest inverse depth of each map, stored as 65,535"),
+        ("maps", pa.list_(pa.binary()), "one map of inverse depth per keyframe, as 16-bit PNG"),
+    ],
+    "labels/normals": [
+        CLIP_ID,
+        KEY,
+        *STATUS,
+        ("maps", pa.list_(pa.binary()), "one map of surface normals per keyframe, as 8-bit PNG"),
+    ],
     "tokens/rgb": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
     "tokens/depth": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
     "tokens/normals": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
     "tokens/audio": _tokens(_grid(1, AUDIO_TOKENS)),
     "tokens/caption": _tokens(pa.list_(_U16)),
+}
+SCHEMAS = {
+    name: pa.schema([(column, kind) for column, kind, _ in columns])
+    for name, columns in TABLES.items()
 }
 
 #: Columns that stay in the store and are not repeated in the published table.

@@ -1,4 +1,4 @@
-"""What a run says on the terminal, as a logger plugin of Snakemake (`logger:` in profiles/).
+"""What a run says on the terminal, as a logger plugin of Snakemake (``logger:`` in profiles/).
 
 One line when a job starts and one when it ends, with how many rows it reused and computed; on a
 terminal also a live view of the running jobs with the last line of their logs, elsewhere that line

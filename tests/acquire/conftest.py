@@ -50,10 +50,10 @@ def _film(
         packets += video.encode(None) if video else []
         if audio is not None:
             planes = np.ascontiguousarray(sound, np.float32)
-            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts = rate_hz, round(sound_start_s * rate_hz)
-            frame.time_base = Fraction(1, rate_hz)
-            packets += [*audio.encode(frame), *audio.encode(None)]
+            heard = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+            heard.sample_rate, heard.pts = rate_hz, round(sound_start_s * rate_hz)
+            heard.time_base = Fraction(1, rate_hz)
+            packets += [*audio.encode(heard), *audio.encode(None)]
         for packet in packets:
             out.mux(packet)
     return path

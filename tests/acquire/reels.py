@@ -65,14 +65,16 @@ def reel(
         channels = sound(seconds, rate_hz, start / FPS)[None]
     times = list(np.arange(round(seconds * FPS)) / FPS) if times is None else times
     with av.open(str(path), "w") as out:
-        video = out.add_stream(codecs[0], rate=FPS, options={"threads": "1", **(options or {})})
+        video: Any = out.add_stream(
+            codecs[0], rate=FPS, options={"threads": "1", **(options or {})}
+        )
         video.width, video.height = size
         video.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codecs[0], "yuv420p")
         if codecs[0] not in ("mpeg4", "mpeg2video"):
             video.time_base = video.codec_context.time_base = Fraction(1, 1000)
         if codecs[0] == "libx264":
             video.options |= {"preset": "ultrafast", "crf": "20"}
-        audio = out.add_stream(codecs[1], rate=rate_hz, layout=layout)
+        audio: Any = out.add_stream(codecs[1], rate=rate_hz, layout=layout)
         packets: list[Any] = []
         for i, time_s in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(start + i, *size), format="rgb24")
@@ -83,9 +85,9 @@ def reel(
         resampler = av.AudioResampler(format=audio.codec_context.format, layout=layout)
         for at in range(0, planes.shape[1], 1024):
             part = np.ascontiguousarray(planes[:, at : at + 1024])
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
-            for same in resampler.resample(frame):
+            heard = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            heard.sample_rate, heard.pts, heard.time_base = rate_hz, at, Fraction(1, rate_hz)
+            for same in resampler.resample(heard):
                 packets += audio.encode(same)
         packets += audio.encode(None)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):

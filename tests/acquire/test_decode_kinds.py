@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -285,7 +286,7 @@ def test_interlaced_pictures_show_their_first_field(tmp_path, suffix, codec, mod
     )
     first = "top" if mode == "tff" else "bottom"
     weave = ("-vf", f"tinterlace=mode=interleave_{first},setfield={mode}", "-r", 25)
-    options = ("-x264opts", f"{mode}=1") if codec == "libx264" else ()
+    options: tuple[object, ...] = ("-x264opts", f"{mode}=1") if codec == "libx264" else ()
     options += ("-q:v", 3, "-top", int(mode == "tff")) if codec == "mpeg2video" else ()
     path = tmp_path / f"b{suffix}"
     flags = ("-c:v", codec, "-flags", "+ildct+ilme", *options, "-strict", -2)
@@ -310,7 +311,7 @@ def test_interlaced_pictures_show_their_first_field(tmp_path, suffix, codec, mod
 @pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "7", "59.94", "12.5"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_odd_frame_rates(tmp_path, rate, suffix):
-    fps = float(np.divide(*map(float, rate.split("/")))) if "/" in rate else float(rate)
+    fps = float(Fraction(rate))
     n = round(4 * fps)
     source = reel(tmp_path / "a.mkv", seconds=4, times=[i / FPS for i in range(n)])
     path = tmp_path / f"b{suffix}"

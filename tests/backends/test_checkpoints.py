@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_the_right_tensors_are_taken_over_and_frozen(tmp_path: Path):
     }
     path = tmp_path / "model.safetensors"
     save_file(state, path)
-    net = place(fill(_net(), read_safetensors(path), path), Compute())
+    net: Any = place(fill(_net(), read_safetensors(path), path), Compute())
     assert not net.training and not any(p.requires_grad for p in net.parameters())
     assert net[0].weight.dtype == torch.float32
     assert torch.equal(net[0].weight, state["0.weight"].float())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from tests.backends.rows import check_rows_do_not_depend_on_batches
 
 pytestmark = pytest.mark.slow
 #: preprocessor_config.json of laion/clap-htsat-unfused.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "feature_size": 64,
     "sampling_rate": 48_000,
     "hop_length": 480,

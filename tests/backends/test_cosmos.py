@@ -24,6 +24,8 @@ class Encoder(nn.Module):
 
     def __init__(self, patch_px: int = 16) -> None:
         super().__init__()
+        self.levels: torch.Tensor
+        self.basis: torch.Tensor
         self.conv = nn.Conv2d(3, 6, patch_px, patch_px)
         self.register_buffer("levels", torch.tensor(LEVELS))
         self.register_buffer("basis", torch.tensor([1, 8, 64, 512, 2560, 12800]))
@@ -44,6 +46,8 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.levels: torch.Tensor
+        self.basis: torch.Tensor
         self.up = nn.ConvTranspose2d(6, 3, 16, 16)
         self.register_buffer("levels", torch.tensor(LEVELS))
         self.register_buffer("basis", torch.tensor([1, 8, 64, 512, 2560, 12800]))

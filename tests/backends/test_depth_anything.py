@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from tests.backends.rows import check_rows_do_not_depend_on_batches
 
 pytestmark = pytest.mark.slow
 #: preprocessor_config.json of depth-anything/Depth-Anything-V2-Small-hf.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "do_resize": True,
     "size": {"height": 518, "width": 518},
     "ensure_multiple_of": 14,
@@ -38,7 +40,8 @@ def check_parity(estimator, network, pictures):
     from PIL import Image
     from transformers import DPTImageProcessor, pipeline
 
-    pipe = pipeline("depth-estimation", network, image_processor=DPTImageProcessor(**PUBLISHED))
+    processor: Any = DPTImageProcessor(**PUBLISHED)
+    pipe: Any = pipeline("depth-estimation", network, image_processor=processor)
     wanted = torch.stack(
         [pipe(Image.fromarray(p))["predicted_depth"].squeeze() for p in pictures]
     ).numpy()

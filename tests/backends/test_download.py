@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -194,7 +196,7 @@ def chunked(data):
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_body_without_an_end_is_cut_off(target, listed):
-    limits = {"size_bytes": 1_000_000} if listed else {"max_bytes": 1_000_000}
+    limits: dict[str, Any] = {"size_bytes": 1_000_000} if listed else {"max_bytes": 1_000_000}
     with web.serving({"/a": endless}) as server:
         with pytest.raises(UserError, match="sends more than 1000000 bytes"):
             download([f"{server.url}/a"], target, **limits)
@@ -214,7 +216,9 @@ def test_an_announced_size_above_the_limit_is_refused_unread(target):
 
 def test_an_announced_size_that_is_not_the_listed_one_is_refused_unread(target):
     for claimed in (1000, 10**12):
-        with web.serving({"/a": lambda h, n=claimed: h.reply(200, b"x", length=n)}) as server:
+        with web.serving(
+            {"/a": partial(web.Handler.reply, status=200, body=b"x", length=claimed)}
+        ) as server:
             with pytest.raises(UserError, match=f"{claimed} bytes instead of 3000000"):
                 download([f"{server.url}/a"], target, SHA256, len(DATA))
             assert len(server.seen) == 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from nano4m_audio.backends.mini.image_tokenizer import (
 from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
 from nano4m_audio.backends.mini.tagger import MiniTagger
-from nano4m_audio.barnyard import CLASSES
+from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.errors import UserError
 
 N = 5
@@ -100,7 +101,7 @@ def test_dense_protocols() -> None:
     ("backend", "channels", "vocab_size"),
     [(MiniRgbTokenizer, 3, 4096), (MiniDepthTokenizer, 1, 1024), (MiniNormalTokenizer, 3, 1024)],
 )
-def test_image_tokenizer_protocol(backend: type, channels: int, vocab_size: int) -> None:
+def test_image_tokenizer_protocol(backend: Any, channels: int, vocab_size: int) -> None:
     tokenizer = backend.load()
     assert (tokenizer.channels, tokenizer.vocab_size) == (channels, vocab_size)
     tokens = tokenizer.tokenize(_images(channels))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from nano4m_audio.backends import download as download_module
 from nano4m_audio.backends import registry, weights
 from nano4m_audio.backends.checkpoints import read_safetensors, read_torch
-from nano4m_audio.cli.app import app
+from nano4m_audio.cli.app import main
 from nano4m_audio.errors import UserError
 from tests.backends import web
 from tests.conftest import ROOT
@@ -36,12 +37,13 @@ def cache(tmp_path, monkeypatch):
     for name in ("NANO4M_AUDIO_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
 
-    def with_files(*files):
+    def with_files(*files: Any) -> Any:
         (folder / "weights.yaml").write_text(yaml.safe_dump({"net": {"files": list(files)}}))
         return weights.get_weights("net").files
 
-    with_files.folder = folder
-    return with_files
+    function: Any = with_files
+    function.folder = folder
+    return function
 
 
 def place(cache, name, data=DATA):
@@ -58,7 +60,7 @@ def call(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["nano4m-audio", "weights", *arguments])
         with pytest.raises(SystemExit) as done:
-            app.main()
+            main()
         return SimpleNamespace(status=done.value.code, **capsys.readouterr()._asdict())
 
     return run
@@ -119,7 +121,7 @@ def test_a_verified_file_is_not_hashed_again(cache, monkeypatch):
     cache({"name": "a.bin", "sha256": SHA256})
     path = place(cache, "a.bin")
     weights.folder("net")
-    monkeypatch.setattr(weights, "sha256_of", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(weights, "sha256", lambda path: pytest.fail("hashed again"))
     weights.folder("net")
     monkeypatch.undo()
     monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(cache.folder))
@@ -381,7 +383,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, zipped):
     with pytest.raises(UserError, match="is refused: it holds more than tensors") as error:
         read_torch(path)
     assert not trap.exists() and "\n" not in str(error.value)
-    torch.load(path, weights_only=False)
+    torch.load(path, weights_only=False)["extra"].close()
     assert trap.exists()  # the trap works where it is not refused
 
 

@@ -87,10 +87,11 @@ def test_scores_do_not_depend_on_the_batch(shared, tagger):
 
 @pytest.mark.slow
 def test_it_hears_the_animal_in_good_clips_and_not_in_wrong_ones(shared, tagger):
-    """The issue's figures: the class is among the five highest labels of >= 57 of 60 good clips and
+    """The class is among the five highest labels of >= 57 of 60 good clips and
     of none of the five with another sound. Its class score tells the two apart by a wide margin."""
     columns = tagger_columns(known_classes(), tagger.labels)
-    top5, scores = {}, {}
+    top5: dict[str, int] = {}
+    scores: dict[str, list[float]] = {}
     for kind in ("good", "wrong_sound"):
         top5[kind], scores[kind] = 0, []
         for row in clips(shared, kind):

@@ -8,17 +8,31 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+class Server(ThreadingHTTPServer):
+    """Serves ``answers`` on a free port of this machine, and notes what was asked in ``seen``."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = answers
+        self.seen: list[tuple[str, str | None]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.sent = 0
+
+
 class Handler(BaseHTTPRequestHandler):
     """Asks the server's ``answers[path]`` to answer; notes path and Range of every request."""
 
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, self.headers.get("Range")))
         self.close_connection = True
         self.server.answers.get(self.path, not_found)(self)
 
-    def reply(self, status: int, body: bytes = b"", length: int | None = None, **headers) -> None:
+    def reply(
+        self, status: int, body: bytes = b"", length: int | None = None, **headers: str
+    ) -> None:
         """Send a body; ``length`` is what Content-Length claims (default: the truth)."""
         self.send_response(status)
         headers.setdefault("Content_Type", "application/octet-stream")
@@ -68,15 +82,13 @@ def in_turn(*answers: Answer) -> Answer:
 
 
 def status(code: int, **headers: str) -> Answer:
-    return lambda handler: handler.reply(code, **headers)
+    return lambda handler: handler.reply(code, b"", None, **headers)
 
 
 @contextmanager
-def serving(answers: dict[str, Answer]) -> Iterator[ThreadingHTTPServer]:
+def serving(answers: dict[str, Answer]) -> Iterator[Server]:
     """Serve on a free port of this machine; ``server.url`` is its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.answers, server.seen = answers, []
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = Server(answers)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -24,7 +24,7 @@ rounded = np.vectorize(float, otypes=[float])
 def shot(centre, radii, axes) -> tuple[Frame, np.ndarray, np.ndarray]:
     """The frame of one ellipsoid over the ground, its centre and axes in camera coordinates; the
     ground's normal there and 1 / depth [224, 224]."""
-    scene = make_scene(None, *(np.random.default_rng(i) for i in range(2)), seconds=1.0)
+    scene = make_scene(None, np.random.default_rng(0), np.random.default_rng(1), seconds=1.0)
     position, rotation = camera_at(scene, 0.0)
     grey = np.full((1, 3), 0.5)
     body = Bodies(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ from nano4m_audio.barnyard.film import film
 from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.barnyard.world import DEFECTS, DUPLICATES, plan_world
 
-WORLD = {
+WORLD: dict[str, Any] = {
     "purpose": "test", "seed": 2, "clips": 40, "clip_s": 4.5, "fps": 4.0, "defect_fraction": 0.5,
     "workers": 1,
 }  # fmt: skip

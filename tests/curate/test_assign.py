@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_large_sets_hit_the_fractions_in_every_stratum():
     groups = [("abc"[i % 3], "xyz"[i % 5 % 3], int(rng.integers(1, 3))) for i in range(3000)]
     rows = _rows(groups)
     splits = assign_splits(rows)
-    strata = defaultdict(Counter)
+    strata: defaultdict[Any, Counter[str]] = defaultdict(Counter)
     for row in rows:
         strata[row["class_name"], row["source"]][splits[row["clip_id"]]] += 1
     assert len(strata) == 9

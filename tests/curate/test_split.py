@@ -16,7 +16,7 @@ N_SHARDS = 3
 
 def _write_tables(results, n_videos: int) -> None:
     """Each video has two clips; every tenth video is a re-encoding of the one before it."""
-    tables = defaultdict(lambda: defaultdict(list))
+    tables: defaultdict[str, defaultdict[str, list]] = defaultdict(lambda: defaultdict(list))
     for i in range(n_videos):
         for k in range(2):
             name = f"v{i:03d}@{k}"

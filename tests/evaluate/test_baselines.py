@@ -43,8 +43,8 @@ def test_parts_of_the_clips_count_like_all_of_them(monkeypatch, at_once):
             assert Counter(ids) == {i: n for i, n in enumerate(counts[position]) if n}
     modes = structure.position_modes(data.arrays[0])
     for position, mode in enumerate(modes):
-        counts = Counter(data.arrays[0][:, :, position].ravel().tolist())
-        assert mode == min(counts, key=lambda i: (-counts[i], i))
+        found = Counter(data.arrays[0][:, :, position].ravel().tolist())
+        assert mode == min(found, key=lambda i: (-found[i], i))
 
 
 def test_every_position_has_a_distribution():

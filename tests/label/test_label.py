@@ -28,7 +28,7 @@ def test_depth_comes_back_within_the_stated_error(depth):
 @given(npst.arrays(np.float32, (1, 4, 4, 3), elements=st.floats(-1, 1, width=32)))
 def test_normals_come_back_within_half_a_degree(vectors):
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    vectors = np.where(length > 1e-3, vectors, np.float32([0, 0, 1]))
+    vectors = np.where(length > 1e-3, vectors, np.array([0, 0, 1], np.float32))
     normals = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
     back = maps.decode_normals(maps.encode_normals(normals))
     angle = np.degrees(np.arccos(np.clip((back * normals).sum(-1), -1, 1)))
@@ -52,7 +52,7 @@ def test_a_flat_map_is_not_a_division_by_zero():
 def _wall(turn_deg: float) -> tuple[np.ndarray, np.ndarray]:
     """Normals and mask of a flat wall in front of a camera, turned to its own left (positive) or
     right about the vertical axis."""
-    scene = make_scene(None, *(np.random.default_rng(i) for i in range(2)), seconds=1.0)
+    scene = make_scene(None, np.random.default_rng(0), np.random.default_rng(1), seconds=1.0)
     position, rotation = camera_at(scene, 0.0)
     turn = np.radians(turn_deg)
     axes = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
@@ -88,7 +88,7 @@ def test_frame_and_colours_of_flat_left_and_right_facing_walls(turn_deg, normal,
 
 def test_the_ground_is_green_and_every_surface_faces_its_ray():
     """DSINE keeps normal . ray > 0; its vectors are ours with all signs turned."""
-    scene = make_scene("cow", *(np.random.default_rng(i) for i in range(2)), seconds=1.0)
+    scene = make_scene("cow", np.random.default_rng(0), np.random.default_rng(1), seconds=1.0)
     frame = render(scene, 0.0)
     offsets = (np.arange(SIZE_PX) + 0.5 - SIZE_PX / 2) / FOCAL_PX
     x, y = np.meshgrid(offsets, offsets)

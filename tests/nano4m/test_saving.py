@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -110,7 +111,8 @@ def test_states_cost_less_than_their_share(tmp_path_factory, costs, every_s):
         times = SimpleNamespace(monotonic=lambda: clock.now, thread_time=lambda: clock.cpu)
         patch.setattr(saving, "time", times)
         patch.setattr(saving, "save_state", save_slowly)
-        saver, saved, spent = Saver(folder, every_s, int(30 * saving.BYTES_PER_S)), [], 0.0
+        saver, spent = Saver(folder, every_s, int(30 * saving.BYTES_PER_S)), 0.0
+        saved: list[Any] = []
         while len(saved) < len(costs) and clock.now < 1e5:
             clock.now += 1.0 + every_s / 7
             if saver.due():

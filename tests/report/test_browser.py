@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +21,6 @@ from tests.report.fake import (
     write_truth,
 )
 
-BROWSER = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 # The page itself forbids scripts, so the probe frames it and measures from outside.
 WIDTHS = [*range(320, 1601, 32), 390, 1040, 1100, 1101]
 #: A4 and Letter between their margins.
@@ -81,7 +78,7 @@ def page(tmp_path_factory):
     return folder
 
 
-def open_page(folder, url: str, output: str = "--dump-dom") -> tuple[str, str]:
+def open_page(browser: str, folder: Path, url: str, output: str = "--dump-dom") -> tuple[str, str]:
     """Dump of the loaded document, and what the browser logged, with the network cut off."""
     options = [
         "--headless",
@@ -96,25 +93,23 @@ def open_page(folder, url: str, output: str = "--dump-dom") -> tuple[str, str]:
         "--window-size=1700,1000",
         output,
     ]
-    done = subprocess.run([BROWSER, *options, url], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([browser, *options, url], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
-def measure(folder, name: str, widths: list[int]) -> dict:
+def measure(browser: str, folder: Path, name: str, widths: list[int]) -> dict:
     """What a page measures at every width, and what the browser logged."""
-    if BROWSER is None:
-        pytest.skip("no chromium on this machine")
     probe = PROBE.replace("WIDTHS", json.dumps(widths)).replace("report.html", name)
     (folder / "probe.html").write_text(probe)
-    dom, log = open_page(folder, (folder / "probe.html").as_uri())
+    dom, log = open_page(browser, folder, (folder / "probe.html").as_uri())
     text = html.unescape(dom.split('<pre id="out">')[1].split("</pre>")[0])
     return {**json.loads(text), "log": log}
 
 
 @pytest.fixture(scope="module")
-def measured(page):
-    return measure(page, "report.html", WIDTHS)
+def measured(browser, page):
+    return measure(browser, page, "report.html", WIDTHS)
 
 
 @pytest.mark.slow
@@ -141,17 +136,15 @@ def test_tables_can_be_scrolled_without_a_mouse_and_have_names(measured):
 
 
 @pytest.mark.slow
-def test_on_paper_no_table_is_cut_off_and_bars_are_kept(page):
+def test_on_paper_no_table_is_cut_off_and_bars_are_kept(browser, page):
     text = (page / "report.html").read_text()
     assert "print-color-adjust: exact" in text.split("@media print")[1]
     (page / "paper.html").write_text(text.replace("@media print", "@media all"))
-    for look in measure(page, "paper.html", PAPER_WIDTHS)["looks"]:
+    for look in measure(browser, page, "paper.html", PAPER_WIDTHS)["looks"]:
         assert look["cut"] == [] and look["wide"] == [], look
 
 
 @pytest.mark.slow
-def test_the_browser_has_nothing_to_complain_about(page):
-    if BROWSER is None:
-        pytest.skip("no chromium on this machine")
-    _, log = open_page(page, (page / "report.html").as_uri())
+def test_the_browser_has_nothing_to_complain_about(browser, page):
+    _, log = open_page(browser, page, (page / "report.html").as_uri())
     assert "CONSOLE" not in log and "Refused" not in log and "ERR_" not in log, log

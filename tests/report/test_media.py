@@ -41,7 +41,7 @@ def test_mp3_is_playable_deterministic_and_sounds_alike():
     assert uri == media.mp3_uri(tone, 24000)
     data = payload(uri, "audio/mpeg")
     assert len(data) < 30_000
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         decoded = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
         assert container.streams.audio[0].rate == 24000
     assert len(decoded) == pytest.approx(81920, abs=3000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,14 @@ from nano4m_audio.tokenizers.quality import Options, measure_quality
 from nano4m_audio.tokenizers.train import train_tokenizer
 from tests.report.fake import Fate, write_results
 
-TINY = {"modality": "depth", "steps": 2, "width": 5, "levels": (4, 4), "batch_size": 2, "frames": 8}
+TINY: dict[str, Any] = {
+    "modality": "depth",
+    "steps": 2,
+    "width": 5,
+    "levels": (4, 4),
+    "batch_size": 2,
+    "frames": 8,
+}
 
 
 def results_of(folder, *splits: str):

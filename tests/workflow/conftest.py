@@ -9,13 +9,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
 
-TINY = {
+TINY: dict[str, Any] = {
     "barnyard": {"purpose": "test", "seed": 5, "clips": 44, "clip_s": 4.5, "fps": 4},
     "n_shards": 2,
     "experiments": {

@@ -63,7 +63,9 @@ def test_a_class_that_no_model_knows_goes_through_and_the_report_says_so(own):
 
 def test_a_changed_detail_changes_what_is_made_of_it_alone(own):
     names = sorted(path.name for path in (own.folder / "clips").iterdir())
-    classes = {name: {"caption": "a frog"} if name == "frog" else {} for name in names}
+    classes: dict[str, dict] = {
+        name: {"caption": "a frog"} if name == "frog" else {} for name in names
+    }
     own.write_overlay({**OWN, "classes": classes})
     output = own.run()
     jobs = output.split("Job stats:")[1].split("total")[0]

@@ -39,6 +39,17 @@ PAPER = "--directory my_project --configfile configs/paper.yaml --config source=
 HOW = {
     ". .venv/bin/activate": RUN,
     "make report": RUN,
+    "make smoke": PLAN,  # run in test_smoke.py
+    "make setup": RUN,
+    "make lint": PLAN,
+    "make test-all": PLAN,
+    "make docs": RUN,
+    "snakemake -n -p --force results/verdicts/0000.parquet": RUN,
+    "nano4m-audio verdict --help": RUN,
+    "python -m pdb -c continue -c quit -m nano4m_audio.cli config config.yaml": RUN,
+    "snakemake --cores 2 --show-failed-logs results/report.html": RUN,
+    "pytest -q tests/test_store.py": PLAN,
+    'pytest -q -m "not slow and not shared and not browser" tests/curate': PLAN,
     "make test": PLAN,
     "make test-portable": PLAN,
     "make slurm": PLAN,
@@ -112,6 +123,7 @@ DOCUMENTS = {
     str(path.relative_to(ROOT)): commands
     for path in [
         ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "configs").glob("*.yaml")),
     ]
@@ -192,6 +204,8 @@ def check(shell: Shell, command: str, kind: str) -> None:
         command = re.sub(r"python (\S+)", r"python parse_only.py \1", command)
     elif kind == PLAN and command.startswith("make "):
         command = f"set -o pipefail; {command} -n | bash -n"
+    elif kind == PLAN and command.startswith("pytest "):
+        command = f"cd {ROOT} && {command} --collect-only"
     elif kind == PLAN:
         command += " -n" + (" --executor local" if "profiles/slurm" in command else "")
     done = shell.call(command)
@@ -227,7 +241,7 @@ def write_small_configs(project: Project) -> None:
 
 def make_checkout(project: Project) -> None:
     """What a copy of the workflow lacks to be a checkout that was set up."""
-    for name in ("configs", "benchmarks"):
+    for name in ("configs", "benchmarks", "docs"):
         shutil.copytree(ROOT / name, project.folder / name)
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, project.folder)

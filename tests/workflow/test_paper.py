@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,7 +166,12 @@ def test_the_real_networks_run_from_clips_to_report(clips, cache, tmp_path):
     home.mkdir()
     nowhere = "http://127.0.0.1:9"  # whoever asks the network for anything, fails
     where = {"NANO4M_AUDIO_CACHE": str(cache), "NANO4M_AUDIO_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
-    environment = {**where, "HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "HOME": str(home)}
+    environment: dict[str, Any] = {
+        **where,
+        "HTTPS_PROXY": nowhere,
+        "HTTP_PROXY": nowhere,
+        "HOME": str(home),
+    }
     project.run(**environment)
 
     def rows(name: str) -> list[dict]:

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import yaml
 
-from nano4m_audio.cli.app import app
+from nano4m_audio.cli.app import main
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import Project
@@ -47,7 +47,7 @@ def test_silence_noise_speech_and_wrong_sounds_are_rejected_and_good_clips_kept(
     files = [str(shared / "models" / name) for name in ("yamnet.tflite", "yamnet_class_map.csv")]
     monkeypatch.setattr("sys.argv", ["nano4m-audio", "weights", "add", "yamnet", *files])
     with pytest.raises(SystemExit, match="0"):
-        app.main()
+        main()
     tables = [f"results/verdicts/{shard:04d}.parquet" for shard in range(values["n_shards"])]
     project.run(*tables, "--configfile", "overlay.yaml", "yamnet.yaml")
 

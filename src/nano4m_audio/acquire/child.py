@@ -1,4 +1,4 @@
-"""A function in a child process with limits: where it crashes or hangs, the caller gets an answer.
+"""Call a function in a child process with limits on memory and time; a crash becomes a result.
 
 libav runs in C over files of unknown origin. What it may do wrong (a crash, an endless loop, all of
 the memory) ends a child that does one call after another; the next call gets a new child.

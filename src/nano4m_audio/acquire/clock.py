@@ -1,4 +1,4 @@
-"""One time line for a file whose clock starts again in the middle, as joined recordings have it."""
+"""One time line for a file whose time stamps start again in the middle, as in joined recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clip's file: opened so that no other file is reached, and the two streams of it that decode."""
+"""Open a clip's file, and no other, and choose the video and the audio stream that decode."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def say(error: BaseException) -> str:
 
 
 def choose_streams(container: Any, source: Source) -> tuple[Any, Any]:
-    """Return the film and the sound of a container: the first of each kind that decodes.
+    """Return the video and the audio stream of a container: the first of each kind that decodes.
 
     Default streams come first, then the file's order. Where several could be it, a few seconds
     are decoded to ask them. Raises MediaError when there is none.
     """
-    films, sounds = _films(container, source), _sounds(container)
-    several = [s for kind in (films, sounds) if len(kind) > 1 for s in kind]
+    videos, audios = _video_streams(container, source), _audio_streams(container)
+    several = [s for kind in (videos, audios) if len(kind) > 1 for s in kind]
     n_frames = _count_frames(source, several) if several else {}
     chosen = []
-    for candidates in (films, sounds):
+    for candidates in (videos, audios):
         # One picture alone may be a cover or a thumbnail; max() keeps the first of equals.
         stream = max(candidates, key=lambda s: min(2, n_frames.get(s.index, 0)))
         prepare(stream)
@@ -75,14 +75,14 @@ def prepare(stream: Any) -> None:
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
 
 
-def _films(container: Any, source: Source) -> list[Any]:
+def _video_streams(container: Any, source: Source) -> list[Any]:
     from av.stream import Disposition
 
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    known = [s for s in films if s.codec_context is not None]
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    known = [s for s in videos if s.codec_context is not None]
     if not known:
         only = "a cover picture and no film" if container.streams.video else "no video stream"
-        raise MediaError(Reason.NO_VIDEO, "unknown video codec" if films else only)
+        raise MediaError(Reason.NO_VIDEO, "unknown video codec" if videos else only)
     sizes = {s.index: (s.width, s.height) for s in known}
     if not all(map(all, sizes.values())):
         # libav has no size for pictures beyond the limit.
@@ -102,13 +102,13 @@ def _declared_sizes(source: Source) -> dict[int, tuple[int, int]]:
         return {s.index: (s.width, s.height) for s in container.streams.video}
 
 
-def _sounds(container: Any) -> list[Any]:
+def _audio_streams(container: Any) -> list[Any]:
     from av.stream import Disposition
 
-    sounds = list(container.streams.audio)
-    known = [s for s in sounds if s.codec_context is not None]
+    audios = list(container.streams.audio)
+    known = [s for s in audios if s.codec_context is not None]
     if not known:
-        raise MediaError(Reason.NO_AUDIO, "unknown audio codec" if sounds else "no audio stream")
+        raise MediaError(Reason.NO_AUDIO, "unknown audio codec" if audios else "no audio stream")
     best = container.streams.best("audio")
     return sorted(known, key=lambda s: (s != best, not s.disposition & Disposition.default))
 

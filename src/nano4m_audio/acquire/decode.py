@@ -1,4 +1,4 @@
-"""One pass over a clip: frames at fixed times, mono sound at its true offset, or why not."""
+"""Decode a clip in one pass: frames at fixed times, mono audio at its true offset, or a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a clip: which decoded frame is on display at each wanted time, upright, as JPEG."""
+"""Frames of a clip: the decoded frame on display at each wanted time, upright, as JPEG."""
 
 from __future__ import annotations
 

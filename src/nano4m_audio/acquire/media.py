@@ -1,4 +1,4 @@
-"""Is the listed file there, inside its folder and not empty? Its size and hash, undecoded."""
+"""Check listed files without decoding: existence, being inside the source, size, SHA-256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking for memory before libav does: it takes a refusal for a damaged file, or crashes."""
+"""Check for free memory before libav allocates it: libav takes a refusal for damage, or crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container promises about its length, and whether what was read keeps the promise."""
+"""The length that a container declares, and whether as much was decoded."""
 
 from __future__ import annotations
 

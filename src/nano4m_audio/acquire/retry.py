@@ -1,4 +1,4 @@
-"""Failures that pass, as Snakemake has to see them: a table that holds one is made again.
+"""Retry of failures that may pass: a table that holds one is made again by the next run.
 
 Snakemake takes a table that is there for finished. So the number of the attempt at it is a param of
 its rule: one more than that of the last attempt while something in it is worth another try.

@@ -1,4 +1,4 @@
-"""Which decoded pieces of sound belong together: jitter of time stamps breaks nothing, holes do."""
+"""Join decoded audio frames to runs: jitter of time stamps is bridged, gaps are not."""
 
 from __future__ import annotations
 

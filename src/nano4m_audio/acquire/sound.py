@@ -1,4 +1,4 @@
-"""Sound of a clip: decoded audio frames placed at their true time, as mono samples and FLAC."""
+"""Audio of a clip: decoded audio frames placed at their true time, as mono samples and FLAC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A media file, read through one open handle that notices when what it gives cannot be believed."""
+"""A media file, read through one open handle that notices failed, short and inconsistent reads."""
 
 from __future__ import annotations
 

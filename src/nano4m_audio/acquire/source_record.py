@@ -1,4 +1,4 @@
-"""Which source a results folder is about: another one must not take its place unnoticed."""
+"""The record of the source that a results folder belongs to; another source is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All files below a folder, through linked folders too; what is left out is named."""
+"""List all files below a folder, also through linked folders, and what was left out."""
 
 from __future__ import annotations
 

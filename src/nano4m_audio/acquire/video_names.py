@@ -1,4 +1,4 @@
-"""Which video a clip was cut from, and where, when only its file's name can tell."""
+"""Infer from file names which video a clip was cut from, and where."""
 
 from __future__ import annotations
 

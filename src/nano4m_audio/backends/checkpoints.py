@@ -1,4 +1,4 @@
-"""Reading tensors from files of others without running anything that is in them."""
+"""Load third-party checkpoints without executing code."""
 
 from __future__ import annotations
 

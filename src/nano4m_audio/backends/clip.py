@@ -1,6 +1,6 @@
 """CLIP ViT-B/32 (Radford et al. 2021, arXiv 2103.00020) behind the ImageTextScorer Protocol.
 
-OpenAI's weights in the network of open_clip, whose word pieces ship with the package.
+OpenAI's weights in the network of open_clip, whose tokenizer ships with the package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from nano4m_audio.backends.batching import fill, per_device, place, run_batched, torch_dtype
 from nano4m_audio.backends.checkpoints import read_safetensors
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.backends.pictures import as_pixels, normalise
+from nano4m_audio.backends.images import as_pixels, normalise
 
 CHECKPOINT = "open_clip_model.safetensors"
 #: OpenAI's weights were trained with the quick approximation of GELU.
@@ -58,10 +58,10 @@ class ClipVitB32:
         return run_batched(embed, rgb, batch_size, self._compute)
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
-        """T texts -> float32 [T, 512] unit rows; a text is cut to 75 word pieces."""
-        pieces = self._tokenizer(texts).numpy()
+        """T texts -> float32 [T, 512] unit rows; a text is cut to 75 tokens."""
+        ids = self._tokenizer(texts).numpy()
         return run_batched(
-            lambda ids: unit(self._net.encode_text(ids)), pieces, _TEXTS, self._compute
+            lambda batch: unit(self._net.encode_text(batch)), ids, _TEXTS, self._compute
         )
 
 

@@ -89,11 +89,11 @@ class CosmosTokenizer:
             raise UserError(f"{WEIGHTS_ID} needs tokens [B, 196], not {list(tokens.shape)}")
         self._check_ids(tokens)
 
-        def paint(batch: torch.Tensor) -> torch.Tensor:
+        def decode(batch: torch.Tensor) -> torch.Tensor:
             with _UNOPTIMISED():
                 return self.decoder(batch.view(-1, GRID, GRID)).clamp(-1, 1)
 
-        return run_batched(paint, tokens, per_device(self.compute, 8, 32), self.compute)
+        return run_batched(decode, tokens, per_device(self.compute, 8, 32), self.compute)
 
     def _check_ids(self, tokens: np.ndarray) -> None:
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:

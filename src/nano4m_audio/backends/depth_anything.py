@@ -17,7 +17,7 @@ from nano4m_audio.backends.batching import per_device, place, run_batched, torch
 from nano4m_audio.backends.checkpoints import read_safetensors
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.hugging_face import from_tensors
-from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
+from nano4m_audio.backends.images import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
 
 if TYPE_CHECKING:
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation

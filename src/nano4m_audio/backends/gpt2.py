@@ -57,7 +57,7 @@ class Gpt2Tokenizer:
         return cls(bpe)
 
     def encode(self, text: str) -> list[int]:
-        """``[SOS] ids [EOS]``; a longer caption is cut to 62 pieces."""
+        """``[SOS] ids [EOS]``; a longer caption is cut to 62 tokens."""
         return [SOS, *self._bpe.encode(text).ids[: MAX_TOKENS - 2], EOS]
 
     def decode(self, ids: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram that PANNs and CLAP hear."""
+"""The log-mel spectrogram that PANNs and CLAP take as input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there a network? One short look at every host, before a download tries in earnest."""
+"""Which hosts can be reached: a short check of each, before a download is tried."""
 
 from __future__ import annotations
 

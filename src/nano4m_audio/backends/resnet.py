@@ -16,7 +16,7 @@ from torch import nn
 from nano4m_audio.backends.batching import fill, per_device, place, run_batched
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
+from nano4m_audio.backends.images import IMAGENET_MEAN, IMAGENET_STD, as_pixels, normalise
 
 CHECKPOINT = "resnet50-11ad3fa6.pth"
 _RESIZE_PX, _CROP_PX = 232, 224

@@ -16,7 +16,7 @@ from nano4m_audio.errors import UserError
 MODEL, CLASS_MAP = "yamnet.tflite", "yamnet_class_map.csv"
 N_LABELS = 521
 PATCH_SAMPLES, HOP_SAMPLES = 15_600, 7_680
-"""The network hears 0.975 s at a time; upstream moves that patch by 0.48 s."""
+"""The network takes 0.975 s at a time; upstream moves that patch by 0.48 s."""
 
 
 class Yamnet:

@@ -1,7 +1,7 @@
 """Sounds that are no animal: talking, machines, sirens, rain, room noise, silence.
 
-Also the two building blocks of every sound of the world: `harmonics` (a pitched source heard
-through formants) and `shaped_noise`. All waveforms are mono float32 at 32 kHz within [-1, 1].
+Also the two building blocks of every sound of the world: ``harmonics`` (a pitched source heard
+through formants) and ``shaped_noise``. All waveforms are mono float32 at 32 kHz within [-1, 1].
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ HOP = 64  # samples between two evaluations of formants and amplitudes: 2 ms
 class Tract:
     """What a pitched source is heard through.
 
-    Every formant glides through its points (Hz) in equal steps over the sound; `bandwidths_hz` has
-    one entry per formant; `tilt_db` is the slope of the source in dB per octave.
+    Every formant glides through its points (Hz) in equal steps over the sound; ``bandwidths_hz``
+    has one entry per formant; ``tilt_db`` is the slope of the source in dB per octave.
     """
 
     formants_hz: tuple[Sequence[float] | np.ndarray, ...]
@@ -42,7 +42,8 @@ def glide(points: Sequence[float] | np.ndarray, n: int) -> np.ndarray:
 
 
 def wander(rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
-    """A slow random curve of about unit size with `rate_hz` new values per second, float32 [n]."""
+    """A slow random curve of about unit size with ``rate_hz`` new values per second, float32
+    [n]."""
     points = rng.standard_normal(max(2, round(n / SAMPLE_RATE_HZ * rate_hz) + 2))
     return glide(points, n)
 

@@ -67,8 +67,8 @@ def sample_sounds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random windows of n different sound tracks with their classes.
 
-    Returns waveforms float32 [n, round(seconds * 32000)] at 32 kHz within [-1, 1], and labels
-    int64 [n]: the index in CLASSES, balanced, or -1 for the `other_fraction` of windows without an
+    Returns waveforms float32 [n, round(seconds * 32000)] at 32 kHz within [-1, 1], and labels int64
+    [n]: the index in CLASSES, balanced, or -1 for the ``other_fraction`` of windows without an
     animal. Raises ValueError for an unknown purpose.
     """
     others = round(n * other_fraction)

@@ -1,6 +1,6 @@
-"""`nano4m-audio mini ...`: the recipe of the mini family, one command per step.
+"""``nano4m-audio mini ...``: the recipe of the mini family, one command per step.
 
-`snakemake mini` runs data, train and card; install is left to a person.
+``snakemake mini`` runs data, train and card; install is left to a person.
 """
 
 from __future__ import annotations

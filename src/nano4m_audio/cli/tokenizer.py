@@ -1,4 +1,4 @@
-"""`nano4m-audio tokenizer ...`: train image tokenizers on the run's own frames, and measure any."""
+"""``nano4m-audio tokenizer ...``: train image tokenizers on the run's frames, and measure any."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Captions(Section):
 
 
 class Tokenizer(Section):
-    """An image tokenizer trained on the run's own training clips: `snakemake tokenizers`."""
+    """An image tokenizer trained on the run's own training clips: ``snakemake tokenizers``."""
 
     modality: Picture = Field(description="what it tokenizes: rgb, depth or normals")
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(
@@ -98,7 +98,7 @@ class Quality(Section):
 
 
 class Mini(Section):
-    """The recipe of the mini family, for `snakemake mini`; no other rule reads it."""
+    """The recipe of the mini family, for ``snakemake mini``; no other rule reads it."""
 
     seed: int = Field(1000, ge=0, description="first barnyard seed of the training data")
     views: int = Field(7040, ge=1, description="pictures to train on")

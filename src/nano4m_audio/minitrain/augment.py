@@ -1,5 +1,4 @@
-"""Random changes that make the small nets indifferent to video coding, cropping and recording
-level."""
+"""Data augmentation: video compression, cropping, lighting and recording level."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ def zoom_box(generator: torch.Generator, size: int, least: float = 0.8) -> tuple
 
 
 def zoom(images: torch.Tensor, box: tuple[int, int, int], mode: str = "bilinear") -> torch.Tensor:
-    """Cut `box` out of float [B, C, S, S] and stretch it to S x S again."""
+    """Cut ``box`` out of float [B, C, S, S] and stretch it to S x S again."""
     top, left, side = box
     cut = images[:, :, top : top + side, left : left + side]
     if side == images.shape[2]:

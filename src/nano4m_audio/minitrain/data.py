@@ -2,12 +2,11 @@
 files.
 
 Seeds: a data set of seed s uses the barnyard's seeds s, s + 1, ... one per block; training and
-evaluation sets must be further apart than their number of blocks (`EVALUATION_OFFSET` is).
+evaluation sets must be further apart than their number of blocks (``EVALUATION_OFFSET`` is).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nano4m_audio.backends.mini.tagger import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from nano4m_audio.files import atomic_path
 from nano4m_audio.progress import track
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SoundSet:
 
 
 def make_data(folder: Path, *, seed: int, views: int, sounds: int, workers: int) -> None:
-    """Render `views` pictures and `sounds` windows of purpose "mini".
+    """Render ``views`` pictures and ``sounds`` windows of purpose "mini".
 
     Writes folder/views.safetensors and folder/sounds.safetensors, atomically.
     """
@@ -61,21 +61,21 @@ def make_data(folder: Path, *, seed: int, views: int, sounds: int, workers: int)
 
 
 def load_views(folder: Path) -> ViewSet:
-    """The views of `make_data`, memory-mapped."""
+    """The views of ``make_data``, memory-mapped."""
     from safetensors.torch import load_file
 
     return ViewSet(**load_file(folder / "views.safetensors"))
 
 
 def load_sounds(folder: Path) -> SoundSet:
-    """The sounds of `make_data`, memory-mapped."""
+    """The sounds of ``make_data``, memory-mapped."""
     from safetensors.torch import load_file
 
     return SoundSet(**load_file(folder / "sounds.safetensors"))
 
 
 def view_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
-    """One block of views as arrays named like the fields of `ViewSet`."""
+    """One block of views as arrays named like the fields of ``ViewSet``."""
     from nano4m_audio.barnyard.views import sample_views
 
     views = sample_views(purpose, seed, n, empty_fraction=EMPTY_FRACTION)
@@ -89,7 +89,7 @@ def view_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str
 
 
 def sound_block(seed: int, purpose: str = "mini", n: int = PER_BLOCK) -> dict[str, np.ndarray]:
-    """One block of sounds as arrays named like the fields of `SoundSet`."""
+    """One block of sounds as arrays named like the fields of ``SoundSet``."""
     from nano4m_audio.barnyard.sounds import sample_sounds
 
     # One sample more than needed, cut below: the barnyard rounds the length its own way.
@@ -108,7 +108,7 @@ def _render(
     workers: int,
     path: Path,
 ) -> None:
-    """Write `n` items: whole blocks of seeds seed, seed + 1, ... and the rest of the last one."""
+    """Write ``n`` items: whole blocks of seeds seed, seed + 1, ... and the rest of the last one."""
     from safetensors.numpy import save_file
 
     sizes = [min(PER_BLOCK, n - start) for start in range(0, n, PER_BLOCK)]
@@ -118,6 +118,5 @@ def _render(
         done = pool.map(block, seeds, ["mini"] * len(sizes), sizes)
         parts = list(track(done, len(sizes), path.stem))
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    temporary = path.with_suffix(".tmp")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    with atomic_path(path) as temp:
+        save_file(arrays, temp)

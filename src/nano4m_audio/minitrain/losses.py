@@ -117,7 +117,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ViewImages:
-    """One modality of a view set, "rgb", "depth" or "normal", as `Images`."""
+    """One modality of a view set, "rgb", "depth" or "normal", as ``Images``."""
 
     views: ViewSet
     modality: str
@@ -131,7 +131,7 @@ class ViewImages:
 
 @dataclass(frozen=True)
 class StoredImages:
-    """A float16 tensor [N, C, 224, 224] in -1..1 as `Images`."""
+    """A float16 tensor [N, C, 224, 224] in -1..1 as ``Images``."""
 
     images: torch.Tensor
 

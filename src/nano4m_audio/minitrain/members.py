@@ -47,10 +47,10 @@ def train_member(
     steps: int | None = None,
     threads: int = 1,
 ) -> None:
-    """Train one member of `RECIPES` on the data set in folder `data` and write its weights to
-    `out`.
+    """Train one member of ``RECIPES`` on the data set in folder ``data`` and write its weights to
+    ``out``.
 
-    `steps` overrides the recipe's. The result depends on seed, data, thread count and processor.
+    ``steps`` overrides the recipe's. The result depends on seed, data, thread count and processor.
     """
     if name not in RECIPES:
         raise UserError(
@@ -68,7 +68,7 @@ def train_member(
 
 def _prepare(name: str, data: Path, batch: int) -> tuple[nn.Module, StepLoss, dict[str, Any]]:
     """A fresh network, its loss, and the notes from which a backend rebuilds it."""
-    from nano4m_audio.barnyard import CLASSES
+    from nano4m_audio.barnyard.streams import CLASSES
 
     if name == "tagger":
         sounds = load_sounds(data)

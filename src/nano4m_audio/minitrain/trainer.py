@@ -1,4 +1,4 @@
-"""The one training loop of the mini family, and the table of recipes."""
+"""The training loop that all members of the mini family share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ StepLoss = Callable[[Any, torch.Generator], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimiser settings of one member; `batch` counts items per step."""
+    """Optimiser settings of one member; ``batch`` counts items per step."""
 
     steps: int
     batch: int
@@ -45,10 +45,10 @@ def fit(
     name: str,
     state: Path | None = None,
 ) -> list[tuple[int, float]]:
-    """Train `net` in place: AdamW, short warm-up, cosine to zero, clipped gradients, bfloat16 if
+    """Train ``net`` in place: AdamW, short warm-up, cosine to zero, clipped gradients, bfloat16 if
     native.
 
-    With `state`, a folder, a killed run goes on at its last checkpoint and ends in the same bits.
+    With ``state``, a folder, a killed run goes on at its last checkpoint and ends in the same bits.
     Returns (step, running mean of the loss) at every hundredth of the steps. Raises
     FloatingPointError when the loss is not finite.
     """

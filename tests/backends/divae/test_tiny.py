@@ -59,5 +59,5 @@ def test_a_wide_picture_decodes_as_recorded(tiny, golden):
 def test_five_steps_of_diffusion_end_at_the_recorded_picture(tiny, golden):
     _, io = golden(NAME)
     tokens, start = _tensor(io["tokens_64x64"]), _tensor(io["x_t"])
-    images = tiny.paint(tokens, start, 5, torch.Generator())
+    images = tiny.decode(tokens, start, 5, torch.Generator())
     assert np.allclose(images, io["decode_5_steps"], atol=ATOL)

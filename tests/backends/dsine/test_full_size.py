@@ -11,7 +11,7 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.dsine import model
 from nano4m_audio.backends.dsine.estimator import DsineNormals
 from nano4m_audio.backends.dsine.model import CHECKPOINT
-from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, normalise
+from nano4m_audio.backends.images import IMAGENET_MEAN, IMAGENET_STD, normalise
 from nano4m_audio.errors import UserError
 
 pytestmark = pytest.mark.slow

@@ -46,7 +46,7 @@ class Divae(nn.Module):
         times = torch.full((len(noisy),), t, device=noisy.device)
         return self.decoder(noisy, times, codes).float()
 
-    def paint(
+    def decode(
         self, tokens: torch.Tensor, start: torch.Tensor, steps: int, generator: torch.Generator
     ) -> torch.Tensor:
         """Tokens [B, h, w] and noise [B, C, 16 h, 16 w] -> images in -1..1."""

@@ -74,15 +74,15 @@ class DivaeTokenizer:
         if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocab_size):
             raise ValueError(f"token ids must lie in 0..{self.vocab_size - 1}")
 
-        def paint(batch: torch.Tensor) -> torch.Tensor:
+        def decode(batch: torch.Tensor) -> torch.Tensor:
             generator = torch.Generator().manual_seed(seed)
             start = torch.randn(self.channels, IMAGE_PX, IMAGE_PX, generator=generator)
             grid = batch.view(-1, GRID, GRID)
             noise = start.to(batch.device).expand(len(batch), -1, -1, -1)
-            images = self.net.paint(grid, noise, steps, generator)
+            images = self.net.decode(grid, noise, steps, generator)
             return self.sign * images.clamp(-1, 1)
 
-        return run_batched(paint, tokens, per_device(self.compute, 4, 16), self.compute)
+        return run_batched(decode, tokens, per_device(self.compute, 4, 16), self.compute)
 
 
 class FourmRgbTokenizer(DivaeTokenizer):
@@ -101,7 +101,7 @@ class FourmDepthTokenizer(DivaeTokenizer):
 
 class FourmNormalTokenizer(DivaeTokenizer):
     """Unit normals, 8192 codes. The network knows them with all signs turned round: see
-    ``NormalEstimator`` in backends/__init__.py."""
+    ``NormalEstimator`` in protocols.py."""
 
     backend_id = "fourm_8k"
     channels = 3

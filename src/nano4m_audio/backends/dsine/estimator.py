@@ -12,7 +12,7 @@ from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.dsine.geometry import intrinsics_from_fov
 from nano4m_audio.backends.dsine.model import CHECKPOINT, Dsine, load_dsine
-from nano4m_audio.backends.pictures import as_pixels
+from nano4m_audio.backends.images import as_pixels
 from nano4m_audio.errors import UserError
 
 

@@ -14,7 +14,7 @@ from nano4m_audio.backends.batching import fill
 from nano4m_audio.backends.checkpoints import read_torch
 from nano4m_audio.backends.dsine import geometry
 from nano4m_audio.backends.dsine.layers import ConvGru, Decoder, Encoder, head
-from nano4m_audio.backends.pictures import IMAGENET_MEAN, IMAGENET_STD, normalise
+from nano4m_audio.backends.images import IMAGENET_MEAN, IMAGENET_STD, normalise
 from nano4m_audio.errors import UserError
 
 CHECKPOINT = "dsine.pt"

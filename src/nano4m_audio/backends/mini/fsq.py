@@ -1,7 +1,7 @@
 """Finite scalar quantisation (Mentzer et al. 2023): a codebook that is a grid and needs no
 learning.
 
-Each latent dimension is squashed to (0, 1) and falls into one of `levels[i]` equal bins; the bin
+Each latent dimension is squashed to (0, 1) and falls into one of ``levels[i]`` equal bins; the bin
 numbers are the digits of the token id. Training sees the identity gradient (straight-through).
 """
 
@@ -19,8 +19,8 @@ _SLOPE = 1.702
 
 @dataclass(frozen=True)
 class Fsq:
-    """Grid with `levels[i]` bins in dimension i; ids run from 0 to `vocab_size` - 1, first digit
-    lowest."""
+    """Grid with ``levels[i]`` bins in dimension i; ids run from 0 to ``vocab_size`` - 1, first
+    digit lowest."""
 
     levels: tuple[int, ...]
 
@@ -48,8 +48,8 @@ class Fsq:
         return (bins.long() * self._places(bins.device)).sum(-1)
 
     def bins_of(self, ids: torch.Tensor) -> torch.Tensor:
-        """Inverse of `ids`: int [...] -> float [..., d] bin numbers. ValueError for ids outside the
-        grid."""
+        """Inverse of ``ids``: int [...] -> float [..., d] bin numbers. ValueError for ids outside
+        the grid."""
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.vocab_size):
             raise ValueError(f"token ids must lie in 0..{self.vocab_size - 1}")
         levels = torch.tensor(self.levels, device=ids.device)
@@ -59,8 +59,8 @@ class Fsq:
         return torch.tensor(self.levels, dtype=torch.float32, device=like.device)
 
     def _places(self, device: torch.device) -> torch.Tensor:
-        places = [math.prod(self.levels[:i]) for i in range(len(self.levels))]
-        return torch.tensor(places, device=device)
+        strides = [math.prod(self.levels[:i]) for i in range(len(self.levels))]
+        return torch.tensor(strides, device=device)
 
 
 def _squash(latents: torch.Tensor) -> torch.Tensor:

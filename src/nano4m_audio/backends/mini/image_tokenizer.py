@@ -20,7 +20,7 @@ IMAGE_SIZE = 16 * GRID
 class ImageTokenizerNet(nn.Module):
     """Images [B, C, H, W] in -1..1 <-> grids of token ids [B, H / 16, W / 16].
 
-    `width` scales all channel counts; 40 is the full size used for RGB.
+    ``width`` scales all channel counts; 40 is the full size used for RGB.
     """
 
     def __init__(self, channels: int, levels: tuple[int, ...], width: int) -> None:
@@ -52,13 +52,13 @@ class ImageTokenizerNet(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         return self.encoder(images).permute(0, 2, 3, 1).float()
 
-    def paint(self, values: torch.Tensor) -> torch.Tensor:
+    def decode(self, values: torch.Tensor) -> torch.Tensor:
         """Quantised latents [B, h, w, d] -> images [B, C, 16 h, 16 w], not clamped."""
         maps = values.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         return self.decoder(maps).float()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.paint(self.fsq.quantise(self.latents(images)))
+        return self.decode(self.fsq.quantise(self.latents(images)))
 
 
 class MiniImageTokenizer(MiniBackend):
@@ -92,11 +92,11 @@ class MiniImageTokenizer(MiniBackend):
         """Integer [B, 196] -> float32 [B, C, 224, 224] in -1..1."""
         fsq = self.net.fsq
 
-        def paint(ids: torch.Tensor) -> torch.Tensor:
+        def decode(ids: torch.Tensor) -> torch.Tensor:
             bins = fsq.bins_of(ids.view(1, GRID, GRID))
-            return self.net.paint(fsq.centres(bins)).clamp(-1, 1)
+            return self.net.decode(fsq.centres(bins)).clamp(-1, 1)
 
-        return run_each(paint, np.asarray(tokens, np.int64), self.threads)
+        return run_each(decode, np.asarray(tokens, np.int64), self.threads)
 
 
 class MiniRgbTokenizer(MiniImageTokenizer):

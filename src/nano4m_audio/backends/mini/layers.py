@@ -1,6 +1,6 @@
 """Convolution blocks shared by the mini networks, and the folding of their batch norms.
 
-Networks are trained with batch norm and stored without it: `fold_norms` multiplies the statistics
+Networks are trained with batch norm and stored without it: ``fold_norms`` multiplies the statistics
 into the convolution in front, so that a loaded network consists of convolutions and activations
 only.
 """
@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Conv(nn.Module):
-    """Convolution, batch norm (until folded) and an optional ReLU; `dims` is 1 (sequences) or 2
+    """Convolution, batch norm (until folded) and an optional ReLU; ``dims`` is 1 (sequences) or 2
     (images)."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Up(nn.Module):
 
 
 def fold_norms(net: nn.Module) -> nn.Module:
-    """Merge every batch norm of `net` into its convolution, in place; returns `net` in eval
+    """Merge every batch norm of ``net`` into its convolution, in place; returns ``net`` in eval
     mode."""
     net.eval()
     for block in net.modules():

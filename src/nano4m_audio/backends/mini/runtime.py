@@ -8,7 +8,6 @@ a time; at these sizes a convolution gains next to nothing from a batch (about 1
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,25 +21,22 @@ from torch import nn
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.mini.layers import fold_norms
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import sha256, write_bytes
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
-    """Write a folded network as fp16 safetensors, atomically; `notes` (JSON values) go into its
+    """Write a folded network as fp16 safetensors, atomically; ``notes`` (JSON values) go into its
     header."""
     from safetensors.torch import save
 
     tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in net.state_dict().items()}
-    data = save(tensors, metadata={"notes": json.dumps(notes, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_bytes(path, save(tensors, metadata={"notes": json.dumps(notes, sort_keys=True)}))
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """The notes stored by `save_weights`."""
+    """The notes stored by ``save_weights``."""
     from safetensors import safe_open
 
     try:
@@ -53,7 +49,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def load_net(net: nn.Module, path: Path) -> nn.Module:
-    """Fold `net`, fill it from `path` as float32 and freeze it. UserError when file and network
+    """Fold ``net``, fill it from ``path`` as float32 and freeze it. UserError when file and network
     differ."""
     from safetensors.torch import load_file
 
@@ -66,17 +62,12 @@ def load_net(net: nn.Module, path: Path) -> nn.Module:
     return net.requires_grad_(False)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def run_each(
     function: Callable[[torch.Tensor], torch.Tensor], items: np.ndarray, threads: int
 ) -> np.ndarray:
-    """Apply `function` to every item alone, as a [1, ...] tensor, and stack the results on axis 0.
+    """Apply ``function`` to each item alone, as a [1, ...] tensor; stack the results on axis 0.
 
-    `items` must not be empty: the shape of a result is known only after one item has run.
+    ``items`` must not be empty: the shape of a result is known only after one item has run.
     """
     if len(items) == 0:
         raise ValueError("no items to run")
@@ -99,8 +90,8 @@ def as_image(rgb: torch.Tensor) -> torch.Tensor:
 class MiniBackend(ABC):
     """What every mini backend has: an id, a weight file with its hash, and a fixed thread count.
 
-    Subclasses set `backend_id` and `member` (the stem of the weight file), and build their network
-    in `build_net` from the notes in that file.
+    Subclasses set ``backend_id`` and ``member`` (the stem of the weight file), and build their
+    network in ``build_net`` from the notes in that file.
     """
 
     backend_id: str
@@ -110,12 +101,12 @@ class MiniBackend(ABC):
         path = folder / f"{self.member}.safetensors"
         self.notes = read_notes(path)
         self.net = load_net(self.build_net(self.notes), path)
-        self.weights_sha256 = sha256_of(path)
+        self.weights_sha256 = sha256(path)
         self.threads = compute.threads
 
     @classmethod
     def load(cls, compute: Compute = Compute(), folder: Path = WEIGHTS) -> Self:
-        """Load from `folder` (default: the committed weights), to run on CPU threads."""
+        """Load from ``folder`` (default: the committed weights), to run on CPU threads."""
         return cls(compute, folder)
 
     @staticmethod

@@ -29,8 +29,8 @@ def mel_filterbank(
 class Spectrum(nn.Module):
     """Hann-window spectra with frames centred on their hop: n samples give n // hop frames.
 
-    `forward` is waveforms [B, S] -> complex [B, S // hop, n_fft // 2 + 1]; S must be a multiple of
-    hop.
+    ``forward`` is waveforms [B, S] -> complex [B, S // hop, n_fft // 2 + 1]; S must be a multiple
+    of hop.
     """
 
     window: torch.Tensor

@@ -50,7 +50,7 @@ class TaggerNet(nn.Module):
 
 
 class MiniTagger(MiniBackend):
-    """AudioTagger; `labels` are the barnyard's classes in their order."""
+    """AudioTagger; ``labels`` are the barnyard's classes in their order."""
 
     net: TaggerNet
     backend_id = "mini-tagger"

@@ -1,4 +1,4 @@
-"""Pictures as the pretrained networks want them."""
+"""Shared image preprocessing of the pretrained networks."""
 
 from __future__ import annotations
 
