@@ -14,7 +14,7 @@ import nano4m_audio
 ROOT = Path(nano4m_audio.__file__).parent
 #: From the ground up: wings and modules import those of lower floors and of their own.
 FLOORS = (
-    {"errors", "files", "code_digest", "processor", "progress", "reasons"},
+    {"errors", "files", "code_digest", "processor", "progress", "reasons", "section"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
      "settings_files", "versions", "intervals"},
     {"nano4m", "backends"},
@@ -29,7 +29,7 @@ FLOORS = (
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 #: Parts that can be taken out and used elsewhere, and the little that they import from here.
 FREE = {
-    "nano4m": {"processor", "files"},
+    "nano4m": {"processor", "files", "section"},
     "backends": {"errors", "files", "locks", "code_digest", "processor"},
 }
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 400
