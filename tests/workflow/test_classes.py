@@ -77,4 +77,5 @@ def test_a_changed_detail_changes_what_is_made_of_it_alone(own):
     own.write_overlay({**OWN, "classes": classes})
     output = own.run("-n")
     jobs = output.split("Job stats:")[1].split("total")[0]
-    assert "score_visual" in jobs and "score_audio" not in jobs and "tokenize" not in jobs
+    assert "score_visual" in jobs and "verdict" in jobs
+    assert "score_audio" not in jobs and "candidates" not in jobs
