@@ -128,7 +128,8 @@ def test_quality_is_measured_on_the_test_split(results, tmp_path):
     assert facts["psnr_db"]["low"] is facts["ssim"]["high"] is None  # one clip is too few
     from PIL import Image
 
-    assert Image.open(tmp_path / "q.png").size == (224, 448)
+    with Image.open(tmp_path / "q.png") as examples:
+        assert examples.size == (224, 448)
     assert measured(results, tmp_path / "r.json", backend, frames=4, examples=1) == facts
 
 
