@@ -16,7 +16,7 @@ rule barnyard:
         mem_mb=2000,
     params:
         settings=SETTINGS.path("barnyard", CONFIG.barnyard),
-        version=STAGE_VERSIONS["barnyard"],
+        version=stage_version("barnyard"),
     shell:
         "nano4m-audio barnyard --settings={params.settings:q} --threads={threads} 2> {log}"
 
@@ -54,7 +54,7 @@ rule candidates:
                 FOLDER.root, FOLDER.clips_csv if as_input(FOLDER.csv) else None
             )
         ),
-        version=STAGE_VERSIONS["candidates"],
+        version=stage_version("candidates"),
     shell:
         "nano4m-audio candidates --settings={params.settings:q} 2> {log}"
 
@@ -73,7 +73,7 @@ rule media:
     params:
         attempt=lambda wc: attempt(RESULTS, "media", wc.shard, FILES),
         settings=SETTINGS.path("media", FILES),
-        version=STAGE_VERSIONS["media"],
+        version=stage_version("media"),
     shell:
         "nano4m-audio media --shard={wildcards.shard} --settings={params.settings:q}"
         " --attempt={params.attempt:q} 2> {log}"
@@ -97,7 +97,7 @@ rule decode:
         settings=SETTINGS.path(
             "decode", {**CONFIG.decode.model_dump(), "files": FILES.model_dump()}
         ),
-        version=STAGE_VERSIONS["clips"],
+        version=stage_version("clips"),
     shell:
         "nano4m-audio decode --shard={wildcards.shard} --settings={params.settings:q}"
         " --attempt={params.attempt:q} 2> {log}"

@@ -30,7 +30,7 @@ from nano4m_audio.tokenizers.names import (
     from_file_name,
     trained_folder,
 )
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def or_exit(check, *arguments):
@@ -85,7 +85,7 @@ def backend(key, name=None):
     """
     name = name or CONFIG.backend(key)
     if name and name.startswith(TRAINED):
-        return backend_name(name, RESULTS.root), name
+        return backend_name(name, RESULTS.root), f"{name}:{spec(key, name).code}"
     kind = schema.BACKEND_KEYS[key]
     return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
 

@@ -36,7 +36,7 @@ for score in ("audio", "visual", "speech"):
             settings=score_settings(score),
             dtype=dtype(f"score.{score}"),
             identity=backend(f"score.{score}")[1],
-            version=STAGE_VERSIONS[f"scores/{score}"],
+            version=stage_version(f"scores/{score}"),
         shell:
             "nano4m-audio score {params.what:q} --shard={wildcards.shard}"
             " --settings={params.settings:q}"
@@ -57,7 +57,7 @@ rule score_prints:
     resources:
         mem_mb=2000,
     params:
-        version=STAGE_VERSIONS["scores/prints"],
+        version=stage_version("scores/prints"),
     shell:
         "nano4m-audio score prints --shard={wildcards.shard} 2> {log}"
 
@@ -80,7 +80,7 @@ rule verdict:
         "../envs/nano4m-audio.yaml"
     params:
         settings=SETTINGS.path("verdict", CONFIG.verdict),
-        version=STAGE_VERSIONS["verdicts"],
+        version=stage_version("verdicts"),
     shell:
         "nano4m-audio verdict --shard={wildcards.shard} --settings={params.settings:q} 2> {log}"
 
@@ -104,6 +104,6 @@ rule split:
         mem_mb=4000,
     params:
         settings=SETTINGS.path("split", CONFIG.split),
-        version=STAGE_VERSIONS["split"],
+        version=stage_version("split"),
     shell:
         "nano4m-audio split --settings={params.settings:q} 2> {log}"

@@ -22,7 +22,7 @@ rule evaluate:
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         settings=SETTINGS.path("evaluate", CONFIG.evaluate),
-        version=STAGE_VERSIONS["evaluate"],
+        version=lambda wc: stage_version(f"evaluate/{wc.probe}"),
     shell:
         "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
         " --settings={params.settings:q}"

@@ -21,7 +21,7 @@ rule label:
         backend=lambda wc: backend(f"label.{wc.what}")[0],
         dtype=lambda wc: dtype(f"label.{wc.what}"),
         identity=lambda wc: backend(f"label.{wc.what}")[1],
-        version=lambda wc: STAGE_VERSIONS[f"labels/{wc.what}"],
+        version=lambda wc: stage_version(f"labels/{wc.what}"),
     shell:
         "nano4m-audio label {wildcards.what} --selected={input.selected}"
         " --shard={wildcards.shard} --backend={params.backend:q}"

@@ -20,6 +20,6 @@ rule report:
         gpu=gpus(*(f"tokenize.{modality}" for modality in schema.MODALITIES)),
     params:
         settings=SETTINGS.path("config", CONFIG),
-        version=STAGE_VERSIONS["report"],
+        version=stage_version("report"),
     shell:
         "nano4m-audio report --settings={params.settings:q} 2> {log}"

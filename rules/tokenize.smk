@@ -30,7 +30,7 @@ rule tokenize:
         backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
         identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
-        version=lambda wc: STAGE_VERSIONS[f"tokens/{wc.modality}"],
+        version=lambda wc: stage_version(f"tokens/{wc.modality}"),
         settings=lambda wc: CAPTIONS if wc.modality == "caption" else "{}",
     shell:
         "nano4m-audio tokenize {wildcards.modality} --selected={input.selected}"

@@ -45,7 +45,7 @@ rule tokenizer_train:
     params:
         shards=CONFIG.n_shards,
         settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
-        version=STAGE_VERSIONS["tokenizers"],
+        version=stage_version("tokenizers"),
     shell:
         "nano4m-audio tokenizer train {wildcards.tokenizer} --settings={params.settings:q}"
         " --shards={params.shards:q} 2> {log}"
@@ -82,7 +82,7 @@ rule tokenizer_quality:
         bootstrap=CONFIG.evaluate.bootstrap,
         confidence=CONFIG.evaluate.confidence,
         seed=CONFIG.evaluate.seed,
-        version=STAGE_VERSIONS["quality"],
+        version=stage_version("quality"),
     shell:
         "nano4m-audio tokenizer quality {wildcards.picture} --backend={params.backend:q}"
         " --shards={params.shards:q} --frames={params.frames:q} --examples={params.examples:q}"

@@ -53,7 +53,7 @@ rule train:
         settings=lambda wc: TRAIN_SETTINGS[wc.experiment]["train"],
         watch=lambda wc: TRAIN_SETTINGS[wc.experiment]["watch"],
         hardware=lambda wc: TRAIN_SETTINGS[wc.experiment]["hardware"],
-        version=STAGE_VERSIONS["train"],
+        version=stage_version("train"),
     shell:
         "nano4m-audio train --experiment={wildcards.experiment} --shards={params.shards:q}"
         " --settings={params.settings:q} --watch={params.watch:q}"

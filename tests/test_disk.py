@@ -82,7 +82,7 @@ def test_a_full_disk_stops_an_export_in_one_line(small_disk, tmp_path):
     clips = [f"c{i}" for i in range(40)]
     caption = {"tokens": registry.load("text_tokenizer", "gpt2").encode("dog barking")}
     sound = {"tokens": [[0, 1024] * 256]}
-    changed = {("caption", clip): caption for clip in clips}
+    changed: dict[tuple[str, str], dict] = {("caption", clip): caption for clip in clips}
     changed |= {("audio", clip): sound for clip in clips}
     files = write_tokens(tmp_path, dict.fromkeys(clips, "train"), changed=changed)
     with pytest.raises(UserError, match="no space left"):

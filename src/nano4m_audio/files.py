@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -19,6 +21,15 @@ from nano4m_audio.errors import UserError
 #: A temp file older than this has no writer any more, whichever machine it ran on.
 _LEFTOVER_S = 2 * 24 * 3600.0
 
+_UNWRITABLE = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOTDIR,
+)
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -28,17 +39,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
     UserError when the disk is full or cannot be written, so that the user reads one line and
     nothing is half written.
     """
+    with user_errors(path), replacing(path) as temp:
+        yield temp
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """What ``atomic_path`` does, for those who answer errors of the disk themselves (OSError)."""
     temp = path.with_name(f".{path.name}.tmp.{socket.gethostname()}-{os.getpid()}")
-    with user_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, path.name)
-        try:
-            yield temp
-            with open(temp, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temp, path)
-        finally:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
+    try:
+        yield temp
+        put_in_place(temp, path)
+    finally:
+        with suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+def put_in_place(temp: Path, path: Path) -> None:
+    """Rename a finished file, once the disk has it. Raises OSError."""
+    with open(temp, "rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temp, path)
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
@@ -72,7 +95,7 @@ def user_errors(path: Path) -> Iterator[None]:
         number = _system_error(error)
         if number in (errno.ENOSPC, errno.EDQUOT):
             text = f"no space left on the device while writing {path}: free some space"
-        elif number in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO):
+        elif number in _UNWRITABLE:
             where = getattr(error, "filename", None) or path
             text = f"{where} cannot be written ({os.strerror(number)}): put that right"
         else:
@@ -92,6 +115,28 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_path(path) as temp:
         temp.write_bytes(data)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; the copy appears whole or not at all."""
+    with atomic_path(target) as temp:
+        shutil.copyfile(source, temp)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex. Raises OSError."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_json(path: Path, advice: str) -> Any:
+    """The JSON of a file. Raises UserError in one line: what is wrong, and the ``advice``."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: {advice}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}): {advice}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

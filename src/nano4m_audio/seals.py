@@ -6,13 +6,34 @@ set aside and made again, never published.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from nano4m_audio.files import user_errors, write_bytes
+from nano4m_audio.files import sha256, user_errors, write_bytes, write_json
 
 _SUFFIX = ".sha256"
+
+
+def kept(paths: Sequence[Path], make: Callable[[], None], what: str = "") -> bool:
+    """Have finished files in the store: ``make`` writes them, unless they are there and intact.
+
+    Says of ``what`` that it is known, where it is. Returns whether ``make`` was called.
+    """
+    if intact(*paths):
+        if what:
+            print(f"{what} is known, nothing to compute", file=sys.stderr)
+        return False
+    make()
+    seal(*paths)
+    return True
+
+
+def publish_json(stored: Path, out: Path, **head: Any) -> None:
+    """Write ``head`` and what a JSON file of the store says."""
+    write_json(out, {**head, **json.loads(stored.read_text("utf-8"))})
 
 
 def seal(*paths: Path) -> None:
@@ -27,12 +48,6 @@ def intact(*paths: Path) -> bool:
     Raises UserError for a file that cannot be read.
     """
     return all([_is_intact(path) for path in paths])
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file, in hex. Raises OSError."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _is_intact(path: Path) -> bool:

@@ -1,30 +1,48 @@
-"""Version of each stage's code. Raise a number when the stage would write other values for the same
-input: the number is part of every content key and a Snakemake param, so exactly the affected rows
-are recomputed."""
+"""The version of each stage: a digest of the code that makes its values, and of its columns.
+
+It is part of every content key and a Snakemake param: where code changes, exactly the rows that it
+makes are computed again, and the jobs of these are run again.
+"""
 
 from __future__ import annotations
 
-STAGE_VERSIONS: dict[str, int] = {
-    "barnyard": 2,
-    "candidates": 2,
-    "media": 2,
-    "clips": 2,
-    "scores/audio": 1,
-    "scores/visual": 1,
-    "scores/speech": 1,
-    "scores/prints": 1,
-    "verdicts": 1,
-    "split": 1,
-    "labels/depth": 1,
-    "labels/normals": 2,
-    "tokens/rgb": 1,
-    "tokens/depth": 1,
-    "tokens/normals": 1,
-    "tokens/audio": 1,
-    "tokens/caption": 1,
-    "tokenizers": 1,
-    "quality": 2,
-    "train": 4,
-    "evaluate": 4,
-    "report": 4,
+from functools import cache
+
+from nano4m_audio.code_digest import code_digest
+from nano4m_audio.tables import SCHEMAS, content_key
+
+#: The function of each stage, and what it loads by a name that is made at run time.
+STAGES: dict[str, tuple[str, ...]] = {
+    "barnyard": ("barnyard.build:build",),
+    "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
+    "media": ("acquire.stage:check_files",),
+    "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
+    "scores/audio": ("curate.score:score_audio",),
+    "scores/visual": ("curate.score:score_visual",),
+    "scores/speech": ("curate.score:score_speech",),
+    "scores/prints": ("curate.score:score_prints",),
+    "verdicts": ("curate.verdict:verdicts",),
+    "split": ("curate.split:split_clips",),
+    "labels/depth": ("label.stage:label_clips",),
+    "labels/normals": ("label.stage:label_clips",),
+    "tokens/rgb": ("tokenize.stage:tokenize_clips", "tokenize.stage:_rgb"),
+    "tokens/depth": ("tokenize.stage:tokenize_clips", "tokenize.stage:_maps"),
+    "tokens/normals": ("tokenize.stage:tokenize_clips", "tokenize.stage:_maps"),
+    "tokens/audio": ("tokenize.stage:tokenize_clips", "tokenize.stage:_audio"),
+    "tokens/caption": ("tokenize.stage:tokenize_clips", "tokenize.stage:_captions"),
+    "tokenizers": ("tokenizers.train:train_tokenizer",),
+    "quality": ("tokenizers.quality:measure_quality",),
+    "train": ("training.stage:train_run",),
+    "evaluate/cross_entropy": ("evaluate.stage:evaluate_probe", "evaluate.cross_entropy:compute"),
+    "evaluate/classes": ("evaluate.stage:evaluate_probe", "evaluate.classes:compute"),
+    "evaluate/structure": ("evaluate.stage:evaluate_probe", "evaluate.structure:compute"),
+    "examples": ("report.examples:make_examples",),
+    "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
+
+
+@cache
+def stage_version(stage: str) -> str:
+    """The version of a stage, 16 hex digits."""
+    columns = [[field.name, str(field.type)] for field in SCHEMAS.get(stage, ())]
+    return content_key(code_digest(*STAGES[stage]), columns)[:16]

@@ -21,7 +21,7 @@ from nano4m_audio.backends.mini.image_tokenizer import (
 from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
 from nano4m_audio.backends.mini.tagger import MiniTagger
-from nano4m_audio.barnyard import CLASSES
+from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.errors import UserError
 
 N = 5

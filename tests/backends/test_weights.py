@@ -121,7 +121,7 @@ def test_a_verified_file_is_not_hashed_again(cache, monkeypatch):
     cache({"name": "a.bin", "sha256": SHA256})
     path = place(cache, "a.bin")
     weights.folder("net")
-    monkeypatch.setattr(weights, "sha256_of", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(weights, "sha256", lambda path: pytest.fail("hashed again"))
     weights.folder("net")
     monkeypatch.undo()
     monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(cache.folder))

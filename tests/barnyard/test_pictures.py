@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nano4m_audio.barnyard import CLASSES, sample_views
 from nano4m_audio.barnyard.render import FOCAL_PX, SIZE_PX, render
 from nano4m_audio.barnyard.scene import Bodies, animal_at, camera_at, euler, make_scene
-from nano4m_audio.barnyard.streams import stream
+from nano4m_audio.barnyard.streams import CLASSES, stream
+from nano4m_audio.barnyard.views import sample_views
 
 
 def scene_of(name, seed=0):

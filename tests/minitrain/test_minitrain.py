@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from nano4m_audio.backends.mini.layers import Conv, Residual, fold_norms
 from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import WORD_BUCKETS, word_buckets
-from nano4m_audio.barnyard import CLASSES
+from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.errors import UserError
 from nano4m_audio.minitrain import augment, data, prompts
 from nano4m_audio.minitrain.card import missed_requirements, render_page

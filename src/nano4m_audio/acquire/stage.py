@@ -21,7 +21,7 @@ from nano4m_audio.reasons import LIMITS
 from nano4m_audio.shards import set_shards
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows, shard_of, write_rows
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def film_barnyard(results: Results, settings: Barnyard, workers: int) -> None:
@@ -59,7 +59,7 @@ def check_files(results: Results, shard: str, settings: Files) -> None:
     """
     candidates = read_rows(results.table("candidates", shard), "candidates")
     rows = check_media(candidates, Path(settings.root), settings.follow_links)
-    version = STAGE_VERSIONS["media"]
+    version = stage_version("media")
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])
     write_rows(results.table("media", shard), "media", rows)
@@ -78,7 +78,7 @@ def decode_clips(results: Results, shard: str, settings: DecodeFiles) -> None:
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["sha256"], options),
+            content_key(name, stage_version(name), row["sha256"], options),
             {
                 "file": find_file(root, row["path"], follow_links) or root / row["path"],
                 "path": row["path"],

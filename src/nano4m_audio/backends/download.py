@@ -8,7 +8,6 @@ size, no more than the listed size is written, or ``max_bytes`` where none is li
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 from urllib import request
 from urllib.error import HTTPError, URLError
 
+from nano4m_audio import files
 from nano4m_audio.errors import UserError
 
 #: Called with (bytes so far, bytes in all or None).
@@ -96,17 +96,9 @@ def _download_from(
     part = _part_of(target, url)
     _transfer_with_retries(url, part, _Limit(size_bytes, max_bytes), progress)
     digest = _checked(part, sha256, size_bytes)
-    with open(part, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(part, target)
+    files.put_in_place(part, target)
     _etag_of(part).unlink(missing_ok=True)
     return digest
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, in bounded memory."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _part_of(target: Path, url: str) -> Path:
@@ -121,7 +113,7 @@ def _etag_of(part: Path) -> Path:
 
 def _checked(part: Path, sha256: str | None, size_bytes: int | None) -> str:
     """The SHA-256 of a finished transfer. A wrong file is deleted: continuing it cannot help."""
-    size, digest = part.stat().st_size, sha256_of(part)
+    size, digest = part.stat().st_size, files.sha256(part)
     wrong = ""
     if size_bytes not in (None, size):
         wrong = f"{size} bytes instead of {size_bytes}"

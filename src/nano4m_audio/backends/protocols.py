@@ -12,7 +12,9 @@ class AudioTagger(Protocol):
     """Names sounds. ``labels`` are names of AudioSet, or the names of classes."""
 
     sample_rate_hz: int
-    labels: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
 
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, samples] in -1..1 -> float32 [B, len(labels)] in 0..1."""
@@ -72,9 +74,12 @@ class NormalEstimator(Protocol):
 class ImageTokenizer(Protocol):
     """Turns a picture into 14 x 14 codes and back."""
 
-    vocab_size: int
-    n_tokens: int
-    channels: int
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def n_tokens(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
 
     def tokenize(self, images: np.ndarray) -> np.ndarray:
         """float32 [B, channels, 224, 224] in -1..1 -> int32 [B, n_tokens]."""
@@ -87,8 +92,11 @@ class AudioTokenizer(Protocol):
     """Turns a waveform into residual codebook indices and back, as EnCodec does."""
 
     sample_rate_hz: int
-    n_codebooks: int
-    codebook_size: int
+
+    @property
+    def n_codebooks(self) -> int: ...
+    @property
+    def codebook_size(self) -> int: ...
 
     def encode(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, 81920] in -1..1 -> int32 [B, n_codebooks, 256]."""
@@ -118,7 +126,8 @@ class AudioEmbedder(Protocol):
 class TextTokenizer(Protocol):
     """Turns a caption into ids with start and end marks."""
 
-    vocab_size: int
+    @property
+    def vocab_size(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
         """``[SOS] ids [EOS]``, unpadded."""

@@ -6,18 +6,19 @@ of a backend (what goes into content keys) is read from its files alone.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
-from nano4m_audio.backends import weights
+from nano4m_audio.backends import protocols, weights
 from nano4m_audio.backends.compute import Compute, emulated, resolve_device
+from nano4m_audio.code_digest import code_digest
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.files import sha256
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,14 @@ class BackendSpec:
         """The dtype that the backend runs in when ``wanted`` is asked for."""
         return wanted if wanted in self.dtypes else "float32"
 
+    @property
+    def code(self) -> str:
+        """The digest of the backend's own code."""
+        return code_digest(self.target.removeprefix("nano4m_audio."))
+
 
 _MINI = "nano4m_audio.backends.mini"
+_WEIGHTS = Path(__file__).parent / "mini" / "weights"
 _DIVAE = "nano4m_audio.backends.divae.tokenizer"
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
 
@@ -226,8 +233,7 @@ def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
 @cache
 def weights_sha256(file_stem: str) -> str:
     """SHA-256 of one committed weights file of the mini family."""
-    path = resources.files(_MINI).joinpath("weights", f"{file_stem}.safetensors")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(_WEIGHTS / f"{file_stem}.safetensors")
 
 
 def _trained_folder(name: str) -> Path | None:
@@ -244,21 +250,21 @@ def _trained_sha256(folder: Path) -> str:
     path = folder / TRAINED_WEIGHTS
     if not path.is_file():
         raise UserError(f"{path} does not exist: train it with `snakemake --cores 2 tokenizers`")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path)
 
 
 def mini_card() -> Path:
     """The model card of the mini family (JSON): recipe and measured quality."""
-    return Path(str(resources.files(_MINI).joinpath("weights", "card.json")))
+    return _WEIGHTS / "card.json"
 
 
 def identity(kind: str, name: str, dtype: str = "float32") -> str:
-    """What identifies a backend's output: its name, the digest of its weights or the version of its
-    package, and the dtype it runs in if that is not float32. Loads no model."""
+    """What identifies a backend's output: its name, the digest of its code, that of its weights or
+    the version of its package, and the dtype it runs in if that is not float32. Loads no model."""
     spec = get_spec(kind, name)
     if folder := _trained_folder(name):  # the content of the file, not its name, decides
-        return TRAINED + _trained_sha256(folder)[:16]
-    parts = [name]
+        return f"{TRAINED}{_trained_sha256(folder)[:16]}:{spec.code}"
+    parts = [name, spec.code]
     if spec.member:
         parts.append(weights_sha256(spec.member)[:16])
     if spec.weights:
@@ -270,6 +276,24 @@ def identity(kind: str, name: str, dtype: str = "float32") -> str:
     return ":".join(parts)
 
 
+@overload
+def load(
+    kind: Literal["audio_tagger"], name: str, compute: Compute = ...
+) -> protocols.AudioTagger: ...
+@overload
+def load(
+    kind: Literal["image_text_scorer"], name: str, compute: Compute = ...
+) -> protocols.ImageTextScorer: ...
+@overload
+def load(
+    kind: Literal["speech_detector"], name: str, compute: Compute = ...
+) -> protocols.SpeechDetector: ...
+@overload
+def load(
+    kind: Literal["text_tokenizer"], name: str, compute: Compute = ...
+) -> protocols.TextTokenizer: ...
+@overload
+def load(kind: str, name: str, compute: Compute = ...) -> Any: ...
 def load(kind: str, name: str, compute: Compute = Compute()) -> Any:
     """Import a backend, read its weights and return it ready for use where ``compute`` says, as far
     as the backend can (see BackendSpec)."""

@@ -7,14 +7,11 @@ entries of the list: mirrors of a site, or weights of your own.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,8 +20,10 @@ from typing import Any
 import yaml
 
 from nano4m_audio.backends import network
-from nano4m_audio.backends.download import MAX_BYTES, Progress, download, sha256_of, size_text
+from nano4m_audio.backends.download import MAX_BYTES, Progress, download, size_text
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.files import copy_file, read_json, sha256, write_json
+from nano4m_audio.locks import locked
 
 _LIST = Path(__file__).with_name("weights.yaml")
 _VERIFIED = ".verified.json"
@@ -255,7 +254,7 @@ def fetch(
         why = network.hosts({url: silent[url] for url in file.urls})
         raise NotFetched(f"no network: cannot reach {why}", weights_id, file)
     path = path_of(weights_id, file)
-    with _locked(path.parent / ".lock"):
+    with locked(path.parent):
         wanted = expected_sha256(weights_id, file)
         try:
             digest = download(urls, path, wanted, file.size_bytes, progress, file.max_bytes)
@@ -277,26 +276,14 @@ def add_file(weights_id: str, source: Path) -> Path:
         raise UserError(f"{source}: weights {weights_id!r} have no file of this name ({names})")
     if not source.is_file():
         raise UserError(f"{source}: no such file")
-    found, wanted = sha256_of(source), expected_sha256(weights_id, file)
+    found, wanted = sha256(source), expected_sha256(weights_id, file)
     if wanted not in (None, found):
         raise UserError(f"{source} is refused: its SHA-256 is {found}, not {wanted}")
     path = path_of(weights_id, file)
     if not (path.exists() and path.samefile(source)):
-        _copy(source, path)
+        copy_file(source, path)
     _record(weights_id, file, found)
     return path
-
-
-def _copy(source: Path, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def problem(weights_id: str, file: WeightFile) -> str:
@@ -304,7 +291,7 @@ def problem(weights_id: str, file: WeightFile) -> str:
     path = path_of(weights_id, file)
     if not path.is_file():
         return "missing"
-    found = sha256_of(path)
+    found = sha256(path)
     wanted = expected_sha256(weights_id, file)
     return "" if found == wanted else f"SHA-256 {found} instead of {wanted}"
 
@@ -317,10 +304,10 @@ def _record(weights_id: str, file: WeightFile, digest: str) -> None:
     """Keep the first hash that was seen of a file without a published one."""
     if file.sha256 or not os.access(cache_dir(), os.W_OK):  # a shared cache may be read-only
         return
-    with _locked(cache_dir() / ".lock"):
+    with locked(cache_dir()):
         known = _read_json(_lock_file())
         if known.setdefault(f"{weights_id}/{file.name}", digest) == digest:
-            _write_json(_lock_file(), known)
+            write_json(_lock_file(), known)
 
 
 def _digest(path: Path) -> str:
@@ -329,7 +316,7 @@ def _digest(path: Path) -> str:
     noted = _read_json(path.with_name(_VERIFIED)).get(path.name)
     if noted and noted[:2] == [stat.st_size, stat.st_mtime_ns]:
         return noted[2]
-    digest = sha256_of(path)
+    digest = sha256(path)
     if os.access(path.parent, os.W_OK):
         _remember(path, digest)
     return digest
@@ -338,35 +325,8 @@ def _digest(path: Path) -> str:
 def _remember(path: Path, digest: str) -> None:
     stat, notes = path.stat(), path.with_name(_VERIFIED)
     known = {**_read_json(notes), path.name: [stat.st_size, stat.st_mtime_ns, digest]}
-    _write_json(notes, known)
+    write_json(notes, known)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}); delete it and run again") from None
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
-    os.replace(temporary, path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the system drops the lock when its holder dies."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(path, "w")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: cannot be written ({error.strerror}): "
-            "let NANO4M_AUDIO_CACHE name a folder of yours"
-        ) from None
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return read_json(path, "delete it and run again") if path.exists() else {}

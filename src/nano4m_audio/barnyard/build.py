@@ -14,6 +14,7 @@ from nano4m_audio.barnyard.film import film
 from nano4m_audio.barnyard.world import ClipPlan, plan_world
 from nano4m_audio.files import write_bytes
 from nano4m_audio.progress import track
+from nano4m_audio.versions import stage_version
 
 _CLIPS = ("file", "class", "video_id", "start_s", "source")
 _TRUTH = ("file", "video_id", "class", "kind", "expected", "duplicate_of")
@@ -32,13 +33,16 @@ def build(
 ) -> None:
     """Film a world into ``folder``: media/, clips.csv and truth.csv.
 
-    Finished films of the same recipe are kept, those of another one are removed. Deterministic
-    bytes.
+    Finished films of the same recipe and the same code are kept, all others are removed.
+    Deterministic bytes.
     """
     plans = plan_world(purpose, seed, clips, clip_s, defect_fraction)
-    wanted = {folder / plan.file for plan in plans}
+    made_by, code = folder / ".code", stage_version("barnyard")
+    same = made_by.is_file() and made_by.read_text() == code
+    wanted = {folder / plan.file for plan in plans} if same else set()
     for stale in set((folder / "media").glob("*")) - wanted:
         stale.unlink()
+    write_bytes(made_by, code.encode())
     copies = [plan for plan in plans if plan.kind == "exact_duplicate"]
     originals = [plan for plan in plans if plan.kind != "exact_duplicate"]
     _film_all(originals, folder, fps, workers)

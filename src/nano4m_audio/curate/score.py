@@ -25,7 +25,7 @@ from nano4m_audio.progress import chunks, track
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import SoundClass
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 _CHUNK = 16
 #: Turns the decoded rows of some clips into one dict of score columns per clip.
@@ -46,7 +46,9 @@ def score_audio(
     classes = settings.classes
 
     def prepare() -> ScoreChunk:
-        tagger = _load("audio_tagger", settings.backend, compute)
+        tagger = (
+            registry.load("audio_tagger", settings.backend, compute) if settings.backend else None
+        )
         columns = tagger_columns(classes, tagger.labels) if tagger else {}
         if tagger:
             _tell_unknown(settings.backend, classes, columns)
@@ -57,11 +59,11 @@ def score_audio(
                 audio = read_audio(row["audio_flac"])
                 starts = windows.window_starts(row["duration_s"], settings.hop_s)
                 pieces = [windows.cut(audio, start) for start in starts]
-                if columns:
+                if tagger and columns:
                     cuts.append(windows.resample(np.stack(pieces), tagger.sample_rate_hz))
                 levels = [windows.level_dbfs(piece) for piece in pieces]
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
-            if not columns:
+            if tagger is None or not columns:
                 return [{**r, "labels": [], "scores": []} for r in out_rows]
             of_labels = tagger.tag(np.concatenate(cuts))
             scores = np.stack([of_labels[:, c].max(1) for c in columns.values()], axis=1)
@@ -112,21 +114,25 @@ def score_visual(
     """
 
     def prepare() -> ScoreChunk:
-        scorer = _load("image_text_scorer", settings.backend, compute)
+        scorer = (
+            registry.load("image_text_scorer", settings.backend, compute)
+            if settings.backend
+            else None
+        )
         known: dict[str, SoundClass] = {}
         if scorer:
             names = settings.classes if scorer.classes is None else scorer.classes
             known = {name: c for name, c in settings.classes.items() if name in names}
             _tell_unknown(settings.backend, settings.classes, known)
         texts = [text for c in known.values() for text in (*c.prompts, *c.negatives)]
-        embedded = scorer.embed_texts(texts) if texts else None
+        embedded = scorer.embed_texts(texts) if scorer and texts else None
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             picks = [windows.spread(len(row["frame_times_s"]), settings.frames) for row in rows]
             times = [
                 [row["frame_times_s"][i] for i in p] for row, p in zip(rows, picks, strict=True)
             ]
-            if embedded is None:
+            if scorer is None or embedded is None:
                 return [{"frame_times_s": t, "labels": [], "cosines": []} for t in times]
             crops = [
                 square_crop(read_frame(row["frames"][i]))
@@ -173,7 +179,11 @@ def score_speech(
     """Publish the speech segments and the voiced fraction of every clip."""
 
     def prepare() -> ScoreChunk:
-        detector = _load("speech_detector", settings.backend, compute)
+        detector = (
+            registry.load("speech_detector", settings.backend, compute)
+            if settings.backend
+            else None
+        )
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
@@ -195,10 +205,6 @@ def score_speech(
     identity = _identity("speech_detector", settings.backend, compute)
     heavy = ["audio_flac"] if settings.backend else []
     _publish_scores("scores/speech", results, shard, [identity], heavy, prepare)
-
-
-def _load(kind: str, name: str | None, compute: Compute) -> Any:
-    return registry.load(kind, name, compute) if name else None
 
 
 def _identity(kind: str, name: str | None, compute: Compute) -> str | None:
@@ -246,7 +252,7 @@ def _publish_scores(
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["key"], *key_parts),
+            content_key(name, stage_version(name), row["key"], *key_parts),
             {"clip_key": row["key"]},
         )
         for row in rows

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,14 @@ from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.evaluate.probes import PROBES
-from nano4m_audio.files import write_json
+from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
 from nano4m_audio.paths import Results
-from nano4m_audio.seals import intact, seal
+from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.shards import count_shards
 from nano4m_audio.tables import content_key, token_files
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 
 def evaluate_probe(
@@ -50,13 +48,14 @@ def evaluate_probe(
             f"the {settings.split} split has no clip with all five modalities: nothing to "
             "evaluate; use more clips or another split"
         )
-    options, version = settings.model_dump(), STAGE_VERSIONS["evaluate"]
+    options, version = settings.model_dump(), stage_version(f"evaluate/{name}")
     digests = sets["train"].digest, chosen.digest
     groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
     grouped = [numbers.tolist() for numbers in groups]
     key = content_key("evaluate", name, run["key"], digests, grouped, options, version)
     stored = results.store / "evaluate" / name / f"{key}.json"
-    if not intact(stored):
+
+    def make() -> None:
         check_weights(run_dir, run)
         import torch
 
@@ -75,15 +74,10 @@ def evaluate_probe(
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
-        seal(stored)
-    else:
-        print(f"evaluate {name}: {run_dir.name} is known, nothing to compute", file=sys.stderr)
-    content = json.loads(stored.read_text("utf-8"))
-    write_json(results.probe(experiment, name), {"experiment": experiment, **content})
+
+    kept([stored], make, f"evaluate {name}: {experiment}")
+    publish_json(stored, results.probe(experiment, name), experiment=experiment)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run_dir / RUN).read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{run_dir / RUN} does not exist: train the experiment first") from None
+    return read_json(run_dir / RUN, "train the experiment first")

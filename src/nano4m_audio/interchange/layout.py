@@ -25,7 +25,6 @@ from nano4m_audio.backends import registry
 from nano4m_audio.backends.gpt2 import MAX_TOKENS as CAPTION_TOKENS
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import user_errors
-from nano4m_audio.interchange import PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.tables import (
     AUDIO_TOKENS,
@@ -42,6 +41,14 @@ from nano4m_audio.tables import (
 from nano4m_audio.taxonomy import known_classes
 from nano4m_audio.training.token_sets import SPLITS, read_token_sets
 
+#: Our modalities and the folder or config name of each in the published data and model.
+PUBLISHED_NAMES = {
+    "rgb": "tok_rgb@196",
+    "audio": "tok_audio@512",
+    "depth": "tok_depth@196",
+    "normals": "tok_normal@196",
+    "caption": "scene_desc",
+}
 _CODEBOOK = 1024
 _WIDTHS = {
     "rgb": IMAGE_TOKENS,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import hashlib
 import json
 import pickle
 from collections import OrderedDict
@@ -28,8 +27,8 @@ from safetensors.torch import save as safetensors_bytes
 
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import atomic_path, write_bytes, write_json
-from nano4m_audio.interchange import PUBLISHED_NAMES
+from nano4m_audio.files import atomic_path, read_json, sha256, write_bytes, write_json
+from nano4m_audio.interchange.layout import PUBLISHED_NAMES
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import (
@@ -101,7 +100,7 @@ def import_model(source: Path, run_dir: Path) -> None:
     settings = dataclasses.asdict(TrainSettings(model.config, masking, loss="unified"))
     run_dir.mkdir(parents=True, exist_ok=True)
     save_model(run_dir / WEIGHTS, model)
-    digest = hashlib.sha256((run_dir / WEIGHTS).read_bytes()).hexdigest()
+    digest = sha256(run_dir / WEIGHTS)
     run = {
         "experiment": run_dir.name,
         "settings": json.loads(json.dumps(settings)),
@@ -169,12 +168,7 @@ def _steps(run_dir: Path) -> int:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+    values = read_json(path, "export or fetch it again")
     if not isinstance(values, dict):
         raise UserError(f"{path}: not a JSON object")
     return values

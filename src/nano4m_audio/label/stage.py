@@ -16,7 +16,7 @@ from nano4m_audio.progress import chunks, track
 from nano4m_audio.reasons import Reason
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 _CHUNK = 8
 KINDS = {"depth": "depth_estimator", "normals": "normal_estimator"}
@@ -38,7 +38,7 @@ def label_clips(
     items = [
         Item(
             row["clip_id"],
-            content_key(name, STAGE_VERSIONS[name], row["clip_key"], row["keyframes"], identity),
+            content_key(name, stage_version(name), row["clip_key"], row["keyframes"], identity),
             row,
         )
         for row in read_rows(selected, "selected")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import sha256, write_bytes
 from nano4m_audio.minitrain.data import EVALUATION_OFFSET
 
 # (measure set, measure, least or greatest allowed value, whether more is better, shown as)
@@ -75,7 +75,6 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
 
     Raises UserError if the card misses a requirement or describes other weights.
     """
-    from nano4m_audio.backends.mini.runtime import sha256_of
 
     if not card.is_file():
         raise UserError(f"{card} does not exist: run `snakemake --cores 2 mini` first")
@@ -83,7 +82,7 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
     missed = missed_requirements(content["measured"])
     if missed:
         raise UserError(f"{card}: below the required quality: {'; '.join(missed)}")
-    files = {path.stem: sha256_of(path) for path in weights.glob("*.safetensors")}
+    files = {path.stem: sha256(path) for path in weights.glob("*.safetensors")}
     if files != {name: member["sha256"] for name, member in content["members"].items()}:
         raise UserError(f"{card} describes other weights than those in {weights}: run `mini card`")
     for path in [*sorted(weights.glob("*.safetensors")), card]:
@@ -134,10 +133,10 @@ def render_page(content: dict[str, Any]) -> str:
 def _describe(path: Path) -> dict[str, object]:
     from safetensors.numpy import load_file
 
-    from nano4m_audio.backends.mini.runtime import read_notes, sha256_of
+    from nano4m_audio.backends.mini.runtime import read_notes
 
     return {
-        "sha256": sha256_of(path),
+        "sha256": sha256(path),
         "bytes": path.stat().st_size,
         "parameters": sum(tensor.size for tensor in load_file(path).values()),
         "notes": read_notes(path),
@@ -145,7 +144,4 @@ def _describe(path: Path) -> dict[str, object]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_bytes(path, text.encode())

@@ -7,7 +7,6 @@ evaluation sets must be further apart than their number of blocks (``EVALUATION_
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nano4m_audio.backends.mini.tagger import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from nano4m_audio.files import atomic_path
 from nano4m_audio.progress import track
 
 if TYPE_CHECKING:
@@ -118,6 +118,5 @@ def _render(
         done = pool.map(block, seeds, ["mini"] * len(sizes), sizes)
         parts = list(track(done, len(sizes), path.stem))
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    temporary = path.with_suffix(".tmp")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    with atomic_path(path) as temp:
+        save_file(arrays, temp)

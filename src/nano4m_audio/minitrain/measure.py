@@ -24,6 +24,7 @@ from nano4m_audio.backends.mini.tagger import MiniTagger
 from nano4m_audio.minitrain.data import FAR_M, SoundSet, ViewSet, sound_block, view_block
 from nano4m_audio.minitrain.losses import modality_images, stretch
 from nano4m_audio.minitrain.resample import to_rate
+from nano4m_audio.tokenizers.fidelity import psnr_db
 
 Measures = dict[str, float]
 
@@ -73,7 +74,7 @@ def measure_tagger(sounds: SoundSet, folder: Path = WEIGHTS) -> Measures:
 def measure_scorer(views: ViewSet, folder: Path = WEIGHTS) -> Measures:
     """Over "a photo of a <class>": top_1; seen: own cosine > 0.5; unseen: other cosines < 0.3
     (share of pictures), empty_unseen the same for pictures without an animal."""
-    from nano4m_audio.barnyard import CLASSES
+    from nano4m_audio.barnyard.streams import CLASSES
 
     scorer = MiniImageTextScorer.load(folder=folder)
     texts = scorer.embed_texts([f"a photo of a {name}" for name in CLASSES])
@@ -123,19 +124,19 @@ def measure_image_tokenizer(views: ViewSet, modality: str, folder: Path = WEIGHT
     tokenizer = _TOKENIZERS[modality].load(folder=folder)
     truth = modality_images(views, modality, torch.arange(len(views.label))).numpy()
     tokens = tokenizer.tokenize(truth)
-    psnr_db = _psnr_db(truth, tokenizer.decode(tokens))
+    psnr = psnr_db(truth, tokenizer.decode(tokens))
     share = np.bincount(tokens.ravel(), minlength=tokenizer.vocab_size) / tokens.size
     entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
     result = {
-        "psnr_db": _mean(psnr_db),
-        "psnr_p10_db": float(np.quantile(psnr_db, 0.1)),
+        "psnr_db": _mean(psnr),
+        "psnr_p10_db": float(np.quantile(psnr, 0.1)),
         "codebook_used": _mean(share > 0),
         "codebook_perplexity": float(np.exp(entropy)) / tokenizer.vocab_size,
     }
     if modality != "rgb":
         guess = _predicted_images(views, modality, folder)
         decoded = tokenizer.decode(tokenizer.tokenize(guess))
-        result["psnr_predicted_db"] = _mean(_psnr_db(guess, decoded))
+        result["psnr_predicted_db"] = _mean(psnr_db(guess, decoded))
     return result
 
 
@@ -168,11 +169,6 @@ def _predicted_images(views: ViewSet, modality: str, folder: Path) -> np.ndarray
         return MiniNormals.load(folder=folder).estimate(rgb).transpose(0, 3, 1, 2)
     inverse = torch.from_numpy(MiniDepth.load(folder=folder).estimate(rgb))
     return stretch(inverse).unsqueeze(1).numpy()
-
-
-def _psnr_db(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    error = ((images - decoded) ** 2).mean((1, 2, 3))
-    return 10 * np.log10(4 / error.clip(1e-10))
 
 
 def _waveforms(sounds: SoundSet) -> np.ndarray:

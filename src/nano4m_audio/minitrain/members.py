@@ -68,7 +68,7 @@ def train_member(
 
 def _prepare(name: str, data: Path, batch: int) -> tuple[nn.Module, StepLoss, dict[str, Any]]:
     """A fresh network, its loss, and the notes from which a backend rebuilds it."""
-    from nano4m_audio.barnyard import CLASSES
+    from nano4m_audio.barnyard.streams import CLASSES
 
     if name == "tagger":
         sounds = load_sounds(data)

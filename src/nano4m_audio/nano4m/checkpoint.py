@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,18 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from nano4m_audio.files import remove_leftovers, replacing, sha256
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import model_config
 
 
 class SaveError(RuntimeError):
     """A state could not be written; those before it are still there."""
-
-
-def _write(path: Path, temp: Path) -> None:
-    with open(temp, "rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(temp, path)
 
 
 def save_model(path: Path, model: FourM, weights: dict[str, Tensor] | None = None) -> None:
@@ -39,14 +32,8 @@ def save_model(path: Path, model: FourM, weights: dict[str, Tensor] | None = Non
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     state = model.state_dict() if weights is None else weights
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    try:
+    with replacing(path) as temp:
         temp.write_bytes(safetensors_bytes(state, metadata={"config": config}))
-        _write(path, temp)
-    except OSError:
-        with suppress(OSError):
-            temp.unlink()
-        raise
 
 
 def load_model(path: Path) -> FourM:
@@ -76,18 +63,13 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int = 2) ->
     The state appears by an atomic rename, after the file with its digest. Raises SaveError.
     """
     path = folder / f"step_{step:09d}.pt"
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left_by_a_kill in folder.glob(".*.tmp.*"):
-            left_by_a_kill.unlink()
-        with open(temp, "wb") as file:
-            digest = _save_hashed(state, file)
-        _digest_file(path).write_text(digest, "utf-8")
-        _write(path, temp)
+        remove_leftovers(folder)
+        with replacing(path) as temp:
+            with open(temp, "wb") as file:
+                digest = _save_hashed(state, file)
+            _digest_file(path).write_text(digest, "utf-8")
     except OSError as error:
-        with suppress(OSError):
-            temp.unlink()
         raise SaveError(f"{path}: not written: {error.strerror or error}") from error
     for old in _states(folder)[keep:]:
         old.unlink()
@@ -138,7 +120,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     """
     for path in _states(folder):
         digest = _digest_file(path)
-        if digest.exists() and digest.read_text("utf-8") == _digest(path):
+        if digest.exists() and digest.read_text("utf-8") == sha256(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         print(f"train: {path} is damaged, going back to the state before it", file=sys.stderr)
     return None
@@ -156,8 +138,3 @@ def _states(folder: Path) -> list[Path]:
 
 def _digest_file(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

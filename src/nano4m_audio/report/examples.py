@@ -21,12 +21,12 @@ from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
-from nano4m_audio.seals import intact, seal
+from nano4m_audio.seals import kept
 from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.tokenize.stage import KINDS, deinterleave
 from nano4m_audio.tokenizers.names import backend_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
 BUDGET_BYTES = 9_000_000
@@ -139,12 +139,10 @@ def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Ex
     keyframes = verdict["keyframes"]
     k = min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - verdict["best_frame"]), i))
     parts = dict(clip.token_keys), verdict["window_start_s"], keyframes, k
-    key = content_key("example", STAGE_VERSIONS["report"], *parts)
-    kept = inputs.store / "examples" / f"{key}.json"
-    if not intact(kept):
-        write_json(kept, _shown(inputs, clip, k, load))
-        seal(kept)
-    shown = json.loads(kept.read_text("utf-8"))
+    key = content_key("example", stage_version("examples"), *parts)
+    stored = inputs.store / "examples" / f"{key}.json"
+    kept([stored], lambda: write_json(stored, _shown(inputs, clip, k, load)))
+    shown = json.loads(stored.read_text("utf-8"))
     return Example(
         clip=clip,
         caption=shown["caption"],

@@ -17,7 +17,7 @@ from nano4m_audio.backends import registry
 from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.report.runs import Run
 from nano4m_audio.tokenizers.names import backend_name
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import STAGES, stage_version
 
 _PACKAGES = (
     "nano4m-audio",
@@ -173,8 +173,8 @@ def collect(
         "runs": run_rows(runs),
         "seeds": seeds(config),
         "stages": sorted(
-            (name, version)
-            for name, version in STAGE_VERSIONS.items()
+            (name, stage_version(name))
+            for name in STAGES
             if name != "barnyard" or config["source"] == "barnyard"
         ),
     }

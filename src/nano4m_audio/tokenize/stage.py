@@ -22,7 +22,7 @@ from nano4m_audio.store import Item, RowStore, opened, publish
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.keyframes import map_images, rgb_image
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: Clips at once: ten pictures of each, or one window of sound, or a caption.
 _CHUNKS = {"rgb": 8, "depth": 8, "normals": 8, "audio": 64, "caption": 64}
@@ -55,7 +55,7 @@ def tokenize_clips(
     name = f"tokens/{modality}"
     identity = registry.identity(KINDS[modality], backend, compute.dtype)
     items = [
-        Item(row["clip_id"], content_key(name, STAGE_VERSIONS[name], identity, *parts), row)
+        Item(row["clip_id"], content_key(name, stage_version(name), identity, *parts), row)
         for row, parts in _key_parts(modality, sources)
     ]
 

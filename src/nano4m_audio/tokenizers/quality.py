@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,15 +12,15 @@ import numpy as np
 
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.files import atomic_path, write_bytes, write_json
+from nano4m_audio.files import copy_file, write_bytes, write_json
 from nano4m_audio.intervals import clip_groups, mean_interval
 from nano4m_audio.progress import track
-from nano4m_audio.seals import intact, seal
+from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
 from nano4m_audio.tokenize.stage import KINDS
 from nano4m_audio.tokenizers.fidelity import psnr_db, ssim, vocabulary_use
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 #: Where to look for pictures that no tokenizer of the run has learnt from.
 HELD_OUT = ("test", "val")
@@ -68,26 +65,24 @@ def measure_quality(
     """
     split, picks = _held_out(modality, results, shards, options.frames)
     identity = registry.identity(KINDS[modality], backend, compute.dtype)
-    version = STAGE_VERSIONS["quality"]
+    version = stage_version("quality")
     ids = [pick.clip_id for pick in picks]
     groups = dict(zip(ids, clip_groups(results / "split.parquet", ids).tolist(), strict=True))
     content = [content_of(picks), groups]
     key = content_key("quality", version, modality, identity, asdict(options), content)
     stored = results / "store" / "quality" / f"{key}.json"
-    kept = stored, stored.with_suffix(".png")
-    if intact(*kept):
-        print(f"quality of {modality} by {backend} is known, nothing to compute", file=sys.stderr)
-    else:
+    picture = stored.with_suffix(".png")
+
+    def make() -> None:
         tokenizer = registry.load(KINDS[modality], backend, compute)
         clips = _run(tokenizer, results / "store", modality, picks)
-        write_bytes(stored.with_suffix(".png"), _examples(modality, clips, options.examples))
+        write_bytes(picture, _examples(modality, clips, options.examples))
         head = {"key": key, "split": split, "identity": identity}
         write_json(stored, {**head, **_summary(clips, groups, tokenizer.vocab_size, options)})
-        seal(*kept)
-    with atomic_path(out.with_suffix(".png")) as temp:
-        shutil.copyfile(stored.with_suffix(".png"), temp)
-    measured = json.loads(stored.read_text("utf-8"))
-    write_json(out, {"modality": modality, "backend": backend, **measured})
+
+    kept([stored, picture], make, f"quality of {modality} by {backend}")
+    copy_file(picture, out.with_suffix(".png"))
+    publish_json(stored, out, modality=modality, backend=backend)
 
 
 def _held_out(modality: str, results: Path, shards: int, frames: int) -> tuple[str, list[Pick]]:

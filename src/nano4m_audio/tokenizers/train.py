@@ -7,10 +7,9 @@ on at its last checkpoint, and the files of a finished one, which is published a
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ import numpy as np
 from nano4m_audio.backends.registry import TRAINED_WEIGHTS
 from nano4m_audio.config.tokenizers import Tokenizer
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import atomic_path, write_json
+from nano4m_audio.files import copy_file, write_json
 from nano4m_audio.progress import track
-from nano4m_audio.seals import intact, seal
+from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
 from nano4m_audio.tokenizers.names import trained_folder
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 RUN = "run.json"
 _STATES = "states"
@@ -49,19 +48,16 @@ def train_tokenizer(
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     values = settings.model_dump(mode="json")
-    key = content_key("tokenizers", STAGE_VERSIONS["tokenizers"], values, content_of(picks))
+    key = content_key("tokenizers", stage_version("tokenizers"), values, content_of(picks))
     folder = results / "store" / "tokenizers" / key
     with locked(folder):
-        if intact(folder / TRAINED_WEIGHTS, folder / RUN):
-            print(f"tokenizer {name} is known, nothing to compute", file=sys.stderr)
-        else:
-            facts = {"key": key, "settings": values, "clips": len(picks)}
-            _train(name, settings, results / "store", picks, folder, facts)
+        facts = {"key": key, "settings": values, "clips": len(picks)}
+        train = partial(_train, name, settings, results / "store", picks, folder, facts)
+        if kept([folder / TRAINED_WEIGHTS, folder / RUN], train, f"tokenizer {name}"):
+            shutil.rmtree(folder / _STATES, ignore_errors=True)
         out = trained_folder(name, results)
-        with atomic_path(out / TRAINED_WEIGHTS) as temp:
-            shutil.copyfile(folder / TRAINED_WEIGHTS, temp)
-        run = json.loads((folder / RUN).read_text("utf-8"))
-        write_json(out / RUN, {"name": name, **run})
+        copy_file(folder / TRAINED_WEIGHTS, out / TRAINED_WEIGHTS)
+        publish_json(folder / RUN, out / RUN, name=name)
 
 
 def _train(
@@ -72,7 +68,7 @@ def _train(
     folder: Path,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights, run.json and the digests that mark both as finished into ``folder``."""
+    """Write weights and run.json into ``folder``."""
     import torch
 
     from nano4m_audio.backends.mini.image_tokenizer import ImageTokenizerNet
@@ -80,7 +76,7 @@ def _train(
     from nano4m_audio.backends.mini.runtime import save_weights
     from nano4m_audio.minitrain.losses import ImageTokenizerLoss, StoredImages
     from nano4m_audio.minitrain.trainer import Recipe, fit
-    from nano4m_audio.nano4m.checkpoint import SaveError, remove_states
+    from nano4m_audio.nano4m.checkpoint import SaveError
 
     pictures = _gather(name, settings.modality, store, picks)
     torch.set_num_threads(settings.threads)
@@ -110,8 +106,6 @@ def _train(
         "torch": torch.__version__,
     }
     write_json(folder / RUN, {**facts, **measured})
-    seal(folder / TRAINED_WEIGHTS, folder / RUN)
-    remove_states(folder / _STATES)
 
 
 def _gather(name: str, modality: str, store: Path, picks: Sequence[Pick]) -> np.ndarray:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.files import write_json
-
-
-def code_digest() -> str:
-    """A digest of the sources of the training engine: every module of ``nano4m``, by name."""
-    digest = hashlib.sha256()
-    folder = resources.files("nano4m_audio.nano4m")
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        if item.name.endswith(".py"):
-            digest.update(item.name.encode() + b"\0" + item.read_bytes())
-    return digest.hexdigest()[:32]
 
 
 def environment(threads: int) -> dict[str, Any]:
@@ -40,13 +28,8 @@ def environment(threads: int) -> dict[str, Any]:
     }
 
 
-def write_start(path: Path, facts: Mapping[str, Any], threads: int) -> bool:
-    """Write ``facts`` and the environment; a continued run adds its environment to the list.
-
-    Returns whether the run was begun by the same code.
-    """
+def write_start(path: Path, facts: Mapping[str, Any], threads: int) -> None:
+    """Write ``facts`` and the environment; a continued run adds its environment to the list."""
     before = json.loads(path.read_text("utf-8")) if path.exists() else {}
     sittings = [*before.get("sittings", []), environment(threads)]
-    same = before.get("code_digest", facts["code_digest"]) == facts["code_digest"]
     write_json(path, {**facts, "sittings": sittings})
-    return same

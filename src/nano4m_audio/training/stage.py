@@ -8,20 +8,19 @@ again at once, without importing torch; an unfinished one goes on at its last ch
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import atomic_path, user_errors, write_json
+from nano4m_audio.files import copy_file, sha256, user_errors, write_json
 from nano4m_audio.nano4m.settings import (
     Hardware,
     MaskingConfig,
@@ -29,13 +28,13 @@ from nano4m_audio.nano4m.settings import (
     TrainSettings,
     model_config,
 )
-from nano4m_audio.seals import intact, seal, sha256
+from nano4m_audio.seals import intact, publish_json, seal
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key, write_table
-from nano4m_audio.training.run_record import code_digest, write_start
+from nano4m_audio.training.run_record import write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import WatchOptions, watching
-from nano4m_audio.versions import STAGE_VERSIONS
+from nano4m_audio.versions import stage_version
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.train import TrainResult, Watch
@@ -132,7 +131,7 @@ def train_run(
     parsed = parse_settings(settings)
     sets = read_sets(settings, split, token_files, store_dir)
     digest = content_key(sets["train"].digest, sets["val"].digest)
-    key = content_key("train", digest, {**settings, "threads": threads}, STAGE_VERSIONS["train"])
+    key = content_key("train", digest, {**settings, "threads": threads}, stage_version("train"))
     folder = store_dir / "train" / key
     if place.devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
         _launch(place.devices, command)
@@ -147,20 +146,10 @@ def train_run(
                 raise UserError(
                     "no clip to train on: the train split has no clip with all five modalities"
                 )
-            facts = {
-                "settings": settings,
-                "data_digest": digest,
-                "key": key,
-                "code_digest": code_digest(),
-            }
-            watching_it: AbstractContextManager[Watch | None] = nullcontext()
-            if leads:
-                fresh = not (folder / START).exists()
-                if not write_start(folder / START, facts, place.threads):
-                    print(f"train: {out_dir.name} goes on with other code", file=sys.stderr)
-                _copy(folder / START, out_dir / START)
-                watching_it = watching(options, out_dir, sets["val"], facts, fresh)
-            with watching_it as watcher:
+            facts = {"settings": settings, "data_digest": digest, "key": key}
+            facts["code_digest"] = stage_version("train")
+            watch_it = partial(_begin, folder, out_dir, facts, place, options, sets["val"])
+            with watch_it() if leads else nullcontext() as watcher:
                 result = _train(parsed, sets, folder, place, progress, watcher)
             if leads:
                 _keep(folder, parsed, result, facts, place.threads)
@@ -170,6 +159,21 @@ def train_run(
         from nano4m_audio.nano4m.distributed import leave
 
         leave()
+
+
+def _begin(
+    folder: Path,
+    out_dir: Path,
+    facts: Mapping[str, Any],
+    hardware: Hardware,
+    options: WatchOptions,
+    val: TokenSet,
+) -> AbstractContextManager[Watch | None]:
+    """Record the start of a run, or that it goes on, and say what watches it."""
+    fresh = not (folder / START).exists()
+    write_start(folder / START, facts, hardware.threads)
+    copy_file(folder / START, out_dir / START)
+    return watching(options, out_dir, val, facts, fresh)
 
 
 def self_test(
@@ -319,11 +323,5 @@ def _keep(
 
 def _publish(folder: Path, out_dir: Path, clips: Mapping[str, int]) -> None:
     for name in (WEIGHTS, BEST, METRICS, TIMING, START):
-        _copy(folder / name, out_dir / name)
-    run = json.loads((folder / RUN).read_text("utf-8"))
-    write_json(out_dir / RUN, {"experiment": out_dir.name, "clips": dict(clips), **run})
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_path(target) as temp:
-        shutil.copyfile(source, temp)
+        copy_file(folder / name, out_dir / name)
+    publish_json(folder / RUN, out_dir / RUN, experiment=out_dir.name, clips=dict(clips))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.divae.scheduler import Diffusion, signal_levels
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import read_json
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,7 @@ _OMITTED: dict[str, Any] = {"post_mlp": False}
 def read_settings(path: Path) -> Settings:
     """Read a published config.json. UserError when it cannot be read, misses a size, or asks for
     something that is not implemented; keys that do not concern inference are ignored."""
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: fetch the weights of this tokenizer again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}): fetch it again") from None
+    values = read_json(path, "fetch the weights of this tokenizer again")
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold an object of settings: fetch it again")
     for key, wanted in _ONLY.items():

@@ -8,7 +8,6 @@ a time; at these sizes a convolution gains next to nothing from a batch (about 1
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from torch import nn
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.mini.layers import fold_norms
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import sha256, write_bytes
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -32,11 +32,7 @@ def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
     from safetensors.torch import save
 
     tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in net.state_dict().items()}
-    data = save(tensors, metadata={"notes": json.dumps(notes, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_bytes(path, save(tensors, metadata={"notes": json.dumps(notes, sort_keys=True)}))
 
 
 def read_notes(path: Path) -> dict[str, Any]:
@@ -64,11 +60,6 @@ def load_net(net: nn.Module, path: Path) -> nn.Module:
         raise UserError(f"{path}: weights of another network: {error}") from None
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.requires_grad_(False)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run_each(
@@ -110,7 +101,7 @@ class MiniBackend(ABC):
         path = folder / f"{self.member}.safetensors"
         self.notes = read_notes(path)
         self.net = load_net(self.build_net(self.notes), path)
-        self.weights_sha256 = sha256_of(path)
+        self.weights_sha256 = sha256(path)
         self.threads = compute.threads
 
     @classmethod
