@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from nano4m_audio.config.base import Section
+from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Picture = Literal["rgb", "depth", "normals"]

@@ -19,9 +19,14 @@ from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 EPOCH_STREAM, BATCH_STREAM, FIXED_STREAM = 1, 2, 3
 
 
+def spread_keyframes(count: int, of: int = 10) -> list[int]:
+    """The middles of ``count`` equal parts of ``of`` keyframes: 3 of 10 are 1, 5 and 8."""
+    return [(2 * i + 1) * of // (2 * count) for i in range(count)]
+
+
 @dataclass(frozen=True)
 class Batch:
-    """What the encoder sees, what the decoder is asked for, and the row of each sample's clip."""
+    """The inputs of the encoder, the targets of the decoder, and the row of each sample's clip."""
 
     inputs: Packed
     targets: Packed
@@ -133,11 +138,9 @@ class TokenData:
         return chosen
 
     def spread_keyframes(self, wanted: int | None) -> np.ndarray:
-        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip; of one, the
-        middle one."""
+        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip: int64."""
         number = min(wanted or self.n_keyframes, self.n_keyframes)
-        middles = (np.arange(number) + 0.5) * self.n_keyframes / number
-        return middles.astype(np.int64)
+        return np.array(spread_keyframes(number, self.n_keyframes))
 
     def batch(self, step: int, batch_size: int, masking: MaskingConfig, seed: int) -> Batch:
         """Training batch number ``step``: the next clips of a fresh permutation per epoch."""
