@@ -84,7 +84,7 @@ def test_a_leak_needs_picture_and_sound_together(tmp_path):
     fates = [Fate("pig", split="test") for _ in range(3)]
     clips = read_clips(write_results(tmp_path, fates).results)
     for clip, (picture, sound) in zip(clips, [(0.99, 0.9), (0.99, 0.1), (0.2, 0.99)], strict=True):
-        clip.split.update(nearest_picture=picture, nearest_sound=sound)
+        clip.split.update(nearest_picture=picture, nearest_sound=sound)  # type: ignore[attr-defined]
     found = find_leak(clips, {"picture_min": 0.9, "sound_min": 0.8})
     assert found.n == len(found.points) == 3
     assert found.copies == [clips[0].clip_id]
