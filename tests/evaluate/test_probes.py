@@ -106,6 +106,7 @@ def test_where_it_is_computed_changes_no_key_and_no_more_than_rounding(run):
 
 
 def test_a_device_that_is_not_there_is_one_line(run):
+    shutil.rmtree(run[0] / "store/evaluate", ignore_errors=True)
     with pytest.raises(UserError, match=r"^device 'mps' cannot be used: .*$"):
         evaluate(run, "structure", Compute("mps"))
 
