@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from nano4m_audio import paths
-from nano4m_audio.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -82,15 +81,3 @@ def compute_options(device: str, dtype: str, threads: int) -> Compute:
     from nano4m_audio.backends.compute import Compute
 
     return Compute(device, dtype, threads)
-
-
-def mapping(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of an option: JSON, or a file that holds it."""
-    from nano4m_audio.config.plain import check_plain
-    from nano4m_audio.config.reading import read_json
-
-    values = read_json(text, where)
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: a mapping of keys to values is wanted")
-    check_plain(values, where)
-    return values

@@ -18,7 +18,7 @@ from pydantic import (
 from nano4m_audio.backends.registry import TRAINED, get_spec
 from nano4m_audio.config.base import Section
 from nano4m_audio.config.curate import Score, Split, Verdict
-from nano4m_audio.config.experiment import Experiment, Grid
+from nano4m_audio.config.experiment import Experiment, Grid, run_keys
 from nano4m_audio.config.grids import expand
 from nano4m_audio.config.sources import Candidates, Files
 from nano4m_audio.config.tokenizers import (
@@ -162,7 +162,7 @@ class Config(Candidates):
         except ValidationError:
             return values
         plain = {name: grid.model_dump() for name, grid in grids.items()}
-        return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
+        return {**values, "experiments": expand(experiments, plain, run_keys())}
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from nano4m_audio.label.maps import decode_depth, decode_normals, depth_image
 from nano4m_audio.media.crop import keyframe_crops
+from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.progress import chunks
 from nano4m_audio.shards import table_files
 from nano4m_audio.store import opened
@@ -59,7 +60,7 @@ def spread(clips: Sequence[Pick], most: int) -> list[Pick]:
     """At most ``most`` keyframes, from as many clips as possible, evenly spread in each clip."""
     chosen = [clips[i * len(clips) // most] for i in range(most)] if len(clips) > most else clips
     each = min(KEYFRAMES, most // max(1, len(chosen)))
-    numbers = tuple((2 * i + 1) * KEYFRAMES // (2 * each) for i in range(each))
+    numbers = tuple(spread_keyframes(each))
     return [Pick(c.clip_id, c.shard, c.key, numbers, c.selected) for c in chosen]
 
 
