@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nano4m_audio.media.windows import spread_keyframes
+from nano4m_audio.nano4m.keyframes import spread_keyframes
 from nano4m_audio.nano4m.masking import Packed, mask_batch
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nano4m_audio.label.maps import decode_depth, decode_normals, depth_image
 from nano4m_audio.media.crop import keyframe_crops
-from nano4m_audio.media.windows import spread_keyframes
+from nano4m_audio.nano4m.keyframes import spread_keyframes
 from nano4m_audio.progress import chunks
 from nano4m_audio.shards import table_files
 from nano4m_audio.store import opened
