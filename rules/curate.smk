@@ -35,7 +35,7 @@ for score in ("audio", "visual", "speech"):
             what=score,
             settings=score_settings(score),
             dtype=dtype(f"score.{score}"),
-            identity=backend(f"score.{score}")[1],
+            identity=identity_of(f"score.{score}"),
             version=stage_version(f"scores/{score}"),
         shell:
             "nano4m-audio score {params.what:q} --shard={wildcards.shard}"

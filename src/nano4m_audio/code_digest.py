@@ -46,8 +46,14 @@ PLUMBING = {
         ("training.watching", "training.run_record"), "look at a training, and change nothing"
     ),
     **dict.fromkeys(("code_digest", "versions"), "make the digests"),
-    "taxonomy": "what is told of a class is in the key as a value",
-    "tokenize.stage:_MAKERS": "a table of functions, of which each stage has one as a root",
+    **dict.fromkeys(
+        ("tokenize.stage:_MAKERS", "label.maps:FORMS"),
+        "tables of functions, of which each stage has one as a root",
+    ),
+    **dict.fromkeys(
+        (f"modalities:{n}" for n in ("_TABLE", "MODALITIES", "ModalitySpec", "IMAGES", "LABELS")),
+        "what a stage takes of a row is in its key: backend, inputs and form",
+    ),
 }
 
 #: Where a name leads: a module and what is named in it ("" for the whole module).

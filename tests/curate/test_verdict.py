@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config.curate import Verdict
-from nano4m_audio.config.schema import WINDOW_S
 from nano4m_audio.curate.verdict import failed_filters, verdicts
 from nano4m_audio.media import windows
+from nano4m_audio.modalities import WINDOW_S
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nano4m_audio.config.schema import MODALITIES, Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.label import maps
 from nano4m_audio.media.stored import encode_flac
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows, write_table

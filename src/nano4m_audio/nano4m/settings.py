@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from nano4m_audio.config.base import Section
+from nano4m_audio.section import Section
 
 #: A Dirichlet concentration for all modalities, or one per modality name.
 Alpha = Annotated[float, Field(gt=0, le=100)]
@@ -119,8 +119,8 @@ class DataConfig(Section):
     train_clips: int | None = Field(
         None, ge=1, description="train on this many clips (nested subsets); null: all"
     )
-    audio_tokens: int = Field(
-        512, ge=2, le=512, multiple_of=2, description="audio window [tokens], from its beginning"
+    audio_tokens: int | None = Field(
+        None, ge=1, description="audio window [tokens], from its beginning; null: all of it"
     )
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.registry import trained_files
-from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
-from nano4m_audio.tokenizers.names import backend_name, file_name
+from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
@@ -36,7 +38,7 @@ STOPS = (
     "tokens",
 )
 COMPLETE = "complete"
-_LABELS = ("labels/depth", "labels/normals")
+_LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
 
 
@@ -97,11 +99,11 @@ def report_files(results: Path, config: Config) -> list[Path]:
         run, probes = results / "runs" / experiment, results / "evaluation" / experiment
         files += [run / name for name in (RUN, METRICS, TIMING, START)]
         files += [probes / f"{probe}.json" for probe in PROBES]
-    for modality in PICTURES:
+    for modality in IMAGES:
         for name in config.measured_tokenizers(modality):
-            measured = results / "quality" / modality / f"{file_name(name)}.json"
+            measured = Results(results).quality(modality, name)
             files += [measured, measured.with_suffix(".png")]
-            files += trained_files(backend_name(name, results))
+            files += trained_files(backend_name(name, Results(results)))
     return files
 
 
@@ -226,19 +228,17 @@ def _stop_late(
 
 def count_tokens(results: Path, complete: Sequence[Clip]) -> dict[str, int]:
     """Number of tokens per modality over all complete clips."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = {clip.clip_id for clip in complete}
+    wanted = [clip.clip_id for clip in complete]
     totals = dict.fromkeys(MODALITIES, 0)
     for shard in sorted({clip.shard for clip in complete}):
         for modality in MODALITIES:
             name = f"tokens/{modality}"
             table = read_table(results / name / f"{shard}.parquet", name, ["clip_id", "tokens"])
-            ids = table["clip_id"].to_pylist()
-            if modality == "caption":
-                lengths = pc.list_value_length(table["tokens"]).to_pylist()
-            else:
-                grid = table.schema.field("tokens").type
-                lengths = [grid.list_size * grid.value_type.list_size] * len(ids)
-            totals[modality] += sum(n for i, n in zip(ids, lengths, strict=True) if i in wanted)
+            tokens = table.filter(pc.is_in(table["clip_id"], pa.array(wanted)))["tokens"]
+            while pa.types.is_list(tokens.type):
+                tokens = pc.list_flatten(tokens)
+            totals[modality] += len(tokens)
     return totals

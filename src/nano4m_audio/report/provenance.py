@@ -15,6 +15,7 @@ import yaml
 
 from nano4m_audio.backends import registry
 from nano4m_audio.config.schema import BACKEND_KEYS
+from nano4m_audio.paths import Results
 from nano4m_audio.report.runs import Run
 from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import STAGES, stage_version
@@ -99,7 +100,7 @@ def backend_rows(config: Mapping[str, Any], results: Path) -> list[dict[str, str
                 "name": name,
                 "note": spec.note,
                 "identity": _identity(
-                    kind, backend_name(name, results), config["compute"]["dtype"][section]
+                    kind, backend_name(name, Results(results)), config["compute"]["dtype"][section]
                 ),
                 "weights": _weights(spec),
             }

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from nano4m_audio.config.schema import MODALITIES
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.probes import PROBES, Probe
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.report.verdicts import Verdict, verdict_of
 from nano4m_audio.tables import read_any
 from nano4m_audio.taxonomy import class_names
