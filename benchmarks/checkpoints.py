@@ -13,11 +13,10 @@ from pathlib import Path
 
 import torch
 
-from nano4m_audio.config.grids import SIZES
 from nano4m_audio.nano4m.checkpoint import load_state
 from nano4m_audio.nano4m.distributed import Ranks
 from nano4m_audio.nano4m.saving import COST_SHARE, Saver
-from nano4m_audio.nano4m.settings import Hardware, Modality, ModelConfig, TrainSettings
+from nano4m_audio.nano4m.settings import SIZES, Modality, ModelConfig, TrainSettings
 from nano4m_audio.nano4m.train import start_run
 
 
@@ -29,15 +28,8 @@ def main() -> None:
     parser.add_argument("--size", default="d6w512", choices=sorted(SIZES))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    size = SIZES[arguments.size]
-    model = ModelConfig(
-        (Modality("caption", 50304, 512),),
-        size["dim"],
-        size["encoder_depth"],
-        size["decoder_depth"],
-        size["head_dim"],
-    )
-    run = start_run(TrainSettings(model), Hardware("cpu"), Ranks(torch.device("cpu")))
+    model = ModelConfig(modalities=(Modality("caption", 50304, 512),), size=arguments.size)
+    run = start_run(TrainSettings(model=model), Ranks(torch.device("cpu")))
     for parameter in run.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     for optimizer in run.optimizers:

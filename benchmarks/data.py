@@ -107,8 +107,10 @@ def train_some(folder: Path, shards: int, steps: int, in_memory_bytes: int) -> N
     from nano4m_audio.nano4m.train import train
 
     sets = load(folder, shards, in_memory_bytes)
-    model = ModelConfig(MODALITIES, dim=64, enc_depth=1, dec_depth=1, head_dim=32)
-    settings = TrainSettings(model, optim=OptimConfig(steps, batch_size=64, warmup_steps=1))
+    model = ModelConfig(
+        modalities=MODALITIES, dim=64, encoder_depth=1, decoder_depth=1, head_dim=32
+    )
+    settings = TrainSettings(model=model, optim=OptimConfig(steps=steps, warmup_steps=1))
     with tempfile.TemporaryDirectory() as state:
         empty = type(sets["val"].data)(MODALITIES, _no_tokens(), [])
         train(settings, sets["train"].data, empty, Path(state))

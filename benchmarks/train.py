@@ -31,15 +31,17 @@ import numpy as np
 import torch
 
 from nano4m_audio.backends.gpt2 import PAD
-from nano4m_audio.config.grids import SIZES
 from nano4m_audio.nano4m import objective
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.distributed import Ranks, join
 from nano4m_audio.nano4m.settings import (
+    SIZES,
     Hardware,
     MaskingConfig,
     Modality,
     ModelConfig,
+    Numerics,
+    ObjectiveConfig,
     OptimConfig,
     TrainSettings,
 )
@@ -62,16 +64,16 @@ PAPER = (
     Modality("caption", 50304, 64, pad_id=PAD),
 )
 PAPER_STEPS, PAPER_BATCH = 18_311, 64
-#: captions, mode, loss, precision; the first is what the paper did.
+#: captions, mode, vocabulary (shared, or each modality's own), precision; first the paper's.
 VARIANTS = [
-    (captions, mode, loss, precision)
+    (captions, mode, vocabulary, precision)
     for captions in ("padded", "plain")
-    for mode, loss, precision in (
-        ("reference", "unified", "float32"),
-        ("fast", "unified", "float32"),
-        ("fast", "own_ids", "float32"),
-        ("fast", "unified", "bfloat16"),
-        ("fast", "own_ids", "bfloat16"),
+    for mode, vocabulary, precision in (
+        ("reference", "shared", "float32"),
+        ("fast", "shared", "float32"),
+        ("fast", "own", "float32"),
+        ("fast", "shared", "bfloat16"),
+        ("fast", "own", "bfloat16"),
     )
 ]
 Variant = tuple[str, str, str, str]
@@ -112,16 +114,17 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
     d, hidden = model.dim, int(model.mlp_ratio * model.dim)
     n_in = sum(share.inputs.counts)
     n_out = sum(share.targets.counts)
-    encoder = model.enc_depth * n_in * (4 * d * d + 2 * d * hidden)
-    decoder = model.dec_depth * (n_out * (6 * d * d + 2 * d * hidden) + n_in * 2 * d * d)
-    ids = [m.vocab_size if settings.loss == "own_ids" else model.vocab_size for m in PAPER]
+    encoder = model.encoder_depth * n_in * (4 * d * d + 2 * d * hidden)
+    decoder = model.decoder_depth * (n_out * (6 * d * d + 2 * d * hidden) + n_in * 2 * d * d)
+    own = settings.objective.per_modality_vocab
+    ids = [m.vocab_size if own else model.vocab_size for m in PAPER]
     logits = sum(n * v * d for n, v in zip(share.targets.counts, ids, strict=False))
     mixing = (
         2
         * d
         * (
-            model.enc_depth * sum(a * a for a in share.inputs.lengths)
-            + model.dec_depth
+            model.encoder_depth * sum(a * a for a in share.inputs.lengths)
+            + model.decoder_depth
             * sum(
                 b * (a + b)
                 for a, b in zip(share.inputs.lengths, share.targets.lengths, strict=True)
@@ -132,14 +135,17 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
 
 
 def settings_of(arguments: argparse.Namespace, variant: Variant) -> TrainSettings:
-    size = SIZES[arguments.size]
-    model = ModelConfig(
-        PAPER, size["dim"], size["encoder_depth"], size["decoder_depth"], size["head_dim"]
+    captions, mode, vocabulary, precision = variant
+    return TrainSettings(
+        model=ModelConfig(modalities=PAPER, size=arguments.size),
+        masking=MaskingConfig(padded_captions=captions == "padded"),
+        objective=ObjectiveConfig(per_modality_vocab=vocabulary == "own"),
+        optim=OptimConfig(batch_size=arguments.batch),
+        numerics=Numerics.model_validate(
+            {"mode": mode, "precision": precision, "threads": arguments.threads}
+        ),
+        hardware=Hardware(device=arguments.device, compile=arguments.compile),
     )
-    optim = OptimConfig(PAPER_STEPS, arguments.batch, 1e-4, 1e-6, 916)
-    captions, mode, loss, precision = variant
-    masking = MaskingConfig(padded_captions=captions == "padded")
-    return TrainSettings(model, masking, optim, loss=loss, mode=mode, precision=precision)
 
 
 def bases_of(variant: Variant, chosen: list[Variant]) -> list[Variant]:
@@ -158,7 +164,8 @@ def processor() -> str:
 
 def timed_step(run: Run, data: TokenData, step: int, ranks: Ranks, times: Times) -> None:
     share = draw_share(step, run.settings, data, ranks)
-    packed = draw_share(step, dataclasses.replace(run.settings, mode="fast"), data, ranks)
+    fast = run.settings.numerics.model_copy(update={"mode": "fast"})
+    packed = draw_share(step, run.settings.model_copy(update={"numerics": fast}), data, ranks)
     wall, cpu = time.perf_counter(), time.process_time()
     take_step(run, share)
     if ranks.device.type == "cuda":
@@ -176,13 +183,12 @@ def ratio(slow: list[float], fast: list[float]) -> str:
 
 def compare_modes(arguments: argparse.Namespace) -> None:
     """Steps of all variants in turns, then one line per variant."""
-    hardware = Hardware(arguments.device, threads=arguments.threads, compiled=arguments.compile)
-    ranks = join(hardware)
+    ranks = join(arguments.device)
     data = synthetic(PAPER, 256)
     able = ranks.device.type == "cuda" or native_bfloat16()
     wanted = arguments.only or ["-".join(v) for v in VARIANTS if able or v[3] == "float32"]
     chosen = [v for v in VARIANTS if "-".join(v) in wanted]
-    runs = {v: start_run(settings_of(arguments, v), hardware, ranks) for v in chosen}
+    runs = {v: start_run(settings_of(arguments, v), ranks) for v in chosen}
     times = {v: Times() for v in chosen}
     for step in range(-arguments.warmup, arguments.steps):
         for variant, run in runs.items():
@@ -236,8 +242,7 @@ def explain_bound(spent: Times, parameters: int, data: TokenData, run: Run, rank
 
 def compare_optimizers(arguments: argparse.Namespace) -> None:
     """AdamW and Muon at equal steps on the same batches: validation loss, mean of modalities."""
-    hardware = Hardware(arguments.device, threads=arguments.threads)
-    ranks = join(hardware)
+    ranks = join(arguments.device)
     modalities = tuple(dataclasses.replace(m, vocab_size=min(m.vocab_size, 2048)) for m in PAPER)
     modalities = (*modalities[:-1], PAPER[-1])
     data, held_out = synthetic(modalities, 512), synthetic(modalities, 64, 1)
@@ -245,11 +250,20 @@ def compare_optimizers(arguments: argparse.Namespace) -> None:
     for lr in arguments.lr:
         line = [f"lr {lr:g}:"]
         for optimizer in ("adamw", "muon"):
-            optim = OptimConfig(
-                arguments.steps, 16, lr, 1e-6, arguments.steps // 10, optimizer=optimizer
+            settings = TrainSettings(
+                model=ModelConfig(
+                    modalities=modalities, dim=128, encoder_depth=2, decoder_depth=2, head_dim=32
+                ),
+                optim=OptimConfig(
+                    steps=arguments.steps,
+                    batch_size=16,
+                    lr=lr,
+                    warmup_steps=arguments.steps // 10,
+                    optimizer=optimizer,
+                ),
+                numerics=Numerics(threads=arguments.threads),
             )
-            settings = TrainSettings(ModelConfig(modalities, 128, 2, 2, 32), optim=optim)
-            run = start_run(settings, hardware, ranks)
+            run = start_run(settings, ranks)
             started = time.process_time()
             for step in range(arguments.steps):
                 take_step(run, draw_share(step, settings, data, ranks))

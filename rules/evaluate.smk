@@ -15,7 +15,7 @@ rule evaluate:
         "results/benchmarks/evaluate_{experiment}_{probe}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+    threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads
     resources:
         mem_mb=3000,
         gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),

@@ -9,9 +9,11 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from nano4m_audio.cli.app import app
+from nano4m_audio.config.reading import describe
 
 GROUP: Any = get_command(app)
 COMMANDS = sorted(GROUP.commands)
@@ -95,6 +97,26 @@ def test_the_version_is_that_of_the_package():
 
 
 def test_config_lists_every_key():
-    output = call("config").stdout
-    assert "verdict.audio_min = 0.3" in output
-    assert "experiments.NAME.dim = 512" in output
+    common, every = call("config").stdout, call("config", "--all").stdout
+    assert every.startswith(common.rpartition("\n")[0].rpartition("\n")[0])
+    assert "verdict.audio_min = 0.3\n    least" in common
+    assert "experiments.NAME.model.dim = 512" in every and "model.dim" not in common
+    assert every.count("\n") == 2 * len(describe())
+
+
+def test_config_prints_what_files_say_together(tmp_path):
+    """As Snakemake lays them: over the demo's, unless one of them names its source."""
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("verdict: {audio_min: 0.5, visual_min: 0.6}\n")
+    second.write_text("verdict: {visual_min: 0.7}\nexperiments: {base: {optim: {steps: 50}}}\n")
+    found = yaml.safe_load(call("config", str(first), str(second)).stdout)
+    assert (found["source"], found["n_shards"]) == ("barnyard", 2)
+    assert (found["verdict"]["audio_min"], found["verdict"]["visual_min"]) == (0.5, 0.7)
+    base = found["experiments"]["base"]
+    assert (base["optim"]["steps"], base["optim"]["lr"], base["model"]["dim"]) == (50, 0.004, 64)
+    first.write_text("source: folder\n")
+    found = yaml.safe_load(call("config", str(first)).stdout)
+    assert (found["source"], found["experiments"]["base"]["model"]["dim"]) == ("folder", 512)
+    merged = tmp_path / "merged.yaml"
+    merged.write_text(yaml.safe_dump(found))
+    assert yaml.safe_load(call("config", str(merged)).stdout) == found

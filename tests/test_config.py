@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from nano4m_audio.config.command_line import read_entries
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.config.reading import (
+    COMMON,
     describe,
     load_config,
     parse,
     parse_json,
     parse_workflow,
+    rank,
 )
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
@@ -51,10 +53,19 @@ BAD = [
     ({"classes": {"frog": {"imagenet": [1000]}}}, "classes.frog.imagenet.0 = 1000: Input should"),
     ({"classes": {"file": "no.yaml"}}, "classes: file: no.yaml: no such config file"),
     (
-        {"experiments": {"base": {"dmi": 64}}},
-        "experiments.base.dmi: unknown key, did you mean 'dim'?",
+        {"experiments": {"base": {"model": {"dmi": 64}}}},
+        "experiments.base.model.dmi: unknown key, did you mean 'dim'?",
     ),
-    ({"experiments": {"base": {"dim": 48, "head_dim": 32}}}, "experiments.base"),
+    (
+        {"experiments": {"base": {"lr": 0.1}}},
+        "experiments.base.lr: unknown key: in a file, write optim: {lr: ...}",
+    ),
+    ({"experiments": {"base": {"optim": {"warmup_steps": 20000}}}}, "(20000) is above steps"),
+    ({"experiments": {"base": {"preset": "dmo"}}}, "'dmo' is unknown, did you mean 'demo'?"),
+    ({"experiments": {"base": {"preset": {"a": 1}}}}, "preset: {'a': 1} is unknown"),
+    ({"experiments": {"base": {"model": {"size": []}}}}, "size: one of d5w384"),
+    ({"experiments": {"base": {"preset": "demo", "model": 3}}}, "experiments.base.model = 3"),
+    ({"experiments": {"base": {"model": {"dim": 48, "head_dim": 32}}}}, "experiments.base"),
     ({"experiments": {"a/b": {}}}, "'a/b': names of letters"),
     ({"experiments": {}}, "at least one experiment"),
     (
@@ -149,9 +160,10 @@ def read_plain(entries: list[str]) -> dict:
         (["folder.root=2024", "folder.clips_csv=null"],
          {"folder": {"root": "2024", "clips_csv": None}}),
         (["folder={root: 2024, clips_csv: null}"], {"folder": {"root": "2024", "clips_csv": None}}),
-        (["experiments.base.lr=1e-4", "experiments.base.input_tokens=[1, 9]"],
-         {"experiments": {"base": {"lr": 1e-4, "input_tokens": [1, 9]}}}),
-        (["grids.a.vary={dim: [64, 128]}"], {"grids": {"a": {"vary": {"dim": [64, 128]}}}}),
+        (["experiments.base.optim.lr=1e-4", "experiments.base.masking.input_tokens=[1, 9]"],
+         {"experiments": {"base": {"optim": {"lr": 1e-4}, "masking": {"input_tokens": [1, 9]}}}}),
+        (["grids.a.vary={model.dim: [64, 128]}"],
+         {"grids": {"a": {"vary": {"model.dim": [64, 128]}}}}),
         (["compute.dtype=float16"], {"compute": {"dtype": "float16"}}),
         (["score.audio.backend=null", "verdict.audio_min=null"],
          {"score": {"audio": {"backend": None}}, "verdict": {"audio_min": None}}),
@@ -238,6 +250,10 @@ def test_every_key_is_explained():
     rows = describe()
     assert len(rows) > 50
     assert [key for key, _, meaning in rows if not meaning] == []
+
+
+def test_common_keys_are_keys():
+    assert {rank(key) for key, _, _ in describe()} == set(range(len(COMMON) + 1))
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "configs/folder.yaml", "configs/paper.yaml"])

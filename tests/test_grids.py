@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.config.grids import SIZES, members
+from nano4m_audio.config.grids import members
 from nano4m_audio.config.reading import load_config, parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
+from nano4m_audio.nano4m.settings import SIZES
 from tests.conftest import ROOT
 
-VARY = {"size": ["d5w384", "d6w512"], "train_clips": [10, None]}
+VARY = {"model.size": ["d5w384", "d6w512"], "data.train_clips": [10, None]}
 
 
 def config(**values) -> Config:
@@ -25,7 +26,7 @@ def config(**values) -> Config:
 
 def test_every_combination_is_an_experiment_with_the_values_of_its_base():
     found = config(
-        experiments={"base": {"dim": 64, "steps": 7, "warmup_steps": 1}},
+        experiments={"base": {"model": {"dim": 64}, "optim": {"steps": 7, "warmup_steps": 1}}},
         grids={"s": {"vary": VARY}},
     ).experiments
     assert list(found) == [
@@ -36,47 +37,51 @@ def test_every_combination_is_an_experiment_with_the_values_of_its_base():
         "s_d6w512_train_clips_none",
     ]
     small = found["s_d5w384_train_clips_10"]
-    assert (small.dim, small.encoder_depth, small.head_dim) == (384, 5, 64)
-    assert (small.train_clips, small.steps) == (10, 7)
-    assert found["s_d6w512_train_clips_none"].train_clips is None
+    assert (small.model.dim, small.model.encoder_depth, small.model.head_dim) == (384, 5, 64)
+    assert (small.data.train_clips, small.optim.steps) == (10, 7)
+    assert found["s_d6w512_train_clips_none"].data.train_clips is None
 
 
 def test_a_resolved_config_resolves_to_itself():
-    first = config(grids={"s": {"vary": VARY}, "t": {"vary": {"input_alpha": [0.2, 1]}}})
+    first = config(grids={"s": {"vary": VARY}, "t": {"vary": {"masking.input_alpha": [0.2, 1]}}})
     assert parse(Config, json.loads(first.model_dump_json()), "again") == first
     assert "t_input_alpha_0p2" in first.experiments
 
 
 def test_an_experiment_that_is_written_out_wins():
-    mine = {"base": {}, "s_dim_64": {"dim": 128, "head_dim": 32}}
-    assert (
-        config(experiments=mine, grids={"s": {"vary": {"dim": [64]}}}).experiments["s_dim_64"].dim
-        == 128
-    )
+    mine = {"base": {}, "s_dim_64": {"model": {"dim": 128, "head_dim": 32}}}
+    found = config(experiments=mine, grids={"s": {"vary": {"model.dim": [64]}}}).experiments
+    assert found["s_dim_64"].model.dim == 128
 
 
 def test_a_width_replaces_the_size_of_the_base_and_keeps_its_depth():
-    grid = {"s": {"vary": {"dim": [128]}}}
-    found = config(experiments={"base": {"size": "d8w640"}}, grids=grid).experiments["s_dim_128"]
+    grid, base = {"s": {"vary": {"model.dim": [128]}}}, {"model": {"size": "d8w640"}}
+    found = config(experiments={"base": base}, grids=grid).experiments["s_dim_128"].model
     assert (found.dim, found.encoder_depth, found.size) == (128, 8, None)
+
+
+def test_keys_change_a_preset():
+    """A size replaces its widths and depths; the grid's keys change those of the experiment."""
+    base = {"preset": "demo", "optim": {"steps": 90}}
+    vary = {"model.size": ["d5w384"], "optim.lr": [0.5, 0.001]}
+    found = config(experiments={"base": base}, grids={"s": {"vary": vary}}).experiments
+    plain, varied = found["base"], found["s_d5w384_lr_0p5"]
+    assert (plain.optim.steps, plain.optim.warmup_steps, plain.model.dim) == (90, 40, 64)
+    assert (varied.optim.steps, varied.optim.lr, varied.model.dim) == (90, 0.5, 384)
+    assert varied.masking == plain.masking and varied.model.init == "scaled"
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_are_valid_models(size):
-    settings = train_settings(config(experiments={"base": {"size": size}}), "base")
+    settings = train_settings(config(experiments={"base": {"model": {"size": size}}}), "base")
     depth, dim = map(int, re.fullmatch(r"d(\d+)w(\d+)", size).groups())
-    assert (settings["model"]["enc_depth"], settings["model"]["dim"]) == (depth, dim)
+    assert (settings.model.encoder_depth, settings.model.dim) == (depth, dim)
 
 
 def test_the_paper_size_has_the_parameters_of_the_paper():
     from nano4m_audio.nano4m.model import FourM
-    from nano4m_audio.training.stage import parse_settings
 
-    sizes = {"rgb": 16_384, "depth": 8_192, "normals": 8_192}
-    settings = train_settings(config(experiments={"base": {"size": "d6w512"}}), "base")
-    for row in settings["model"]["modalities"]:
-        row["vocab_size"] = sizes.get(row["name"], row["vocab_size"])
-    model = FourM(parse_settings(settings).model)
+    model = FourM(train_settings(load_config(ROOT / "configs/paper.yaml"), "base").model)
     assert sum(p.numel() for p in model.parameters()) == 95_838_720
 
 
@@ -100,19 +105,28 @@ def test_names_are_safe_unique_and_cover_the_product(vary):
 BAD = [
     ({"grids": 3}, "grids = 3: Input should be a valid dictionary"),
     ({"grids": {"s": {"vray": {}}}}, "grids.s.vray: unknown key, did you mean 'vary'?"),
-    ({"grids": {"s": {"vary": {"dim": 3}}}}, "grids.s.vary.dim = 3"),
+    ({"grids": {"s": {"vary": {"model.dim": 3}}}}, "grids.s.vary.model.dim = 3"),
     (
-        {"grids": {"s": {"vary": {"dmi": [1]}}}},
-        "grids.s.vary.dmi: unknown key of an experiment",
+        {"grids": {"s": {"vary": {"model.dmi": [1]}}}},
+        "grids.s.vary.model.dmi: unknown key of an experiment, did you mean 'model.dim'?",
     ),
-    ({"grids": {"s": {"vary": {"dim": [33]}}}}, "experiments.s_dim_33.dim = 33"),
+    ({"grids": {"s": {"vary": {"model.dim": [33]}}}}, "experiments.s_dim_33.model.dim = 33"),
     ({"grids": {"s": {"vary": {}}}}, "grids.s.vary: at least one key"),
-    ({"grids": {"s": {"vary": {"dim": [64, 64]}}}}, "two combinations are called 's_dim_64'"),
-    ({"grids": {"s": {"vary": {"seed": list(range(999))}}}}, "999 experiments, more than"),
-    ({"grids": {"s": {"base": "x", "vary": {"dim": [64]}}}}, "grids.s.base = 'x' is not in exp"),
-    ({"grids": {"a/b": {"vary": {"dim": [64]}}}}, "names of letters"),
-    ({"experiments": {"base": {"size": "d1w1"}}}, "size: one of d5w384, d6w512, d8w640, d12w768"),
-    ({"experiments": {"base": {"size": "d5w384", "dim": 64}}}, "size d5w384 has dim 384, not 64"),
+    ({"grids": {"s": {"vary": {"model.dim": [64, 64]}}}}, "two combinations are called 's_dim_64'"),
+    ({"grids": {"s": {"vary": {"optim.seed": list(range(999))}}}}, "999 experiments, more than"),
+    (
+        {"grids": {"s": {"base": "x", "vary": {"model.dim": [64]}}}},
+        "grids.s.base = 'x' is not in exp",
+    ),
+    ({"grids": {"a/b": {"vary": {"model.dim": [64]}}}}, "names of letters"),
+    (
+        {"experiments": {"base": {"model": {"size": "d1w1"}}}},
+        "size: one of d5w384, d6w512, d8w640, d12w768",
+    ),
+    (
+        {"experiments": {"base": {"model": {"size": "d5w384", "dim": 64}}}},
+        "size d5w384 has dim 384, not 64",
+    ),
 ]
 
 

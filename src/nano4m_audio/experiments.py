@@ -1,4 +1,4 @@
-"""From the config's short description of an experiment to the settings of the training engine."""
+"""From an experiment of the config to what its training is told, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.backends.registry import get_spec
-from nano4m_audio.config.schema import BACKEND_KEYS, Config, Experiment
+from nano4m_audio.config.reading import parse
+from nano4m_audio.config.schema import BACKEND_KEYS, Config
 from nano4m_audio.modalities import IMAGES, MODALITIES
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.processor import native_bfloat16
 
 
@@ -29,113 +31,53 @@ def modality_table(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def train_settings(config: Config, name: str) -> dict[str, Any]:
-    """The training engine's settings of one experiment, as plain values."""
-    experiment: Experiment = config.experiments[name]
+def train_settings(config: Config, name: str) -> TrainSettings:
+    """What the training of one experiment is told. Raises UserError for alphas of other modalities
+    than the config has."""
+    experiment = config.experiments[name]
     modalities = modality_table(config)
     for row in modalities:
         if row["name"] == "audio":
-            row["max_tokens"] = experiment.audio_tokens or row["max_tokens"]
-            row["span_stride"] = row["span_stride"] if experiment.span_audio else None
-    settings: dict[str, Any] = {
-        "model": {
-            "modalities": modalities,
-            "dim": experiment.dim,
-            "enc_depth": experiment.encoder_depth,
-            "dec_depth": experiment.decoder_depth,
-            "head_dim": experiment.head_dim,
-            "init": experiment.init,
-        },
-        "masking": {
-            "input_tokens_range": list(experiment.input_tokens),
-            "target_tokens_range": list(experiment.target_tokens),
-            "input_alphas": experiment.input_alpha,
-            "target_alphas": experiment.target_alpha,
-            "mixture": [
-                {
-                    "weight": part.weight,
-                    "input_alphas": part.input_alpha,
-                    "target_alphas": part.target_alpha,
-                }
-                for part in experiment.mixture
-            ],
-            "single_source_prob": experiment.single_source_prob,
-            "modality_dropout": experiment.modality_dropout,
-            "curriculum": experiment.curriculum,
-            "padded_captions": experiment.padded_captions,
-            "keyframes": experiment.keyframes,
-        },
-        "optim": {
-            "optimizer": experiment.optimizer,
-            "steps": experiment.steps,
-            "batch_size": experiment.batch_size,
-            "lr": experiment.lr,
-            "min_lr": experiment.min_lr,
-            "head_lr_scale": experiment.head_lr_scale,
-            "embedding_lr_scale": experiment.embedding_lr_scale,
-            "warmup_steps": experiment.warmup_steps,
-            "weight_decay": experiment.weight_decay,
-            "seed": experiment.seed,
-            "eval_every": experiment.validate_every,
-        },
-        "loss": "own_ids" if experiment.own_ids else "unified",
-        "average": experiment.loss_average,
-        "mode": experiment.mode,
-        "precision": experiment.precision,
-        "threads": experiment.threads,
-    }
-    if experiment.train_clips is not None:
-        settings["train_clips"] = experiment.train_clips
-    return settings
+            row["max_tokens"] = experiment.data.audio_tokens or row["max_tokens"]
+            row["span_stride"] = row["span_stride"] if experiment.masking.span_audio else None
+    values = experiment.model_dump()
+    values["model"]["modalities"] = modalities
+    values["tokenizers"] = {m: config.backend(f"tokenize.{m}") for m in IMAGES}
+    return parse(TrainSettings, values, f"config: experiments.{name}")
 
 
 def train_device(config: Config, name: str) -> str:
     """Where one experiment is trained: auto, cpu or cuda. Like compute.device it makes no rule run
-    again, so it is not among the hardware options."""
-    wanted = config.experiments[name].device
+    again: a resource of the job says it, whatever its settings say."""
+    wanted = config.experiments[name].hardware.device
     elsewhere = config.compute.device
     return elsewhere if wanted == "auto" and elsewhere in ("cpu", "cuda") else wanted
 
 
 def gpus_of(config: Config, name: str) -> int:
     """How many GPUs the job that trains one experiment asks for."""
-    return 0 if train_device(config, name) == "cpu" else config.experiments[name].devices
-
-
-def hardware_options(config: Config, name: str) -> dict[str, Any]:
-    """Where one experiment is computed, as plain values; decides nothing but speed and rounding."""
-    experiment = config.experiments[name]
-    return {
-        "devices": experiment.devices,
-        "sharded": experiment.shard_weights,
-        "compiled": experiment.compile,
-        "deterministic": experiment.deterministic,
-        "checkpoint_every_s": experiment.checkpoint_every_s,
-    }
-
-
-def watch_options(config: Config, name: str) -> dict[str, Any]:
-    """What one experiment records while it trains, as plain values; see watching.py."""
-    experiment = config.experiments[name]
-    return {
-        "tensorboard": experiment.tensorboard,
-        "wandb_project": experiment.wandb_project,
-        "samples_every": experiment.samples_every,
-        "tokenizers": {m: config.backend(f"tokenize.{m}") for m in IMAGES},
-    }
+    return 0 if train_device(config, name) == "cpu" else config.experiments[name].hardware.devices
 
 
 def slow_choices(config: Config) -> list[str]:
     """One line for what the config asks of a CPU that this machine's cannot do well. torch is
     imported only if something of the kind is asked for."""
     runs = config.experiments
-    half = [f"experiments.{n}.precision" for n, e in runs.items() if e.precision == "bfloat16"]
+    half = [
+        f"experiments.{name}.numerics.precision"
+        for name, run in runs.items()
+        if run.numerics.precision == "bfloat16"
+    ]
     for key, name in config.backends().items():
         dtype = f"compute.dtype.{key.partition('.')[0]}"
         runs_in = get_spec(BACKEND_KEYS[key], name).dtype(config.dtype(key))
         if runs_in == "bfloat16" and dtype not in half:
             half.append(dtype)
-    compiled = [f"experiments.{n}.compile" for n, e in runs.items() if e.compile is True]
+    compiled = [
+        f"experiments.{name}.hardware.compile"
+        for name, run in runs.items()
+        if run.hardware.compile is True
+    ]
     if not half and not compiled:
         return []
     import torch

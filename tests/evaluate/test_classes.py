@@ -21,7 +21,9 @@ CAPTIONS = [[28, 4, 29], [28, 7, 5, 9, 29], [28, 7, 6, 2, 1, 29]]
 
 @pytest.fixture(scope="module")
 def inputs() -> ProbeInputs:
-    config = ModelConfig(MODALITIES, dim=32, enc_depth=1, dec_depth=1, head_dim=16, init="scaled")
+    config = ModelConfig(
+        modalities=MODALITIES, dim=32, encoder_depth=1, decoder_depth=1, head_dim=16, init="scaled"
+    )
     model = FourM(config, seed=1)
     with torch.no_grad():
         model.to_logits.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
@@ -31,7 +33,7 @@ def inputs() -> ProbeInputs:
     clips = SimpleNamespace(data=data)
     groups = np.arange(5)
     return ProbeInputs(
-        model.eval(), TrainSettings(config), clips, clips, groups, groups, 100, 0.95, 1, 0
+        model.eval(), TrainSettings(model=config), clips, clips, groups, groups, 100, 0.95, 1, 0
     )
 
 

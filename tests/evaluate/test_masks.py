@@ -20,15 +20,29 @@ def some_data(n: int = 26) -> TokenData:
     return TokenData(MODALITIES, tokens, [[7] * (3 + i % 4) for i in range(n)])
 
 
+def masking(inputs, targets, input_alpha, target_alpha, **more) -> MaskingConfig:
+    return MaskingConfig(
+        input_tokens=inputs,
+        target_tokens=targets,
+        input_alpha=input_alpha,
+        target_alpha=target_alpha,
+        **more,
+    )
+
+
 RARE = {m.name: 0.01 for m in MODALITIES}
-MOST = {"target_alphas": {**RARE, "depth": 0.5, "normals": 0.5}}
+MOST = {"target_alpha": {**RARE, "depth": 0.5, "normals": 0.5}}
 CONFIGS = [
-    MaskingConfig((128, 128), (128, 128), 0.2, 0.2),
-    MaskingConfig((32, 256), (32, 128), 1.0, 1.0, single_source_prob=0.5),
-    MaskingConfig((128, 128), (128, 128), 0.01, 0.01),
-    # Half of the masks ask for the caption alone, and a few of the others for sound.
-    MaskingConfig(
-        (32, 196), (4, 128), mixture=({"target_alphas": {**RARE, "caption": 50.0}}, {**MOST})
+    masking((128, 128), (128, 128), 0.2, 0.2),
+    masking((32, 256), (32, 128), 1.0, 1.0, single_source_prob=0.5),
+    masking((128, 128), (128, 128), 0.01, 0.01),
+    # Half of the masks have only caption targets, and a few of the others audio targets.
+    masking(
+        (32, 196),
+        (4, 128),
+        1.0,
+        1.0,
+        mixture=({"target_alpha": {**RARE, "caption": 50.0}}, {**MOST}),
     ),
 ]
 
@@ -65,7 +79,7 @@ def test_masks_depend_on_the_seed_alone():
 
 
 def test_a_modality_that_is_never_asked_for_is_not_waited_for():
-    alphas = {"rgb": 1.0, "audio": 1.0, "depth": 1.0, "normals": 1.0, "caption": 0.0}
-    config = MaskingConfig((128, 128), (128, 128), 1.0, alphas)
+    alphas = {"rgb": 1.0, "audio": 1.0, "depth": 1.0, "normals": 1.0, "caption": 1e-9}
+    config = masking((128, 128), (128, 128), 1.0, alphas)
     used = np.concatenate([a.used for a in draw_masks(some_data(4), config, 0, 2, 32)])
     assert used.sum(axis=0).tolist() == [8, 8, 8, 8, 0]

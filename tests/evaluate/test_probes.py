@@ -17,6 +17,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
 from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.evaluate.stage import evaluate_probe
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.training.stage import train_run
 from tests.tokens import MODALITIES, number_of, write_tokens
@@ -26,14 +27,14 @@ OPTIONS = Evaluate(bootstrap=100, keyframes=2)
 SETTINGS = {
     "model": {
         "modalities": [asdict(m) for m in MODALITIES],
-        "dim": 32, "enc_depth": 1, "dec_depth": 1, "head_dim": 32,
+        "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32,
     },
     "masking": {
-        "input_tokens_range": [64, 64], "target_tokens_range": [64, 64],
-        "input_alphas": 0.2, "target_alphas": 0.2,
+        "input_tokens": [64, 64], "target_tokens": [64, 64],
+        "input_alpha": 0.2, "target_alpha": 0.2,
     },
     "optim": {"steps": 2, "batch_size": 4, "warmup_steps": 1},
-    "loss": "own_ids",
+    "numerics": {"threads": 1},
 }  # fmt: skip
 
 
@@ -59,10 +60,7 @@ def run(tmp_path_factory):
         ("caption", c): {"tokens": [50_258, 7 + i % 4, 50_259]} for i, c in enumerate(splits)
     }
     files = write_tokens(folder, splits, videos=videos, changed=planted)
-    train_run(
-        folder / "split.parquet", files, folder / "runs/base", folder / "store", SETTINGS,
-        progress=False,
-    )  # fmt: skip
+    train_run(Results(folder), "base", TrainSettings.model_validate(SETTINGS), progress=False)
     return folder, files
 
 
@@ -106,6 +104,7 @@ def test_where_it_is_computed_changes_no_key_and_no_more_than_rounding(run):
 
 
 def test_a_device_that_is_not_there_is_one_line(run):
+    shutil.rmtree(run[0] / "store/evaluate", ignore_errors=True)
     with pytest.raises(UserError, match=r"^device 'mps' cannot be used: .*$"):
         evaluate(run, "structure", Compute("mps"))
 

@@ -26,13 +26,13 @@ from nano4m_audio.interchange.weights import (
 )
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM, Tokens
-from nano4m_audio.nano4m.settings import Modality, ModelConfig
+from nano4m_audio.nano4m.settings import Modality, ModelConfig, TrainSettings
 
 CONFIG = ModelConfig(
-    (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
+    modalities=(Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
     dim=32,
-    enc_depth=1,
-    dec_depth=2,
+    encoder_depth=1,
+    decoder_depth=2,
     head_dim=16,
 )
 FORMS = ["model.pth", "model.pt", "model.safetensors", "folder"]
@@ -85,7 +85,8 @@ def test_the_reference_can_read_what_we_write(run_dir, tmp_path):
 
 
 def test_a_bare_state_dict_is_the_papers_model(tmp_path):
-    config = ModelConfig(PAPER_MODALITIES, dim=64, enc_depth=2, dec_depth=1, mlp_ratio=2.0)
+    sizes = {"dim": 64, "encoder_depth": 2, "decoder_depth": 1, "mlp_ratio": 2.0}
+    config = ModelConfig(modalities=PAPER_MODALITIES, **sizes)
     model = FourM(config, seed=3)
     state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
     torch.save({"model": state}, tmp_path / "m.pth")
@@ -121,20 +122,19 @@ def test_classes_that_are_not_installed_are_passed_over(tmp_path, monkeypatch):
     exec("class Node(dict):\n    def __reduce__(self): return (Node, (), {'x': 1})", vars(module))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     module.Node.__module__ = module.__name__
-    state = FourM(ModelConfig(PAPER_MODALITIES, dim=64, enc_depth=1, dec_depth=1)).state_dict()
+    sizes = {"dim": 64, "encoder_depth": 1, "decoder_depth": 1}
+    state = FourM(ModelConfig(modalities=PAPER_MODALITIES, **sizes)).state_dict()
     torch.save({"model": state, "iteration": 3, "args": module.Node(a=1)}, tmp_path / "m.pth")
     monkeypatch.delitem(sys.modules, module.__name__)
     assert read_model(tmp_path / "m.pth")[1] == 3
 
 
 def test_an_imported_model_can_be_probed(run_dir, tmp_path):
-    from nano4m_audio.training.stage import parse_settings
-
     export_model(run_dir, tmp_path / "m.pth")
     import_model(tmp_path / "m.pth", tmp_path / "runs/paper")
     run = json.loads((tmp_path / "runs/paper/run.json").read_text())
-    assert parse_settings(run["settings"]).model == CONFIG
-    assert run["settings"]["loss"] == "unified" and run["steps"] == 12
+    assert TrainSettings.model_validate(run["settings"]).model == CONFIG
+    assert run["settings"]["objective"]["per_modality_vocab"] is False and run["steps"] == 12
 
 
 def test_recorded_logits_come_out_of_a_published_checkpoint(shared, tmp_path):

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.nano4m.data import Ragged, TokenData, smallest_dtype
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 MODALITIES = (Modality("rgb", 50, 16), Modality("caption", 90, 8))
-MASKING = MaskingConfig((2, 12), (2, 12))
+MASKING = MaskingConfig(input_tokens=(2, 12), target_tokens=(2, 12))
 
 
 def some_data(n: int, dtype=np.uint16) -> TokenData:
@@ -38,6 +39,20 @@ def test_ragged_slices_and_pads_like_lists(sequences, data):
 def test_the_smallest_dtype_holds_the_last_id(size, dtype):
     assert smallest_dtype(size) is dtype
     assert int(np.array(size - 1).astype(smallest_dtype(size))) == size - 1
+
+
+@given(st.integers(1, 10), st.integers(1, 10))
+def test_keyframes_are_the_middles_of_equal_parts(count, of):
+    count = min(count, of)
+    found = spread_keyframes(count, of)
+    middles = (np.arange(count) + 0.5) * of / count
+    assert (np.abs(np.array(found) - (middles - 0.5)) <= 0.5).all()
+    assert len(set(found)) == count and set(found) <= set(range(of))
+
+
+def test_three_keyframes_of_ten():
+    assert [spread_keyframes(n) for n in (1, 3)] == [[5], [1, 5, 8]]
+    assert some_data(4).spread_keyframes(None).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("n", [1, 5, 64])

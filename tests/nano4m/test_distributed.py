@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -14,17 +13,13 @@ import pytest
 import torch
 
 from nano4m_audio.nano4m.distributed import Ranks, leave
-from nano4m_audio.nano4m.settings import Hardware, ModelConfig
+from nano4m_audio.nano4m.settings import Hardware
 from nano4m_audio.nano4m.train import share_of
 from tests.conftest import ROOT
-from tests.nano4m.test_train import MODALITIES, SETTINGS, assert_same_run, run, some_data
+from tests.nano4m.test_train import SETTINGS, assert_same_run, change, run, some_data
 
 #: Batches of 7 samples: the processes have 3 and 4, with different numbers of targets.
-UNEVEN = dataclasses.replace(
-    SETTINGS,
-    model=ModelConfig(MODALITIES, dim=32, enc_depth=2, dec_depth=2, head_dim=16, init="scaled"),
-    optim=dataclasses.replace(SETTINGS.optim, batch_size=7),
-)
+UNEVEN = change(change(SETTINGS, "model", encoder_depth=2, decoder_depth=2), "optim", batch_size=7)
 #: A clock of 0 s saves every ten steps, the moments at which several processes agree on it.
 HARDWARE = Hardware(device="cpu", devices=2, checkpoint_every_s=0.0)
 
@@ -36,8 +31,8 @@ def worker(folder: Path, sharded: bool, stop: int | None) -> None:
         if step == stop:
             os._exit(9)
 
-    result = run(folder, UNEVEN, hardware=dataclasses.replace(HARDWARE, sharded=sharded),
-                 watch=watch)  # fmt: skip
+    hardware = HARDWARE.model_copy(update={"shard_weights": sharded})
+    result = run(folder, UNEVEN, hardware=hardware, watch=watch)
     if os.environ["RANK"] == "0":
         torch.save(result.weights, folder / "weights.pt")
         found = {"metrics": result.metrics, "resumed": result.resumed_from_step}

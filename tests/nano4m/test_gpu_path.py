@@ -33,7 +33,7 @@ def pairs(bounds: torch.Tensor) -> list[tuple[int, int]]:
 
 def batches(n: int) -> list[tuple[Tokens, Tokens]]:
     data = some_data(20)
-    drawn = [data.batch(step, 6, SETTINGS.masking.at(step), 0) for step in range(n)]
+    drawn = [data.batch(step, 6, SETTINGS.masking, 0) for step in range(n)]
     return [(Tokens.of(b.inputs), Tokens.of(b.targets)) for b in drawn]
 
 
@@ -92,7 +92,7 @@ def packed(lengths: list[int]) -> Packed:
 @pytest.mark.parametrize("padded", [False, True])
 def test_one_copy_carries_all_tensors(padded):
     data = some_data(20)
-    batch = data.batch(0, 6, SETTINGS.masking.at(0), 0)
+    batch = data.batch(0, 6, SETTINGS.masking, 0)
     sides = [
         Tokens.padded(s, 32) if padded else Tokens.of(s) for s in (batch.inputs, batch.targets)
     ]

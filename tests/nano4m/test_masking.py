@@ -167,11 +167,15 @@ def test_caption_padding_is_neither_shown_nor_asked_for() -> None:
 def test_the_number_of_targets_hides_the_length_of_a_caption() -> None:
     """Among samples that could ask for all of it, every number from 1 on is equally frequent."""
     config = MaskingConfig(
-        (64, 64),
-        (64, 64),
-        target_alphas=100.0,
-        input_alphas=dict(
-            zip(("rgb", "audio", "depth", "normals", "caption"), (1, 1, 1, 1, 1e-3), strict=True)
+        input_tokens=(64, 64),
+        target_tokens=(64, 64),
+        target_alpha=100.0,
+        input_alpha=dict(
+            zip(
+                ("rgb", "audio", "depth", "normals", "caption"),
+                (1.0, 1.0, 1.0, 1.0, 1e-3),
+                strict=True,
+            )
         ),
     )
     (inputs, targets), _ = masked(config, short_captions(6000), 7)
@@ -213,10 +217,14 @@ def test_single_source_probability_is_a_share_of_samples() -> None:
 
 def test_modality_dropout_leaves_one_modality() -> None:
     lengths = short_captions(4000)
-    (inputs, targets), _ = masked(MaskingConfig((64, 256), modality_dropout=1.0), lengths, 3)
+    (inputs, targets), _ = masked(
+        MaskingConfig(input_tokens=(64, 256), modality_dropout=1.0), lengths, 3
+    )
     assert ((inputs > 0).sum(axis=1) == 1).all()
     assert (targets > 0).any(axis=1).all()
-    (inputs, _), _ = masked(MaskingConfig((128, 256), modality_dropout=0.5), lengths, 3)
+    (inputs, _), _ = masked(
+        MaskingConfig(input_tokens=(128, 256), modality_dropout=0.5), lengths, 3
+    )
     absent = (inputs[:, 0] == 0).mean()
     assert absent == pytest.approx(0.5 - 0.5**5 / 5, abs=0.05)
 
@@ -226,27 +234,16 @@ def test_a_mixture_draws_one_component_per_sample() -> None:
         return {m.name: 1.0 if m.name == name else 1e-6 for m in PAPER}
 
     config = MaskingConfig(
-        (64, 128),
+        input_tokens=(64, 128),
         mixture=[
-            {"weight": 3, "input_alphas": only("rgb"), "target_alphas": only("depth")},
-            {"weight": 1, "input_alphas": only("depth"), "target_alphas": only("rgb")},
+            {"weight": 3, "input_alpha": only("rgb"), "target_alpha": only("depth")},
+            {"weight": 1, "input_alpha": only("depth"), "target_alpha": only("rgb")},
         ],
     )
     (inputs, targets), _ = masked(config, short_captions(4000), 4)
     from_rgb = inputs.argmax(axis=1) == 0
     assert from_rgb.mean() == pytest.approx(0.75, abs=0.04)
     assert (targets[from_rgb][:, 2] > 0).all() and (targets[~from_rgb][:, 0] > 0).all()
-
-
-def test_curriculum_moves_along_straight_lines() -> None:
-    config = MaskingConfig(curriculum={"single_source_prob": [(100, 0.0), (300, 0.5)]})
-    values = [config.at(step).single_source_prob for step in (0, 100, 200, 300, 9000)]
-    np.testing.assert_allclose(values, [0, 0, 0.25, 0.5, 0.5])
-    assert config.at(0).curriculum == {}
-    with pytest.raises(ValueError, match="rising steps"):
-        MaskingConfig(curriculum={"modality_dropout": [(5, 0.1), (5, 0.2)]})
-    with pytest.raises(ValueError, match="'lr' is not one of"):
-        MaskingConfig(curriculum={"lr": [(0, 0.1)]})
 
 
 def test_samples_of_a_packed_batch() -> None:
@@ -266,10 +263,10 @@ def situations(draw):
     )
     low, high = sorted(draw(st.tuples(st.integers(1, 40), st.integers(1, 40))))
     config = MaskingConfig(
-        (low, high),
-        (low, high),
-        input_alphas=draw(st.sampled_from([1e-3, 0.2, 1.0, 10.0])),
-        target_alphas=draw(st.sampled_from([1e-3, 1.0])),
+        input_tokens=(low, high),
+        target_tokens=(low, high),
+        input_alpha=draw(st.sampled_from([1e-3, 0.2, 1.0, 10.0])),
+        target_alpha=draw(st.sampled_from([1e-3, 1.0])),
         single_source_prob=draw(st.sampled_from([0.0, 0.5, 1.0])),
         modality_dropout=draw(st.sampled_from([0.0, 0.7])),
     )
@@ -287,7 +284,7 @@ def test_every_sample_has_inputs_within_its_lengths_and_no_token_twice(situation
     (inputs, targets), (shown, asked) = masked(config, lengths, seed, modalities)
     assert (inputs.sum(axis=1) > 0).all()
     assert (inputs + targets <= lengths).all()
-    assert (targets.sum(axis=1) <= config.target_tokens_range[1]).all()
+    assert (targets.sum(axis=1) <= config.target_tokens[1]).all()
     for sample in range(16):
         places = [
             (int(m), int(p))

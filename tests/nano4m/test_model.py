@@ -17,15 +17,24 @@ from nano4m_audio.nano4m.generate import generate_roar
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.model import FourM, sincos_positions
 from nano4m_audio.nano4m.objective import Objective, loss_weights, token_losses
-from nano4m_audio.nano4m.settings import Modality, ModelConfig, TrainSettings
+from nano4m_audio.nano4m.settings import (
+    Modality,
+    ModelConfig,
+    Numerics,
+    ObjectiveConfig,
+    TrainSettings,
+)
 
 SMALL = ModelConfig(
-    (Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
+    modalities=(Modality("rgb", 64, 16), Modality("audio", 32, 32, 2), Modality("caption", 100, 8)),
     dim=32,
-    enc_depth=1,
-    dec_depth=1,
+    encoder_depth=1,
+    decoder_depth=1,
     head_dim=16,
 )
+
+#: The two kinds of objective: one vocabulary for all modalities, or one per modality.
+SHARED, OWN = ObjectiveConfig(per_modality_vocab=False), ObjectiveConfig()
 
 
 def batch(io, side: str) -> Packed:
@@ -50,8 +59,13 @@ def both_sides(io, mode: str) -> tuple[Tokens, Tokens]:
     )
 
 
-def objective_of(model: FourM, mode: str = "fast", loss: str = "unified") -> Objective:
-    return Objective(model, TrainSettings(model.config, mode=mode, loss=loss))
+def objective_of(
+    model: FourM, mode: str = "fast", objective: ObjectiveConfig = SHARED
+) -> Objective:
+    numerics = Numerics(mode=mode)
+    return Objective(
+        model, TrainSettings(model=model.config, objective=objective, numerics=numerics)
+    )
 
 
 def mean_loss(losses: list[torch.Tensor]) -> torch.Tensor:
@@ -67,8 +81,9 @@ def load_golden(folder: Path):
     keys = json.loads((folder / "keys.json").read_text())
     config = meta["config"]
     names = zip(config["modalities"], config["vocab_sizes"], config["max_seq_lens"], strict=True)
-    sizes = {k: config[k] for k in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio")}
-    model = FourM(ModelConfig(tuple(Modality(*m) for m in names), **sizes))
+    sizes = {k: config[k] for k in ("dim", "head_dim", "mlp_ratio")}
+    sizes |= {"encoder_depth": config["enc_depth"], "decoder_depth": config["dec_depth"]}
+    model = FourM(ModelConfig(modalities=tuple(Modality(*m) for m in names), **sizes))
     model.load_state_dict(seeded.fill_state_dict(keys, meta["kind_overrides"]), strict=True)
     with np.load(folder / "io.npz") as io:
         io = dict(io)
@@ -83,7 +98,7 @@ def check_forward(golden) -> None:
         features = model(inputs, targets)
         logits = model.to_logits(features)
         at_target = logits.gather(1, targets.tokens[:, None])[:, 0]
-        losses = token_losses(model, features, targets, "unified")
+        losses = token_losses(model, features, targets, SHARED)
     np.testing.assert_allclose(logits.logsumexp(1), io["logits_logsumexp"][mask], atol=2e-4)
     np.testing.assert_allclose(at_target, io["logits_at_target"][mask], atol=2e-4)
     means = [float(loss.mean()) for loss in losses]
@@ -214,19 +229,19 @@ def test_first_loss_is_log_of_the_ids() -> None:
     inputs, targets = some_tokens()
     model = FourM(SMALL)
     features = model(inputs, targets)
-    own = [float(x.detach().mean()) for x in token_losses(model, features, targets, "own_ids")]
-    unified = [float(x.detach().mean()) for x in token_losses(model, features, targets, "unified")]
+    own = [float(x.detach().mean()) for x in token_losses(model, features, targets, OWN)]
+    unified = [float(x.detach().mean()) for x in token_losses(model, features, targets, SHARED)]
     np.testing.assert_allclose(own, np.log([64, 32, 100]), rtol=1e-6)
     np.testing.assert_allclose(unified, np.log([100] * 3), rtol=1e-6)
 
 
-def test_own_ids_equals_unified_with_the_other_ids_forbidden() -> None:
+def test_a_vocabulary_per_modality_equals_the_shared_one_with_the_other_ids_forbidden() -> None:
     inputs, targets = some_tokens()
     model = FourM(SMALL, seed=3)
     with torch.no_grad():
         model.to_logits.weight.normal_(generator=torch.Generator().manual_seed(1))
         features = model(inputs, targets)
-        own = token_losses(model, features, targets, "own_ids")
+        own = token_losses(model, features, targets, OWN)
         logits = model.to_logits(features)
     for m, modality in enumerate(SMALL.modalities):
         chosen = targets.modalities == m
@@ -235,19 +250,19 @@ def test_own_ids_equals_unified_with_the_other_ids_forbidden() -> None:
         np.testing.assert_allclose(own[m], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["unified", "own_ids"])
+@pytest.mark.parametrize("objective", [SHARED, OWN])
 @pytest.mark.parametrize("mode", ["fast", "reference"])
-def test_the_objective_equals_the_plain_loss(small, loss, mode) -> None:
+def test_the_objective_equals_the_plain_loss(small, objective, mode) -> None:
     """Value, sums and every gradient, against autograd through the plain cross-entropy."""
     inputs, targets = both_sides(small.io, "fast")
-    losses = token_losses(small.model, small.model(inputs, targets), targets, loss)
+    losses = token_losses(small.model, small.model(inputs, targets), targets, objective)
     small.model.zero_grad()
     plain = mean_loss(losses)
     plain.backward()
     expected = {name: p.grad.clone() for name, p in small.model.named_parameters()}
     small.model.zero_grad()
     weights = loss_weights(targets.counts, "modality")
-    ours, sums = objective_of(small.model, mode, loss)(*both_sides(small.io, mode), weights)
+    ours, sums = objective_of(small.model, mode, objective)(*both_sides(small.io, mode), weights)
     (3 * ours).backward()
     assert ours.item() == pytest.approx(plain.item(), rel=1e-6)
     np.testing.assert_allclose(sums, [float(x.detach().sum()) for x in losses], rtol=1e-5)
@@ -280,10 +295,10 @@ def test_a_sample_without_targets_is_allowed() -> None:
     inputs, targets = some_tokens()
     targets = Tokens(targets.tokens, targets.positions, targets.modalities, [0, 4])
     model = FourM(SMALL, seed=1)
-    mean_loss(token_losses(model, model(inputs, targets), targets, "own_ids")).backward()
+    mean_loss(token_losses(model, model(inputs, targets), targets, OWN)).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_head_dim_must_divide_dim() -> None:
-    with pytest.raises(ValueError, match="multiple of head_dim 48"):
-        ModelConfig(SMALL.modalities, dim=64, head_dim=48)
+    with pytest.raises(ValueError, match=r"multiple of head_dim \(48\)"):
+        ModelConfig(modalities=SMALL.modalities, dim=64, head_dim=48)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,9 +33,9 @@ def test_a_piece_takes_no_memory_of_its_own():
     assert len(places) == 1
 
 
-@pytest.mark.parametrize("loss", ["unified", "own_ids"])
-def test_a_run_is_the_same_to_the_bit_without_it(tmp_path, monkeypatch, loss):
-    tried = dataclasses.replace(change(SETTINGS, steps=8), loss=loss)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_run_is_the_same_to_the_bit_without_it(tmp_path, monkeypatch, own):
+    tried = change(change(SETTINGS, steps=8), "objective", per_modality_vocab=own)
     monkeypatch.setattr(objective, "ROWS_CPU", 13)
     reusing = run(tmp_path / "a", tried)
     monkeypatch.setattr(objective, "_Scores", lambda *_: log_scores)

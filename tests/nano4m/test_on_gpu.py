@@ -12,7 +12,9 @@ from tests.nano4m.test_train import run
 
 def losses(folder: Path, device: str) -> list[float]:
     """The losses of a short training in float32."""
-    return [row[3] for row in run(folder, hardware=Hardware(device=device)).metrics]
+    return [
+        row[3] for row in run(folder, hardware=Hardware.model_validate({"device": device})).metrics
+    ]
 
 
 def test_a_training_has_the_losses_of_the_cpu(gpu: str, tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 from nano4m_audio.nano4m.self_test import Divergence, compare_precisions
-from nano4m_audio.nano4m.settings import Hardware
-from tests.nano4m.test_train import SETTINGS, some_data
+from tests.nano4m.test_train import SETTINGS, change, some_data
+
+CPU = change(SETTINGS, "hardware", device="cpu")
 
 
 def test_bfloat16_differs_a_little_on_the_same_batches():
-    found = compare_precisions(SETTINGS, some_data(20), Hardware(device="cpu"), 12)
+    found = compare_precisions(CPU, some_data(20), 12)
     assert len(found.losses) == 12
     assert found.losses[0][0] != found.losses[-1][0]
     assert 0 < found.worst < 0.02 and found.accepted
@@ -19,9 +19,8 @@ def test_bfloat16_differs_a_little_on_the_same_batches():
 
 
 def test_a_diverging_training_is_refused():
-    optim = dataclasses.replace(SETTINGS.optim, lr=0.6, warmup_steps=0)
-    settings = dataclasses.replace(SETTINGS, optim=optim)
-    assert not compare_precisions(settings, some_data(20), Hardware(device="cpu"), 12).accepted
+    settings = change(CPU, lr=0.6, warmup_steps=0)
+    assert not compare_precisions(settings, some_data(20), 12).accepted
 
 
 def test_not_a_number_is_refused():

@@ -234,7 +234,7 @@ def test_a_run_without_held_out_keyframes_says_so(usual, tmp_path):
 
 
 def test_several_experiments_stand_side_by_side(tmp_path):
-    config = {"experiments": {"base": {}, "wide": {"dim": 640}}}
+    config = {"experiments": {"base": {}, "wide": {"model": {"dim": 640}}}}
     inputs = write_results(tmp_path, [Fate("pig")], config=config, runs=("base", "wide"))
     text = Page(build(inputs, tmp_path / "report.html")).text
     assert "Experiments side by side" in text and "wide" in text

@@ -13,7 +13,11 @@ from nano4m_audio.report.stage import build_report
 from nano4m_audio.report.studies import studies
 from tests.report.fake import default_fates, write_results
 
-VARY = {"size": ["d5w384", "d6w512"], "train_clips": [30, None], "span_audio": [True, False]}
+VARY = {
+    "model.size": ["d5w384", "d6w512"],
+    "data.train_clips": [30, None],
+    "masking.span_audio": [True, False],
+}
 
 
 def fake_run(name: str, parameters: int, clips: int, loss: float | None) -> Run:
@@ -28,7 +32,9 @@ def fake_run(name: str, parameters: int, clips: int, loss: float | None) -> Run:
 def runs_of(vary: dict) -> list[Run]:
     sizes = {"d5w384": 10_000, "d6w512": 20_000}
     return [
-        fake_run(name, sizes.get(v.get("size"), 7), v.get("train_clips") or 90, 5 - i / 10)
+        fake_run(
+            name, sizes.get(v.get("model.size"), 7), v.get("data.train_clips") or 90, 5 - i / 10
+        )
         for i, (name, v) in enumerate(members("s", vary).items())
     ]
 
@@ -45,10 +51,10 @@ def test_lines_are_settings_over_the_number_of_clips():
 
 
 def test_without_data_sizes_the_axis_is_parameters_and_without_both_there_is_none():
-    vary = {"size": VARY["size"]}
+    vary = {"model.size": VARY["model.size"]}
     (study,) = studies({"s": {"vary": vary}}, runs_of(vary), {})
     assert study.axis == "parameters" and study.series == {"": [(1e4, 5.0), (2e4, 4.9)]}
-    vary = {"span_audio": [True, False]}
+    vary = {"masking.span_audio": [True, False]}
     (study,) = studies({"s": {"vary": vary}}, runs_of(vary), {})
     assert study.axis == "" and not study.series and len(study.rows) == 2
 
@@ -68,7 +74,7 @@ def test_the_chart_draws_every_run(count):
 
 
 def test_the_page_shows_the_study_apart_from_the_other_experiments(tmp_path):
-    grids = {"model_size": {"vary": {"size": ["d5w384", "d6w512"]}}}
+    grids = {"model_size": {"vary": {"model.size": ["d5w384", "d6w512"]}}}
     names = ("base", *members("model_size", grids["model_size"]["vary"]))
     config = {"grids": grids, "classes": ["pig", "cat"]}
     inputs = write_results(tmp_path, default_fates(("pig", "cat"), 6), config=config, runs=names)

@@ -91,7 +91,7 @@ def test_more_ids_than_the_tables_hold_are_refused(monkeypatch):
 @pytest.mark.parametrize("wanted", [514, 511])
 def test_an_audio_window_that_no_tokenizer_makes_is_refused(wanted):
     with pytest.raises(UserError, match="at most 512 and a multiple of 2"):
-        parse_workflow({"experiments": {"base": {"audio_tokens": wanted}}})
+        parse_workflow({"experiments": {"base": {"data": {"audio_tokens": wanted}}}})
 
 
 def test_the_mini_codec_takes_the_window_that_the_stage_cuts():

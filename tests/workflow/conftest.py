@@ -21,8 +21,8 @@ TINY: dict[str, Any] = {
     "n_shards": 2,
     "experiments": {
         "base": {
-            "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32, "steps": 6,
-            "batch_size": 4, "warmup_steps": 2, "validate_every": 3,
+            "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32},
+            "optim": {"steps": 6, "batch_size": 4, "warmup_steps": 2, "validate_every": 3},
         }
     },
     "evaluate": {"bootstrap": 100, "keyframes": 1},

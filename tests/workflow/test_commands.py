@@ -180,7 +180,7 @@ def test_a_wrong_config_file_is_one_line(tmp_path, text):
 
 @pytest.mark.slow
 def test_settings_of_two_hundred_experiments_fit_a_command(tmp_path):
-    vary = {"seed": list(range(40)), "dim": [64, 128], "train_clips": [5, 10]}
+    vary = {"optim.seed": list(range(40)), "model.dim": [64, 128], "data.train_clips": [5, 10]}
     project = Project.make(tmp_path / "project", {**TINY, "grids": {"many": {"vary": vary}}})
     plan = project.run("-n", "--printshellcmds")
     commands = [line for line in plan.splitlines() if "nano4m-audio" in line]

@@ -54,6 +54,7 @@ HOW = {
     "make test-portable": PLAN,
     "make slurm": PLAN,
     "nano4m-audio config": RUN,
+    "nano4m-audio config configs/grid_demo.yaml": RUN,
     "nano4m-audio --help": RUN,
     "snakemake --cores 8 results/report.html --config verdict.visual_min=0.70": RUN,
     "snakemake --unlock": RUN,

@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks import random_weights
 from nano4m_audio.backends.registry import BackendSpec, get_spec
+from nano4m_audio.config.grids import overlaid
 from nano4m_audio.config.reading import load_config
 from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.experiments import train_settings
@@ -143,8 +144,8 @@ def overlay(clips: Path) -> dict:
     """The paper's config with other clips, a small model and no threshold on meaningless scores."""
     values = yaml.safe_load((ROOT / "configs/paper.yaml").read_text())
     small = {
-        "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32, "steps": 2,
-        "batch_size": 2, "warmup_steps": 1, "validate_every": 2,
+        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32},
+        "optim": {"steps": 2, "batch_size": 2, "warmup_steps": 1, "validate_every": 2},
     }  # fmt: skip
     return {
         **values,
@@ -153,7 +154,7 @@ def overlay(clips: Path) -> dict:
         "n_shards": 1,
         "verdict": {**values["verdict"], "audio_min": 0.0, "visual_min": -1.0},
         "split": {**values["split"], "fractions": [0.5, 0.0, 0.5]},
-        "experiments": {"base": {**values["experiments"]["base"], **small}},
+        "experiments": {"base": overlaid(values["experiments"]["base"], small)},
         "evaluate": {"bootstrap": 100, "keyframes": 1},
         "quality": {"frames": 0},  # 25 steps of diffusion a picture
         "report": {"examples": 0},

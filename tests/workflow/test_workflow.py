@@ -105,7 +105,7 @@ def test_a_looser_threshold_computes_exactly_the_new_clips(copy_of_finished):
 def test_a_grid_trains_and_is_compared_in_the_report(copy_of_finished):
     project = copy_of_finished
     project.write_overlay(
-        {**TINY, "grids": {"demo": {"vary": {"dim": [32, 64], "train_clips": [5, 10]}}}}
+        {**TINY, "grids": {"demo": {"vary": {"model.dim": [32, 64], "data.train_clips": [5, 10]}}}}
     )
     project.run()
     for dim in (32, 64):

@@ -56,19 +56,31 @@ app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")
 
 
-@app.command(name="config", epilog=example("config config.yaml"))
-def check_config(
-    path: Annotated[Path | None, typer.Argument(help="config file to check")] = None,
+@app.command(name="config", epilog=example("config configs/grid_demo.yaml"))
+def show_config(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="config files, each laid over those before it")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="list the rarer keys, too")] = False,
 ) -> None:
-    """Check a config file, or list every key with its default and meaning."""
-    from nano4m_audio.config.reading import describe, load_config
+    """Check config files and print what they say together, or list the keys with default and
+    meaning."""
+    import yaml
 
-    if path:
-        load_config(path)
-        print(f"{path}: ok")
+    from nano4m_audio.config.reading import COMMON, describe, load_config, rank
+
+    if files:
+        own, checkout = Path("config.yaml"), Path(__file__).parents[3] / "config.yaml"
+        demo = next((path for path in (own, checkout) if path.is_file()), None)
+        values = load_config(*files, demo=demo).model_dump(mode="json")
+        print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return
-    for key, default, meaning in describe():
+    rows = sorted(describe(), key=lambda row: rank(row[0]))
+    shown = [row for row in rows if every or rank(row[0]) < len(COMMON)]
+    for key, default, meaning in shown:
         print(f"{key} = {default}\n    {meaning}")
+    if not every:
+        print(f"{len(rows) - len(shown)} more: nano4m-audio config --all")
 
 
 def main() -> None:

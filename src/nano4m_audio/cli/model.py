@@ -17,10 +17,8 @@ from nano4m_audio.cli.options import (
     Experiment,
     Results,
     Settings,
-    Shards,
     Threads,
     example,
-    mapping,
     record,
     stage_settings,
 )
@@ -33,53 +31,37 @@ else:
     ProbeName = Literal[tuple(PROBES)]
 
 
-@app.command(
-    epilog=example(
-        "train --experiment base --settings $(ls -t results/settings/train-base-*.json | head -n 1)"
-    )
-)
+@app.command(epilog=example("train --experiment base"))
 def train(
     experiment: Experiment,
-    settings: Annotated[str, typer.Option(help="its settings: JSON, or a file that holds it")],
-    watch: Annotated[str, typer.Option(help="what else to record: see watching.py")] = "{}",
-    hardware: Annotated[
-        str, typer.Option(help='where to compute, such as {"device": "cuda", "devices": 4}')
-    ] = "{}",
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
-    shards: Shards = None,
     results: Results = RESULTS,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
+    settings: Settings = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="where to train, if not as set")
+    ] = None,
     self_test: Annotated[
         int, typer.Option(help="train nothing: compare this many steps in bfloat16 and float32")
     ] = 0,
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
+    from nano4m_audio.nano4m.settings import TrainSettings
     from nano4m_audio.shards import count_shards
     from nano4m_audio.tables import token_files
     from nano4m_audio.training import stage
 
-    files = token_files(results, count_shards(results, shards))
-    place = mapping(hardware, "--hardware")
-    place |= {"device": device} if device else {}
-    split, store = results / "split.parquet", results / "store"
-    values = mapping(settings, "--settings")
+    folder = paths.Results(results)
+    told = stage_settings(TrainSettings, f"train-{experiment}", settings, folder)
+    if device:
+        hardware = told.hardware.model_copy(update={"device": device})
+        told = told.model_copy(update={"hardware": hardware})
     if self_test:
-        stage.self_test(split, files, store, values, self_test, threads, place)
+        stage.self_test(folder, told, self_test)
         return
-    stage.train_run(
-        split,
-        files,
-        results / "runs" / experiment,
-        store,
-        values,
-        threads=threads,
-        watch=mapping(watch, "--watch"),
-        hardware=place,
-        command=sys.argv[1:],
-    )
-    run = results / "runs" / experiment
+    stage.train_run(folder, experiment, told, command=sys.argv[1:])
     if os.environ.get("RANK", "0") == "0":
-        record([run / name for name in stage.PUBLISHED], [split, *chain(*files.values())])
+        tokens = token_files(results, count_shards(results))
+        run = folder.run(experiment)
+        record([run / name for name in stage.PUBLISHED], [folder.split, *chain(*tokens.values())])
 
 
 @app.command(epilog=example("evaluate classes --experiment base"))

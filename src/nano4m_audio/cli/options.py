@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 import typer
 
@@ -76,13 +76,16 @@ def stage_settings(
 
     ``given`` are values from the command's arguments, which the settings may repeat.
     """
-    from nano4m_audio.config.reading import parse
+    from nano4m_audio.config.reading import parse, read_json
     from nano4m_audio.settings_files import last_settings
 
     if text is None and (file := last_settings(results.settings, stage)):
         print(f"{stage}: settings of {file}", file=sys.stderr)
         text = str(file)
-    values = {**given, **mapping(text or "{}", "--settings")}
+    values = read_json(text or "{}", "--settings")
+    if not isinstance(values, dict):
+        raise UserError("--settings: a mapping of keys to values is wanted")
+    values = {**given, **values}
     for key, value in given.items():
         if values[key] != value:
             raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
@@ -94,15 +97,3 @@ def compute_options(device: str, dtype: str, threads: int) -> Compute:
     from nano4m_audio.backends.compute import Compute
 
     return Compute(device, dtype, threads)
-
-
-def mapping(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of an option: JSON, or a file that holds it."""
-    from nano4m_audio.config.plain import check_plain
-    from nano4m_audio.config.reading import read_json
-
-    values = read_json(text, where)
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: a mapping of keys to values is wanted")
-    check_plain(values, where)
-    return values

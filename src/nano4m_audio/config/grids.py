@@ -1,7 +1,7 @@
 """Grids of experiments: every combination of some values, as experiments with names of their own.
 
-``grids: {study: {base: base, vary: {size: [d5w384, d6w512], train_clips: [1000, 3000]}}}`` adds
-four experiments, from ``study_d5w384_train_clips_1000`` on; each is ``base`` with these values.
+``grids: {study: {base: base, vary: {model.size: [d5w384, d6w512], data.train_clips: [100, 300]}}}``
+adds four experiments, from ``study_d5w384_train_clips_100`` on; each is ``base`` with these values.
 An experiment of such a name that is written out in the config takes the place of the generated one.
 """
 
@@ -13,19 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nano4m_audio.errors import did_you_mean
+from nano4m_audio.nano4m.settings import SIZES
 
 MAX_EXPERIMENTS = 200
 
-#: Sizes by the names of the 4M family: depth of encoder and decoder, width.
-SIZES: dict[str, dict[str, int]] = {
-    f"d{depth}w{dim}": {
-        "dim": dim,
-        "encoder_depth": depth,
-        "decoder_depth": depth,
-        "head_dim": 64,
-    }
-    for depth, dim in ((5, 384), (6, 512), (8, 640), (12, 768))
-}
 _SIZE_KEYS = ("dim", "encoder_depth", "decoder_depth", "head_dim")
 
 
@@ -71,19 +62,34 @@ def expand(
                 hint = did_you_mean(str(key), known)
                 raise ValueError(f"grids.{name}.vary.{key}: unknown key of an experiment{hint}")
         for member, changes in members(name, grid["vary"]).items():
-            out.setdefault(member, _changed(experiments[base], changes))
+            out.setdefault(member, overlaid(experiments[base], _nested(changes)))
     return out
 
 
-def _changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with other values; a size replaces widths and depths, and the other way round."""
+def overlaid(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the keys of ``changes``, section by section; a size of the model replaces its
+    widths and depths, and the other way round."""
     out = dict(base)
-    if "size" in changes:
-        for key in _SIZE_KEYS:
-            out.pop(key, None)
-    elif any(key in changes for key in _SIZE_KEYS) and out.get("size") in SIZES:
-        out = {**SIZES[out.pop("size")], **out}
-    return {**out, **changes}
+    for name, new in changes.items():
+        old = base.get(name)
+        if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+            out[name] = new
+            continue
+        if name == "model" and new.get("size"):
+            old = {key: value for key, value in old.items() if key not in _SIZE_KEYS}
+        elif name == "model" and set(_SIZE_KEYS) & set(new):
+            old = {**SIZES.get(str(old.get("size")), {}), **old, "size": None}
+        out[name] = {**old, **new}
+    return out
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"model.dim": 64}`` as ``{"model": {"dim": 64}}``."""
+    out: dict[str, Any] = {}
+    for dotted, value in values.items():
+        section, _, key = dotted.rpartition(".")
+        out[section] = {**out.get(section, {}), key: value}
+    return out
 
 
 def _part(key: str, value: Any, place: int) -> str:
@@ -97,4 +103,4 @@ def _part(key: str, value: Any, place: int) -> str:
         return re.sub(r"\W", "_", value, flags=re.ASCII)
     else:
         text = str(place)  # lists and mappings have no short name
-    return f"{key}_{text}"
+    return f"{key.rpartition('.')[2]}_{text}"

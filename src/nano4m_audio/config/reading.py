@@ -8,8 +8,9 @@ meets the same checks.
 from __future__ import annotations
 
 import json
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,14 +24,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 MAX_MESSAGE = 400
 
 
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The known keys of the section that holds the last element of ``path``."""
+def _section_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The section that holds the last element of ``path``."""
     here: Any = model
     for step in path[:-1]:
         fields = here.model_fields
         if step in fields:  # otherwise a name of the user's choice, as in experiments.NAME
             here = next((m for m in _members(fields[step].annotation) if _is_section(m)), here)
-    return list(here.model_fields)
+    return here
 
 
 def _is_section(annotation: Any) -> bool:
@@ -62,12 +63,14 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 def _advice(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
     """What to do about an unknown key."""
-    last = str(path[-1])
-    if last in {name for name, _, _ in describe()}:
-        *sections, leaf = last.split(".")
+    last, section = str(path[-1]), _section_at(model, path)
+    keys = [name for name, _, _ in describe(section)]
+    inside = [key for key in keys if key == last or key.endswith(f".{last}")]
+    if len(inside) == 1 and "." in inside[0]:
+        *sections, leaf = inside[0].split(".")
         nested = ": {".join([*sections, f"{leaf}: ..."]) + "}" * len(sections)
         return f": in a file, write {nested}"
-    known = _keys_at(model, path)
+    known = list(section.model_fields)
     return did_you_mean(last, known) or f" (known: {', '.join(known)})"
 
 
@@ -114,10 +117,61 @@ def parse_workflow(values: Any, where: str = "config") -> Config:
     return parse(Config, typed(Config, values), where)
 
 
-def load_config(path: Path) -> Config:
-    """Read and validate a YAML file. Raises UserError with one line."""
-    values = read_yaml(path, lambda path: yaml.safe_load(path.read_text("utf-8")) or {})
-    return parse_workflow(values, str(path))
+def load_config(*paths: Path, demo: Path | None = None) -> Config:
+    """Read config files, each laid over those before it, and validate the result.
+
+    As in the Snakefile, ``demo`` lies below them unless one of them names its source. Raises
+    UserError with one line.
+    """
+    layers = [_read_layer(path) for path in paths]
+    if demo and not any("source" in layer for layer in layers):
+        layers.insert(0, _read_layer(demo))
+    return parse_workflow(reduce(_laid_over, layers), ", ".join(map(str, paths)))
+
+
+def _read_layer(path: Path) -> dict[str, Any]:
+    return read_yaml(path, lambda path: yaml.safe_load(path.read_text("utf-8")) or {})
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    """``above`` over ``below`` key by key, as Snakemake does it."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
+
+
+#: The keys, or sections, that most users change: `nano4m-audio config` lists them first.
+COMMON = (
+    "source",
+    "classes.NAME.caption",
+    "classes.NAME.prompts",
+    "n_shards",
+    "folder",
+    "compute.device",
+    "score.audio.backend",
+    "score.visual.backend",
+    "score.speech.backend",
+    "verdict",
+    "split.fractions",
+    "label",
+    "tokenize",
+    "experiments.NAME.preset",
+    "experiments.NAME.model.size",
+    "experiments.NAME.data.train_clips",
+    "experiments.NAME.optim.steps",
+    "experiments.NAME.optim.batch_size",
+    "experiments.NAME.optim.lr",
+    "experiments.NAME.optim.seed",
+    "grids.NAME.vary",
+    "report.title",
+    "report.examples",
+)
+
+
+def rank(key: str) -> int:
+    """The place in COMMON of a dotted key, or of its section; len(COMMON) for all the others."""
+    places = (i for i, name in enumerate(COMMON) if key == name or key.startswith(f"{name}."))
+    return next(places, len(COMMON))
 
 
 def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, str, str]]:
@@ -126,7 +180,7 @@ def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[st
     for name, info in model.model_fields.items():
         dotted = f"{prefix}{name}"
         sections = [m for m in _members(info.annotation) if _is_section(m)]
-        named = name in ("classes", "experiments", "tokenizers")
+        named = any(get_origin(m) is dict for m in (info.annotation, *get_args(info.annotation)))
         inner = f"{dotted}.NAME." if named else f"{dotted}."
         for section in sections:
             out.extend(describe(section, inner))

@@ -19,7 +19,7 @@ from pydantic import (
 from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
 from nano4m_audio.config.base import Section
 from nano4m_audio.config.curate import Score, Split, Verdict
-from nano4m_audio.config.experiment import Experiment, Grid
+from nano4m_audio.config.experiment import Experiment, Grid, run_keys
 from nano4m_audio.config.grids import expand
 from nano4m_audio.config.sources import Candidates, Files
 from nano4m_audio.config.tokenizers import (
@@ -149,7 +149,7 @@ class Config(Candidates):
         except ValidationError:
             return values
         plain = {name: grid.model_dump() for name, grid in grids.items()}
-        return {**values, "experiments": expand(experiments, plain, list(Experiment.model_fields))}
+        return {**values, "experiments": expand(experiments, plain, run_keys())}
 
     @field_validator("experiments", "grids", "tokenizers")
     @classmethod
@@ -184,11 +184,11 @@ class Config(Candidates):
             raise ValueError("at least one experiment")
         audio = self.tokenizer("audio")
         for name, experiment in self.experiments.items():
-            wanted = experiment.audio_tokens or audio.n_tokens
+            wanted = experiment.data.audio_tokens or audio.n_tokens
             if wanted > audio.n_tokens or wanted % audio.n_codebooks:
                 raise ValueError(
-                    f"experiments.{name}.audio_tokens = {wanted}: at most {audio.n_tokens} and a "
-                    f"multiple of {audio.n_codebooks}, with tokenize.audio = {self.tokenize.audio}"
+                    f"experiments.{name}.data.audio_tokens = {wanted}: at most {audio.n_tokens} "
+                    f"and a multiple of {audio.n_codebooks}, with tokenize.audio = {self.tokenize.audio}"
                 )
         if self.report.experiment not in self.experiments:
             raise ValueError(

@@ -71,8 +71,7 @@ class ProbeInputs:
 
     def keyframe_numbers(self) -> np.ndarray:
         """At most ``keyframes`` keyframes, evenly spread over those of a clip."""
-        wanted = min(self.keyframes, self.data.n_keyframes)
-        return np.round(np.linspace(0, self.data.n_keyframes - 1, wanted)).astype(np.int64)
+        return self.data.spread_keyframes(self.keyframes)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     by position and codebook in the training clips reach on exactly the same targets.
     """
     modalities = inputs.settings.model.modalities
-    masking = inputs.settings.masking.at(inputs.settings.optim.steps)
+    masking = inputs.settings.masking
     counted = [
         fit_counts(inputs.train.data, inputs.train_groups, m, padded=masking.padded_captions)
         for m in range(len(modalities))
@@ -65,8 +65,8 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The metric of a modality and its baseline, from sums over each clip's targets."""
     modality = inputs.settings.model.modalities[m]
-    unified = inputs.settings.loss == "unified"
-    ids = inputs.settings.model.vocab_size if unified else modality.vocab_size
+    per_modality = inputs.settings.objective.per_modality_vocab
+    ids = modality.vocab_size if per_modality else inputs.settings.model.vocab_size
     asked = (counts > 0).astype(np.int64)
     each = np.maximum(counts, 1)
     baseline = Measured(f"{modality.name}_unigram", other / each, asked, _counted(modality, model))
@@ -93,5 +93,5 @@ def _losses(inputs: ProbeInputs, asked: Asked) -> list[np.ndarray]:
     """Cross-entropy of every target, one float64 vector per modality, in packed order."""
     targets = inputs.tokens(asked.targets)
     features = inputs.model(inputs.tokens(asked.inputs), targets)
-    losses = token_losses(inputs.model, features, targets, inputs.settings.loss)
+    losses = token_losses(inputs.model, features, targets, inputs.settings.objective)
     return [loss.cpu().double().numpy() for loss in losses]

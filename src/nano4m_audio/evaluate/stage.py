@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
+from nano4m_audio.config.reading import parse
 from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.seals import kept, publish_json
-from nano4m_audio.shards import count_shards
-from nano4m_audio.tables import content_key, token_files
-from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, parse_settings, read_sets
+from nano4m_audio.tables import content_key
+from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets
 from nano4m_audio.versions import stage_version
 
 
@@ -40,8 +41,8 @@ def evaluate_probe(
         )
     run_dir, split = results.run(experiment), results.split
     run = _read_run(run_dir)
-    files = token_files(results.root, count_shards(results.root))
-    sets = read_sets(run["settings"], split, files, results.store)
+    trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
+    sets = read_sets(results, trained)
     chosen = sets[settings.split]
     if not len(chosen):
         raise UserError(
@@ -49,10 +50,9 @@ def evaluate_probe(
             "evaluate; use more clips or another split"
         )
     options, version = settings.model_dump(), stage_version(f"evaluate/{name}")
-    digests = sets["train"].digest, chosen.digest
     groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
-    grouped = [numbers.tolist() for numbers in groups]
-    key = content_key("evaluate", name, run["key"], digests, grouped, options, version)
+    clips = [sets["train"].digest, chosen.digest, *(numbers.tolist() for numbers in groups)]
+    key = content_key("evaluate", name, run["key"], clips, options, version)
     stored = results.store / "evaluate" / name / f"{key}.json"
 
     def make() -> None:
@@ -64,7 +64,7 @@ def evaluate_probe(
         torch.set_num_threads(compute.threads)
         inputs = load_probe_inputs(
             run_dir / WEIGHTS,
-            parse_settings(run["settings"]),
+            trained,
             sets["train"],
             chosen,
             groups,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 import json
 import pickle
 from collections import OrderedDict
@@ -26,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from nano4m_audio.backends.gpt2 import PAD
+from nano4m_audio.config.reading import parse
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, read_json, sha256, write_bytes, write_json
 from nano4m_audio.modalities import PUBLISHED_NAMES
@@ -35,8 +35,8 @@ from nano4m_audio.nano4m.settings import (
     MaskingConfig,
     Modality,
     ModelConfig,
+    ObjectiveConfig,
     TrainSettings,
-    model_config,
 )
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS
@@ -52,6 +52,14 @@ PAPER_MODALITIES = (
     Modality("caption", 50_304, 64, pad_id=PAD),
 )
 _OUR_NAMES = {theirs: ours for ours, theirs in PUBLISHED_NAMES.items()}
+#: Our names of a model's sizes -> the reference's.
+_SIZES = {
+    "dim": "dim",
+    "encoder_depth": "enc_depth",
+    "decoder_depth": "dec_depth",
+    "head_dim": "head_dim",
+    "mlp_ratio": "mlp_ratio",
+}
 _READ_KEYS = (
     "enc_tokens", "dec_tokens", "enc_modalities", "dec_modalities", "enc_positions",
     "dec_positions", "enc_pad_mask", "dec_pad_mask",
@@ -96,14 +104,17 @@ def import_model(source: Path, run_dir: Path) -> None:
     """
     model, steps = read_model(source)
     padded = any(m.pad_id is not None for m in model.config.modalities)
-    masking = MaskingConfig(padded_captions=padded)
-    settings = dataclasses.asdict(TrainSettings(model.config, masking, loss="unified"))
+    settings = TrainSettings(
+        model=model.config,
+        masking=MaskingConfig(padded_captions=padded),
+        objective=ObjectiveConfig(per_modality_vocab=False),
+    )
     run_dir.mkdir(parents=True, exist_ok=True)
     save_model(run_dir / WEIGHTS, model)
     digest = sha256(run_dir / WEIGHTS)
     run = {
         "experiment": run_dir.name,
-        "settings": json.loads(json.dumps(settings)),
+        "settings": settings.identity(),
         "key": content_key("imported", digest),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": steps,
@@ -131,7 +142,7 @@ def export_model(run_dir: Path, out: Path) -> None:
         metadata = {key: str(value) for key, value in theirs.items()}
         write_bytes(out, safetensors_bytes(state, metadata=metadata))
     else:
-        config = dataclasses.asdict(model.config)
+        config = model.config.model_dump(mode="json")
         write_json(
             out / CONFIG_FILE, {"architectures": ["FourM"], "model_type": "nano4m", **config}
         )
@@ -154,11 +165,7 @@ def reference_config(config: ModelConfig) -> dict[str, Any]:
         "modalities": [PUBLISHED_NAMES.get(m.name, m.name) for m in config.modalities],
         "vocab_sizes": [m.vocab_size for m in config.modalities],
         "max_seq_lens": [m.max_tokens for m in config.modalities],
-        "dim": config.dim,
-        "enc_depth": config.enc_depth,
-        "dec_depth": config.dec_depth,
-        "head_dim": config.head_dim,
-        "mlp_ratio": config.mlp_ratio,
+        **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
         "per_modality_loss_avg": True,
     }
 
@@ -241,11 +248,8 @@ def _literal(text: str) -> Any:
 
 
 def _ours(values: Mapping[str, Any], path: Path) -> ModelConfig:
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    try:
-        return model_config({key: value for key, value in values.items() if key in known})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
+    known = {key: value for key, value in values.items() if key in ModelConfig.model_fields}
+    return parse(ModelConfig, known, f"{path}: not the config of a nano4M model")
 
 
 def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
@@ -256,14 +260,10 @@ def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
             values["modalities"], values["vocab_sizes"], values["max_seq_lens"], strict=True
         )
         modalities = tuple(_modality(*column) for column in columns)
-        sizes = {
-            k: values[k]
-            for k in ("dim", "enc_depth", "dec_depth", "head_dim", "mlp_ratio")
-            if k in values
-        }
-        return ModelConfig(modalities, **sizes)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
+    sizes = {ours: values[theirs] for ours, theirs in _SIZES.items() if theirs in values}
+    return _ours({"modalities": modalities, **sizes}, path)
 
 
 def _modality(theirs: str, vocab_size: int, max_tokens: int) -> Modality:
@@ -290,10 +290,10 @@ def _guessed_config(state: State, path: Path) -> ModelConfig:
             "no config; without one only the paper's five modalities are assumed"
         )
     return ModelConfig(
-        PAPER_MODALITIES,
+        modalities=PAPER_MODALITIES,
         dim=dim,
-        enc_depth=_depth(state, "encoder"),
-        dec_depth=_depth(state, "decoder"),
+        encoder_depth=_depth(state, "encoder"),
+        decoder_depth=_depth(state, "decoder"),
         mlp_ratio=hidden / dim,
     )
 

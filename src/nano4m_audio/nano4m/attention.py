@@ -74,10 +74,10 @@ class Tokens:
 
     @classmethod
     def padded(cls, packed: Packed, width: int, filling: int = 0) -> Tokens:
-        """Every sample filled up to ``width``, or to the longest one, as the reference has it:
+        """Pad every sample to ``width`` (or to the longest), as the reference does:
         token ``filling`` (IGNORED for targets), position 0, modality 0."""
         width = max(width, int(packed.lengths.max()))
-        valid = np.arange(width) < packed.lengths[:, None]
+        valid = np.arange(width) < packed.lengths[:, None]  # [batch, width]
 
         def full(values: np.ndarray, filling: int) -> Tensor:
             out = np.full(valid.shape, filling, np.int64)
@@ -136,44 +136,45 @@ def _view(buffer: Tensor, like: Tensor, start: int) -> Tensor:
     return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, queries: Tokens, context: Tokens) -> Tensor:
     """Softmax attention within each sample.
 
-    q [n, heads, head_dim] is laid out as ``asking``, k and v [m, heads, head_dim] as ``asked``;
+    q [n, heads, head_dim] is laid out as ``queries``, k and v [m, heads, head_dim] as ``context``;
     returns [n, heads * head_dim]. A GPU does the whole batch at once, without padding in half
     precision; a CPU makes one call per sample, or one for a batch of equal lengths.
     """
-    if not q.is_cpu and asked.valid is None:
+    if not q.is_cpu and context.valid is None:
         half = q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
-        return (attend_varlen if half else attend_filled)(q, k, v, asking, asked)
-    if len(set(asking.lengths)) == 1 and len(set(asked.lengths)) == 1:
-        mask = None if asked.valid is None else asked.valid[:, None, None, :]
-        batch = len(asking.lengths)
+        return (attend_varlen if half else attend_filled)(q, k, v, queries, context)
+    if len(set(queries.lengths)) == 1 and len(set(context.lengths)) == 1:
+        mask = None if context.valid is None else context.valid[:, None, None, :]
+        batch = len(queries.lengths)
+        # [n, heads, head_dim] -> [batch, heads, length, head_dim]
         q, k, v = (x.unflatten(0, (batch, -1)).transpose(1, 2) for x in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return out.transpose(1, 2).flatten(0, 1).flatten(1)
-    return _attend_per_sample(q, k, v, asking.lengths, asked.lengths)
+    return _attend_per_sample(q, k, v, queries.lengths, context.lengths)
 
 
-def attend_varlen(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+def attend_varlen(q: Tensor, k: Tensor, v: Tensor, queries: Tokens, context: Tokens) -> Tensor:
     """One kernel for all samples. Uses nothing of the tokens that differs from batch to batch in a
     way that compiled code would have to be compiled again for."""
     from torch.nn.attention.varlen import varlen_attn
 
-    out = varlen_attn(q, k, v, asking.bounds, asked.bounds, asking.longest, asked.longest)
+    out = varlen_attn(q, k, v, queries.bounds, context.bounds, queries.longest, context.longest)
     assert isinstance(out, Tensor)
     return out.flatten(1)
 
 
-def attend_filled(q: Tensor, k: Tensor, v: Tensor, asking: Tokens, asked: Tokens) -> Tensor:
+def attend_filled(q: Tensor, k: Tensor, v: Tensor, queries: Tokens, context: Tokens) -> Tensor:
     """All samples filled up to the longest one: a few large kernels, where varlen_attn has none for
     the dtype. Like it, this uses nothing that compiled code would have to be compiled again for."""
-    lengths = asked.bounds.diff().clamp(min=1)  # a row of -inf alone would be NaN
-    mask = torch.arange(asked.longest, device=q.device) < lengths[:, None]
+    lengths = context.bounds.diff().clamp(min=1)  # a row of -inf alone would be NaN
+    mask = torch.arange(context.longest, device=q.device) < lengths[:, None]  # [batch, longest]
     out = F.scaled_dot_product_attention(
-        _filled(q, asking), _filled(k, asked), _filled(v, asked), attn_mask=mask[:, None, None]
+        _filled(q, queries), _filled(k, context), _filled(v, context), attn_mask=mask[:, None, None]
     )
-    return out.transpose(1, 2).flatten(0, 1).index_select(0, asking.slots).flatten(1)
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, queries.slots).flatten(1)
 
 
 def _filled(x: Tensor, tokens: Tokens) -> Tensor:

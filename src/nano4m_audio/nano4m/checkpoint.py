@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from nano4m_audio.files import remove_leftovers, replacing, sha256
 from nano4m_audio.nano4m.model import FourM
-from nano4m_audio.nano4m.settings import model_config
+from nano4m_audio.nano4m.settings import ModelConfig
 
 
 class SaveError(RuntimeError):
@@ -29,7 +28,7 @@ def save_model(path: Path, model: FourM, weights: dict[str, Tensor] | None = Non
 
     ``weights`` stand for the model's own state dict when given.
     """
-    config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    config = json.dumps(model.config.model_dump(mode="json"), sort_keys=True)
     state = model.state_dict() if weights is None else weights
     state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     with replacing(path) as temp:
@@ -50,9 +49,9 @@ def load_model(path: Path) -> FourM:
     if "config" not in metadata:
         raise ValueError(f"{path} has no model configuration in its metadata")
     try:
-        model = FourM(model_config(json.loads(metadata["config"])))
+        model = FourM(ModelConfig.model_validate(json.loads(metadata["config"])))
         model.load_state_dict(state, strict=True)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} does not fit its own configuration: {error}") from error
     return model
 

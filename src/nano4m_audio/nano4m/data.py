@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.nano4m.masking import Packed, mask_batch
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
@@ -21,7 +22,7 @@ EPOCH_STREAM, BATCH_STREAM, FIXED_STREAM = 1, 2, 3
 
 @dataclass(frozen=True)
 class Batch:
-    """What the encoder sees, what the decoder is asked for, and the row of each sample's clip."""
+    """The inputs of the encoder, the targets of the decoder, and the row of each sample's clip."""
 
     inputs: Packed
     targets: Packed
@@ -133,11 +134,9 @@ class TokenData:
         return chosen
 
     def spread_keyframes(self, wanted: int | None) -> np.ndarray:
-        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip; of one, the
-        middle one."""
+        """At most ``wanted`` keyframes (None: all), evenly spread over those of a clip: int64."""
         number = min(wanted or self.n_keyframes, self.n_keyframes)
-        middles = (np.arange(number) + 0.5) * self.n_keyframes / number
-        return middles.astype(np.int64)
+        return np.array(spread_keyframes(number, self.n_keyframes))
 
     def batch(self, step: int, batch_size: int, masking: MaskingConfig, seed: int) -> Batch:
         """Training batch number ``step``: the next clips of a fresh permutation per epoch."""

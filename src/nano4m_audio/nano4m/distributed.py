@@ -16,7 +16,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nano4m_audio.nano4m.objective import Objective
-from nano4m_audio.nano4m.settings import Hardware
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,21 @@ class Ranks:
         return values
 
 
-def join(hardware: Hardware) -> Ranks:
-    """Pick this process's device and join the others, as the environment of torchrun says."""
+def join(device: str) -> Ranks:
+    """Pick this process's device (auto, cpu or cuda) and join the other processes, as the
+    environment of torchrun says."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    name = hardware.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    else:
-        device = torch.device(name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    if device == "cuda":
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(place)
     if world == 1:
-        return Ranks(device)
+        return Ranks(place)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if name == "cuda" else "gloo")
-    return Ranks(device, dist.get_rank(), world)
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    return Ranks(place, dist.get_rank(), world)
 
 
 def leave() -> None:
@@ -65,9 +63,9 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def agree(value: bool, hardware: Hardware) -> bool:
-    """The answer of the first process, heard by all."""
-    ranks = join(hardware)
+def agree(value: bool, device: str) -> bool:
+    """Broadcast rank 0's value to all ranks."""
+    ranks = join(device)
     if ranks.world == 1:
         return value
     answer = torch.tensor([int(value)], device=ranks.device)
@@ -76,8 +74,8 @@ def agree(value: bool, hardware: Hardware) -> bool:
 
 
 def spread(objective: Objective, ranks: Ranks, sharded: bool) -> nn.Module:
-    """Make the gradients of all processes their mean: DDP, or FSDP2 when the weights, gradients
-    and optimiser state are to be ``sharded`` as well."""
+    """Wrap the objective so that gradients are averaged over ranks: DDP, or FSDP2 when weights,
+    gradients and optimiser state are ``sharded`` as well."""
     if ranks.world == 1:
         return objective
     if not sharded:

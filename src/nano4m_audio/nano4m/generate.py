@@ -109,16 +109,16 @@ def extend(packed: Packed, modality: int, positions: np.ndarray, tokens: np.ndar
     )
 
 
-def _ask(
+def _scores_at(
     model: FourM, given: Packed, modality: int, positions: np.ndarray, table: Tensor
 ) -> Tensor:
     """Scores of the ids in ``table`` at ``positions`` [batch, n]: float32 [batch * n, ids]."""
     batch, n = positions.shape
     blank = np.zeros(batch * n, np.int64)
     places = np.ascontiguousarray(positions, np.int64).ravel()
-    asked = Packed(blank, places, blank + modality, np.full(batch, n))
+    targets = Packed(blank, places, blank + modality, np.full(batch, n))
     device = table.device
-    features = model(Tokens.of(given).to(device), Tokens.of(asked).to(device))
+    features = model(Tokens.of(given).to(device), Tokens.of(targets).to(device))
     return (features @ table.T).float()
 
 
@@ -136,8 +136,8 @@ def generate_roar(
 ) -> np.ndarray:
     """All tokens of ``modality`` from ``given``, in random order: int64 [batch, max_tokens].
 
-    Tokens of a step are drawn independently, then shown to the next step. As published, ids are not
-    restricted to the modality's own. ``order`` [batch, max_tokens] replaces the random one.
+    Tokens of a step are drawn independently, and are inputs of the next step. As published, ids are
+    not restricted to the modality's own. ``order`` [batch, max_tokens] replaces the random one.
     """
     width = model.config.modalities[modality].max_tokens
     batch = len(given.lengths)
@@ -147,7 +147,7 @@ def generate_roar(
     first = 0
     for count in constant_schedule(width, steps):
         places = order[:, first : first + count]
-        logits = _ask(model, given, modality, places, model.to_logits.weight)
+        logits = _scores_at(model, given, modality, places, model.to_logits.weight)
         ids, _ = sample_tokens(logits, temperature, top_k, top_p, generator)
         drawn = ids.cpu().numpy().reshape(batch, count)
         np.put_along_axis(out, places, drawn, axis=1)
@@ -177,7 +177,7 @@ def generate_maskgit(
     unknown = np.tile(np.arange(width), (batch, 1))
     heats = maskgit_temperatures(temperature, steps)
     for count, heat in zip(cosine_schedule(width, steps), heats, strict=False):
-        logits = _ask(model, given, modality, unknown, table)
+        logits = _scores_at(model, given, modality, unknown, table)
         ids, shares = sample_tokens(logits, heat, generator=generator)
         sure = (-shares.cpu().numpy().reshape(batch, -1)).argsort(axis=1, kind="stable")
         chosen, rest = sure[:, :count], np.sort(sure[:, count:], axis=1)
@@ -187,7 +187,7 @@ def generate_maskgit(
         given = extend(given, modality, places, drawn)
         unknown = np.take_along_axis(unknown, rest, axis=1)
     if unknown.shape[1]:
-        logits = _ask(model, given, modality, unknown, table)
+        logits = _scores_at(model, given, modality, unknown, table)
         best = logits.argmax(dim=1).cpu().numpy().reshape(batch, -1)
         np.put_along_axis(out, unknown, best, axis=1)
     return out

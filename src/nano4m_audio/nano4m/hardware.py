@@ -8,25 +8,26 @@ import shutil
 import sys
 
 from nano4m_audio.nano4m.distributed import Ranks
-from nano4m_audio.nano4m.settings import Hardware, TrainSettings
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.processor import native_bfloat16
 
 #: Compiling takes a GPU about a minute: from this many steps on it pays.
 COMPILED_STEPS = 2000
 
 
-def compiles(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> bool:
+def compiles(settings: TrainSettings, ranks: Ranks) -> bool:
     """Whether to compile the blocks. A CPU attends sample by sample, and would compile for the
     lengths of every batch anew."""
+    hardware = settings.hardware
     if ranks.device.type != "cuda":
-        if hardware.compiled is True and ranks.rank == 0:
+        if hardware.compile is True and ranks.rank == 0:
             print("train: compile: true is for a GPU, a CPU trains without", file=sys.stderr)
         return False
-    if hardware.compiled != "auto":
-        return bool(hardware.compiled)
-    long = settings.optim.steps >= COMPILED_STEPS and settings.mode == "fast"
+    if hardware.compile != "auto":
+        return bool(hardware.compile)
+    long = settings.optim.steps >= COMPILED_STEPS and settings.numerics.mode == "fast"
     tools = importlib.util.find_spec("triton") and (os.environ.get("CC") or shutil.which("cc"))
-    return bool(long and tools and not hardware.sharded)
+    return bool(long and tools and not hardware.shard_weights)
 
 
 def warn_of_emulation(settings: TrainSettings, ranks: Ranks) -> None:

@@ -1,4 +1,4 @@
-"""Which tokens a sample shows (inputs) and which it asks for (targets), for a whole batch at once.
+"""Which tokens of a sample are inputs and which are targets, for a whole batch at once.
 
 Dirichlet budgets over the modalities; random positions, or one contiguous span for modalities with
 a span stride. All in NumPy, drawn from one generator that the caller keys by (seed, step): a batch
@@ -71,8 +71,8 @@ def draw_plan(
     allowed = np.ones(shape, bool)
     if config.modality_dropout:
         dropped = rng.random(shape)
-        allowed = dropped >= config.modality_dropout
-        allowed[np.arange(batch), dropped.argmax(axis=1)] = True
+        allowed = dropped >= config.modality_dropout  # [batch, M]
+        allowed[np.arange(batch), dropped.argmax(axis=1)] = True  # one always stays
     source = np.full(batch, -1)
     if config.single_source_prob:
         single = rng.random(batch) < config.single_source_prob
@@ -102,9 +102,9 @@ def draw_shares(
     ``allowed``. Tokens lost by rounding down each go to the argmax of a fresh draw."""
     weights = draw_weights(rng, alphas, allowed)
     scale = totals / weights.sum(axis=1)
-    shares = (weights * scale[:, None]).astype(np.int64)
+    shares = (weights * scale[:, None]).astype(np.int64)  # [n, M]
     left = np.maximum(totals - shares.sum(axis=1), 0)  # rounding up can make it -1
-    rows = np.repeat(np.arange(len(totals)), left)
+    rows = np.repeat(np.arange(len(totals)), left)  # [lost]: one entry per lost token
     winners = draw_weights(rng, alphas[rows], allowed[rows]).argmax(axis=1)
     won = np.bincount(rows * shares.shape[1] + winners, minlength=shares.size)
     return shares + won.reshape(shares.shape)
@@ -133,8 +133,8 @@ def hide_length(
     """The most targets that a sequence may have, int64 [batch, M]: ``room`` for one of the full
     length, and for a shorter one a number drawn uniformly from 1..room.
 
-    Targets see each other's positions. If a caption were always asked for to its end, its length
-    would name its class, and the model would learn that in place of what is heard and seen.
+    Targets see each other's positions. If a caption's last token were always a target, its length
+    would name its class, and the model would learn that in place of sounds and images.
     """
     part = 1 + np.floor(rng.random(lengths.shape) * room).astype(np.int64)
     return np.where(lengths < longest, np.minimum(part, room), room)
@@ -154,11 +154,11 @@ def draw_counts(
     least one target unless its inputs use everything.
     """
     batch = len(lengths)
-    n_input = rng.integers(*config.input_tokens_range, batch, endpoint=True)
-    n_target = rng.integers(*config.target_tokens_range, batch, endpoint=True)
-    is_source = plan.source[:, None] == np.arange(len(modalities))
-    single = is_source.any(axis=1, keepdims=True)
-    shares = draw_shares(
+    n_input = rng.integers(*config.input_tokens, batch, endpoint=True)
+    n_target = rng.integers(*config.target_tokens, batch, endpoint=True)
+    is_source = plan.source[:, None] == np.arange(len(modalities))  # [batch, M]
+    single = is_source.any(axis=1, keepdims=True)  # [batch, 1]
+    shares = draw_shares(  # [2 batch, M]: first the inputs, then the targets
         rng,
         np.concatenate([n_input, n_target]),
         np.concatenate([plan.input_alphas, plan.target_alphas]),
@@ -169,12 +169,12 @@ def draw_counts(
     longest = np.array([m.max_tokens for m in modalities])
     if (lengths < longest).any():
         targets = np.minimum(targets, hide_length(rng, lengths, lengths - inputs, longest))
-    may_show = plan.allowed & ~single  # modalities whose span may begin with input tokens
+    has_inputs = plan.allowed & ~single  # [batch, M]: whose span may begin with input tokens
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
             spans = span_lengths(inputs[:, m], targets[:, m], stride, lengths[:, m])
             alone = inputs[:, m], targets[:, m] // stride * stride
-            inputs[:, m], targets[:, m] = np.where(may_show[:, m], spans, alone)
+            inputs[:, m], targets[:, m] = np.where(has_inputs[:, m], spans, alone)
     _fill_empty(inputs, targets, modalities, lengths)
     return inputs, targets
 
@@ -217,7 +217,7 @@ def random_roles(
     keys |= columns
     if (length < width).any():
         keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
-    ranked = np.sort(keys, axis=1)
+    ranked = np.sort(keys, axis=1)  # [n, width]
     rows = np.arange(len(inputs))
 
     def least(n: np.ndarray) -> np.ndarray:
@@ -246,9 +246,9 @@ def span_roles(
     total = inputs + targets
     starts = rng.integers(0, (length - total) // stride, endpoint=True) * stride
     # Positions before the start wrap around to large numbers.
-    ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]
-    asked, shown = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))
-    return TARGET * asked.view(np.int8) - shown.view(np.int8)
+    ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]  # [batch, width]
+    used, given = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))  # [batch, width]
+    return TARGET * used.view(np.int8) - given.view(np.int8)  # 2 - 1: an input
 
 
 def draw_roles(
@@ -277,10 +277,11 @@ def draw_roles(
         for i, m in enumerate(alike):
             parts[m] = drawn[i :: len(alike)]
     roles = np.concatenate(parts, axis=1)
-    shown, asked = config.input_tokens_range[1], config.target_tokens_range[1]
-    most_inputs = np.where(plan.source < 0, shown, roles.shape[1])
+    # A complete modality as input may be longer than the range.
+    most_inputs = np.where(plan.source < 0, config.input_tokens[1], roles.shape[1])
+    most_targets = np.full(len(roles), config.target_tokens[1])
     _cut(roles, INPUT, inputs.sum(axis=1), most_inputs)
-    _cut(roles, TARGET, targets.sum(axis=1), np.full(len(roles), asked))
+    _cut(roles, TARGET, targets.sum(axis=1), most_targets)
     return roles
 
 
@@ -295,16 +296,16 @@ def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packe
 
     ``tokens`` is one [batch, width] array per modality.
     """
-    positions, modalities = _places(tuple(t.shape[1] for t in tokens))
-    flat = np.concatenate(tokens, axis=1).ravel()
+    positions, modalities = _columns(tuple(t.shape[1] for t in tokens))
+    flat = np.concatenate(tokens, axis=1).ravel()  # [batch * all widths]
     firsts = np.arange(len(roles)) * roles.shape[1]
 
     def side(role: int) -> Packed:
-        places = np.flatnonzero(roles == role)
-        lengths = np.diff(np.searchsorted(places, firsts), append=len(places))
-        columns = places - np.repeat(firsts, lengths)
+        indices = np.flatnonzero(roles == role)  # [n], into flat
+        lengths = np.diff(np.searchsorted(indices, firsts), append=len(indices))  # [batch]
+        columns = indices - np.repeat(firsts, lengths)  # [n], within the sample
         return Packed(
-            tokens=flat[places].astype(np.int64),
+            tokens=flat[indices].astype(np.int64),
             positions=positions[columns],
             modalities=modalities[columns],
             lengths=lengths,
@@ -314,7 +315,7 @@ def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packe
 
 
 @lru_cache(maxsize=8)
-def _places(widths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _columns(widths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Position and modality of every column of a sample."""
     positions = np.concatenate([np.arange(w) for w in widths])
     return positions, np.repeat(np.arange(len(widths)), widths)
@@ -329,7 +330,7 @@ def fill_up(
     for m, (modality, array) in enumerate(zip(modalities, tokens, strict=True)):
         if modality.pad_id is not None:
             wide = np.full((len(array), modality.max_tokens), modality.pad_id, np.int64)
-            real = np.arange(array.shape[1]) < lengths[:, m, None]
+            real = np.arange(array.shape[1]) < lengths[:, m, None]  # [batch, width]
             wide[:, : array.shape[1]][real] = array[real]
             full[:, m] = modality.max_tokens
             array = wide

@@ -59,10 +59,10 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(dim, 2 * dim, bias=False)
         self.attn_out_proj = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, context: Tensor, own: Tokens, seen: Tokens) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, own: Tokens, inputs: Tokens) -> Tensor:
         q = self.q(x).unflatten(1, (-1, self.head_dim))
         k, v = self.kv(context).unflatten(1, (2, -1, self.head_dim)).unbind(1)
-        return self.attn_out_proj(attend(q, k, v, own, seen))
+        return self.attn_out_proj(attend(q, k, v, own, inputs))
 
 
 class EncoderBlock(nn.Module):
@@ -91,9 +91,9 @@ class DecoderBlock(nn.Module):
         self.cross_attn = CrossAttention(dim, config.head_dim)
         self.mlp = Mlp(dim, int(config.mlp_ratio * dim))
 
-    def forward(self, x: Tensor, context: Tensor, own: Tokens, seen: Tokens) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, own: Tokens, inputs: Tokens) -> Tensor:
         x = x + self.self_attn(self.norm1(x), own)
-        x = x + self.cross_attn(self.query_norm(x), self.context_norm(context), own, seen)
+        x = x + self.cross_attn(self.query_norm(x), self.context_norm(context), own, inputs)
         return x + self.mlp(self.norm2(x))
 
 
@@ -115,8 +115,8 @@ class FourM(nn.Module):
         self.enc_tok_emb = nn.Embedding(config.vocab_size, dim)
         self.enc_mod_emb = nn.Embedding(n_modalities, dim)
         self.dec_mod_emb = nn.Embedding(n_modalities, dim)
-        self.encoder = Stack([EncoderBlock(config) for _ in range(config.enc_depth)])
-        self.decoder = Stack([DecoderBlock(config) for _ in range(config.dec_depth)])
+        self.encoder = Stack([EncoderBlock(config) for _ in range(config.encoder_depth)])
+        self.decoder = Stack([DecoderBlock(config) for _ in range(config.decoder_depth)])
         self.dec_context_proj = nn.Linear(dim, dim)
         self.to_logits = nn.Linear(dim, config.vocab_size, bias=False)
         self.enc_norm = LayerNorm(dim)

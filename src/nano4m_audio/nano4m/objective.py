@@ -16,20 +16,16 @@ from torch import Tensor, nn
 
 from nano4m_audio.nano4m.attention import IGNORED, Tokens
 from nano4m_audio.nano4m.model import FourM
-from nano4m_audio.nano4m.settings import TrainSettings
+from nano4m_audio.nano4m.settings import ObjectiveConfig, TrainSettings
 
 #: Rows scored at once: large enough for the matrix units, small enough for memory.
 ROWS_CPU, ROWS_GPU = 256, 4096
 
 
-def table_sizes(model: FourM, mode: str) -> list[int]:
-    """How many rows of ``to_logits``, from the first on, compete for a target of each modality.
-
-    ``unified``: the whole table; ``own_ids``: the modality's own ids.
-    """
-    if mode == "unified":
-        return [model.config.vocab_size] * len(model.config.modalities)
-    return [m.vocab_size for m in model.config.modalities]
+def table_sizes(model: FourM, objective: ObjectiveConfig) -> list[int]:
+    """How many rows of ``to_logits``, from the first on, compete for a target of each modality."""
+    own = [m.vocab_size for m in model.config.modalities]
+    return own if objective.per_modality_vocab else [max(own)] * len(own)
 
 
 def own_table(model: FourM, m: int) -> Tensor:
@@ -37,13 +33,15 @@ def own_table(model: FourM, m: int) -> Tensor:
     return model.to_logits.weight[: model.config.modalities[m].vocab_size]
 
 
-def token_losses(model: FourM, features: Tensor, targets: Tokens, mode: str) -> list[Tensor]:
+def token_losses(
+    model: FourM, features: Tensor, targets: Tokens, objective: ObjectiveConfig
+) -> list[Tensor]:
     """Cross-entropy in nats of every real target, one float32 vector per modality, in packed
     order."""
     rows = features.index_select(0, targets.order)
     ids = targets.tokens.index_select(0, targets.order)
     losses = []
-    for start, stop, size in _groups(targets, table_sizes(model, mode)):
+    for start, stop, size in _groups(targets, table_sizes(model, objective)):
         logits = F.linear(rows[start:stop], model.to_logits.weight[:size])
         losses.append(F.cross_entropy(logits.float(), ids[start:stop], reduction="none"))
     return losses
@@ -67,8 +65,8 @@ class Objective(nn.Module):
     def __init__(self, model: FourM, settings: TrainSettings) -> None:
         super().__init__()
         self.model = model
-        self.padded = settings.mode == "reference"
-        self.sizes = table_sizes(model, settings.loss)
+        self.padded = settings.numerics.mode == "reference"
+        self.sizes = table_sizes(model, settings.objective)
 
     def forward(
         self, inputs: Tokens, targets: Tokens, weights: Sequence[float]
@@ -79,7 +77,7 @@ class Objective(nn.Module):
         if self.padded:
             return self._of_all_rows(features, table, targets, weights)
         groups = _groups(targets, self.sizes)
-        rows = features.index_select(0, targets.order)
+        rows = features.index_select(0, targets.order)  # [n, dim], by modality
         ids = targets.tokens.index_select(0, targets.order)
         loss, losses = _LinearCrossEntropy.apply(rows, table, ids, groups, list(weights))
         sums = [losses[start:stop].sum() for start, stop, _ in groups]
@@ -88,10 +86,10 @@ class Objective(nn.Module):
     def _of_all_rows(
         self, features: Tensor, table: Tensor, targets: Tokens, weights: Sequence[float]
     ) -> tuple[Tensor, Tensor]:
-        logits = F.linear(features, table).float()
+        logits = F.linear(features, table).float()  # [n, ids]
         if len(set(self.sizes)) > 1:
             own = torch.tensor(self.sizes, device=table.device)[targets.modalities]
-            foreign = torch.arange(len(table), device=table.device) >= own[:, None]
+            foreign = torch.arange(len(table), device=table.device) >= own[:, None]  # [n, ids]
             logits = logits.masked_fill(foreign, -torch.inf)
         losses = F.cross_entropy(logits, targets.tokens, reduction="none", ignore_index=IGNORED)
         parts = losses.index_select(0, targets.order).split(_padded_counts(targets, self.sizes))
@@ -169,20 +167,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
                 own = rows_of[:size]
-                log_p = scores(x[piece], own)
-                places = ids[piece, None]
-                losses[piece] = -log_p.gather(1, places)[:, 0]
+                log_p = scores(x[piece], own)  # [rows, size]
+                indices = ids[piece, None]  # [rows, 1]
+                losses[piece] = -log_p.gather(1, indices)[:, 0]
                 loss += losses[piece].sum() * weights[m]
                 if not ctx.needs_input_grad[0]:
                     continue
-                minus_one = log_p.new_full(places.shape, -1)
-                slope = log_p.exp_().scatter_add_(1, places, minus_one).mul_(weights[m])
-                slope = slope.to(x.dtype)
-                torch.mm(slope, own, out=d_features[piece])
+                minus_one = log_p.new_full(indices.shape, -1)
+                grad_logits = log_p.exp_().scatter_add_(1, indices, minus_one).mul_(weights[m])
+                grad_logits = grad_logits.to(x.dtype)  # [rows, size]
+                torch.mm(grad_logits, own, out=d_features[piece])  # [rows, dim]
                 if x.dtype == d_table.dtype:
-                    d_table[:size].addmm_(slope.T, x[piece])
+                    d_table[:size].addmm_(grad_logits.T, x[piece])  # [size, dim]
                 else:
-                    d_table[:size] += slope.T @ x[piece]
+                    d_table[:size] += grad_logits.T @ x[piece]
         ctx.gradients = d_features.to(features.dtype), d_table
         ctx.mark_non_differentiable(losses)
         return loss, losses

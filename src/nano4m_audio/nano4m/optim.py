@@ -29,7 +29,7 @@ def make_optimizers(model: nn.Module, settings: TrainSettings) -> list[torch.opt
     rate serves both; the tables of logits and of tokens have their own (``lr_scale``). Fast mode
     uses the fused AdamW, which computes the same.
     """
-    config, fused = settings.optim, settings.mode == "fast"
+    config, fused = settings.optim, settings.numerics.mode == "fast"
     hidden, matrices, vectors, head, embedding = [], [], [], [], []
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:

@@ -1,4 +1,4 @@
-"""What a training run says while it goes: a bar on a terminal, a line now and then in a log."""
+"""Training progress: a live bar, or periodic log lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG_EVERY_S = 10.0
 
 @dataclass
 class Meter:
-    """Speed of this sitting, and the last losses. ``update`` once per step."""
+    """Speed of this session, and the last losses. ``update`` once per step."""
 
     total_steps: int
     step: int
@@ -61,11 +61,11 @@ def showing(meter: Meter, enabled: bool) -> Iterator[Callable[[], None]]:
 
 
 def _log(meter: Meter) -> Callable[[], None]:
-    shown = [time.monotonic()]
+    last = [time.monotonic()]
 
     def show() -> None:
-        if time.monotonic() - shown[0] > LOG_EVERY_S or meter.step == meter.total_steps:
-            shown[0] = time.monotonic()
+        if time.monotonic() - last[0] > LOG_EVERY_S or meter.step == meter.total_steps:
+            last[0] = time.monotonic()
             print(
                 f"train: {meter.step}/{meter.total_steps}, {meter.describe_speed()}, "
                 f"{meter.left_s():.0f} s left, {meter.describe_losses()}",

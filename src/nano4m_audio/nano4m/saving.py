@@ -21,7 +21,7 @@ BYTES_PER_S = 4e8
 class Saver:
     """Writes the states of a run into ``folder`` while it goes on, and says when one is due.
 
-    Not before ``every_s`` seconds after the last one, and not before all states of this sitting,
+    Not before ``every_s`` seconds after the last one, and not before all states of this session,
     the next one included, have cost less than COST_SHARE of it; the cost of a state is the time
     for which the run stands still while its tensors are copied, and the CPU time of the thread
     that writes the copy. With ``every_s`` 0 a state is always due, and is written at once. A copy

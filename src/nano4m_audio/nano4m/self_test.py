@@ -1,14 +1,14 @@
-"""What bfloat16 does to a training: the same batches in two precisions, side by side."""
+"""Compare bfloat16 with float32 training on the same batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.distributed import join
-from nano4m_audio.nano4m.settings import Hardware, TrainSettings
+from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.nano4m.train import Run, draw_share, start_run, take_step
 
 #: Above this relative difference of a loss, bfloat16 is not the same training any more.
@@ -35,18 +35,16 @@ class Divergence:
         return self.worst <= TOLERANCE
 
 
-def compare_precisions(
-    settings: TrainSettings, data: TokenData, hardware: Hardware, steps: int
-) -> Divergence:
+def compare_precisions(settings: TrainSettings, data: TokenData, steps: int) -> Divergence:
     """Train ``steps`` steps from the same weights on the same batches in both precisions.
 
     One process. Raises ValueError for data without a clip.
     """
-    ranks = join(hardware)
-    runs = [
-        start_run(replace(settings, precision=precision), hardware, ranks)
-        for precision in ("float32", "bfloat16")
-    ]
+    ranks = join(settings.hardware.device)
+    runs = []
+    for precision in ("float32", "bfloat16"):
+        numerics = settings.numerics.model_copy(update={"precision": precision})
+        runs.append(start_run(settings.model_copy(update={"numerics": numerics}), ranks))
     before = _flat(runs[0])
     losses = []
     for step in range(min(steps, settings.optim.steps)):

@@ -1,24 +1,38 @@
-"""What a training run is made of, as plain dataclasses. No heavy imports."""
+"""The settings of one training run: every key with its meaning, default and range, defined once.
+
+The sections are those of an experiment in config.yaml, and the engine reads the same objects.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from nano4m_audio.config.base import Section
 
 #: A Dirichlet concentration for all modalities, or one per modality name.
-Alphas = float | Mapping[str, float]
+Alpha = Annotated[float, Field(gt=0, le=100)]
+Alphas = Alpha | dict[str, Alpha]
+#: An inclusive range of numbers of tokens, over all modalities together.
+TokenRange = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(gt=0, le=1000)]
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One kind of token.
+    """One kind of token, as its tokenizer makes it.
 
     ``max_tokens`` is the longest sequence. With ``span_stride`` s, inputs and targets are one
     contiguous span aligned to multiples of s (audio codebooks interleaved s at a time); without it
     they are random positions. ``pad_id`` is what fills up a short sequence when
-    ``MaskingConfig.padded_captions`` asks for it.
+    ``masking.padded_captions`` asks for it.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     vocab_size: int
@@ -35,37 +49,58 @@ class Modality:
             raise ValueError(f"modality {self.name}: pad_id must be in 0..{self.vocab_size - 1}")
 
 
-#: How weights start, see ModelConfig.
-INITS = ("paper", "scaled")
+#: Sizes by the names of the 4M family: depth of encoder and decoder, width.
+SIZES = {
+    f"d{depth}w{dim}": {"dim": dim, "encoder_depth": depth, "decoder_depth": depth, "head_dim": 64}
+    for depth, dim in ((5, 384), (6, 512), (8, 640), (12, 768))
+}
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes of the FourM encoder-decoder; one shared table for all modalities' ids.
+class ModelSize(Section):
+    """Sizes of the FourM encoder-decoder, and how its weights start.
 
-    ``init`` is the scale of the weights at the start. ``paper``: all normal(0, 0.02), far below the
-    position table (0.7), so that a narrow model needs thousands of steps to look at its input.
-    ``scaled``: embeddings normal(0, 1), linear layers normal(0, 1 / sqrt(dim)).
+    ``init: paper`` makes all weights normal(0, 0.02), far below the position table (0.7), so that a
+    narrow model needs thousands of steps to look at its input. ``scaled``: embeddings normal(0, 1),
+    linear layers normal(0, 1 / sqrt(dim)).
     """
 
-    modalities: tuple[Modality, ...]
-    dim: int = 512
-    enc_depth: int = 6
-    dec_depth: int = 6
-    head_dim: int = 64
-    mlp_ratio: float = 4.0
-    init: str = "paper"
+    size: str | None = Field(
+        None,
+        exclude=True,
+        description=f"width and depths by name: {', '.join(SIZES)}; null: as written out",
+    )
+    dim: int = Field(512, ge=16, le=4096, multiple_of=2, description="model width")
+    encoder_depth: int = Field(6, ge=1, le=48, description="encoder blocks")
+    decoder_depth: int = Field(6, ge=1, le=48, description="decoder blocks")
+    head_dim: int = Field(64, ge=8, le=256, description="width of an attention head")
+    mlp_ratio: float = Field(4.0, gt=0, le=16, description="width of the MLPs, in units of dim")
+    init: Literal["paper", "scaled"] = Field(
+        "paper", description="weights at the start: all of std 0.02, or scaled to the width"
+    )
 
-    def __post_init__(self) -> None:
-        if not self.modalities:
-            raise ValueError("modalities: at least one is needed")
-        if self.dim % self.head_dim or self.dim % 2:
-            raise ValueError(
-                f"dim {self.dim} must be even and a multiple of head_dim {self.head_dim}"
-            )
-        if self.enc_depth < 1 or self.dec_depth < 1:
-            raise ValueError("enc_depth and dec_depth must be at least 1")
-        _check_choice("init", self.init, INITS)
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or (size := values.get("size")) is None:
+            return values
+        if str(size) not in SIZES:
+            raise ValueError(f"size: one of {', '.join(SIZES)}, not {size!r}")
+        for key, value in SIZES[size].items():
+            if values.get(key, value) != value:
+                raise ValueError(f"size {size} has {key} {value}, not {values[key]}")
+        return {**values, **SIZES[size], "size": None}
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> ModelSize:
+        if self.dim % self.head_dim:
+            raise ValueError(f"dim ({self.dim}) must be a multiple of head_dim ({self.head_dim})")
+        return self
+
+
+class ModelConfig(ModelSize):
+    """A model: its sizes, and its modalities, which share one table of ids."""
+
+    modalities: tuple[Modality, ...] = Field(min_length=1)
 
     @property
     def vocab_size(self) -> int:
@@ -78,232 +113,239 @@ class ModelConfig:
         return max(m.max_tokens for m in self.modalities)
 
 
-@dataclass(frozen=True)
-class Component:
+class DataConfig(Section):
+    """What a run learns from."""
+
+    train_clips: int | None = Field(
+        None, ge=1, description="train on this many clips (nested subsets); null: all"
+    )
+    audio_tokens: int | None = Field(
+        None, ge=1, description="audio window [tokens], from its beginning; null: all of it"
+    )
+
+
+class Component(Section):
     """One ingredient of a mixture of alphas, drawn per sample with probability ~ ``weight``."""
 
-    weight: float = 1.0
-    input_alphas: Alphas = 1.0
-    target_alphas: Alphas = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"mixture: weight {self.weight} must be above 0")
+    weight: float = Field(1.0, gt=0, le=1000, description="how often, beside the other weights")
+    input_alpha: Alphas = Field(1.0, description="as in masking")
+    target_alpha: Alphas = Field(1.0, description="as in masking")
 
 
-#: The values of MaskingConfig that a curriculum may change from step to step.
-CURRICULUM_KEYS = ("single_source_prob", "modality_dropout")
+class MaskingConfig(Section):
+    """How many tokens of each modality are inputs and targets.
 
-
-@dataclass(frozen=True)
-class MaskingConfig:
-    """How many tokens of each modality are shown and asked for.
-
-    The ranges are inclusive counts over all modalities together. Alphas below 1 concentrate a
-    budget on few modalities. ``mixture`` replaces the two alphas by several pairs, one drawn per
-    sample.
-
-    ``single_source_prob`` is the share of samples whose input is one modality, complete, and whose
-    targets are the others; such an input may be longer than the range. ``modality_dropout`` is the
-    probability that a modality gets no input tokens (one always keeps its own). ``curriculum`` maps
-    either to points (step, value), joined by straight lines.
-
-    ``padded_captions`` reproduces the paper: a short caption is filled up with its ``pad_id``, and
-    that padding is shown, asked for and paid for like any token. ``keyframes``: how many keyframes
-    of a clip are used, evenly spread; None for all.
+    Alphas below 1 concentrate a budget on few modalities. ``single_source_prob``: such an input may
+    be longer than the range, and the targets are of the other modalities. ``modality_dropout``: one
+    modality always keeps its inputs. ``padded_captions`` reproduces the paper, where padding is
+    input, target and paid for like any token.
     """
 
-    input_tokens_range: tuple[int, int] = (16, 256)
-    target_tokens_range: tuple[int, int] = (16, 256)
-    input_alphas: Alphas = 1.0
-    target_alphas: Alphas = 1.0
-    mixture: tuple[Component, ...] = ()
-    single_source_prob: float = 0.0
-    modality_dropout: float = 0.0
-    curriculum: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
-    padded_captions: bool = False
-    keyframes: int | None = None
+    input_tokens: TokenRange = Field((16, 256), description="range of input tokens")
+    target_tokens: TokenRange = Field((16, 256), description="range of target tokens")
+    input_alpha: Alphas = Field(
+        1.0, description="Dirichlet alpha of the input budgets, or one per modality, in 0..100"
+    )
+    target_alpha: Alphas = Field(1.0, description="the same for the target budgets")
+    mixture: tuple[Component, ...] = Field(
+        (), description="several pairs of alphas, one drawn per sample, in place of the two above"
+    )
+    span_audio: bool = Field(True, description="audio is masked in contiguous spans of pairs")
+    single_source_prob: Probability = Field(
+        0.0, description="share of samples whose input is one modality, complete"
+    )
+    modality_dropout: Probability = Field(
+        0.0, description="probability that a modality is kept out of the input"
+    )
+    padded_captions: bool = Field(
+        False,
+        description="pad captions with [PAD] and treat padding as input and target, as published",
+    )
+    keyframes: int | None = Field(
+        None, ge=1, le=10, description="keyframes per clip, evenly spread; null: all ten"
+    )
 
-    def __post_init__(self) -> None:
-        for key in ("input_tokens_range", "target_tokens_range"):
-            low, high = getattr(self, key)
-            object.__setattr__(self, key, (int(low), int(high)))
-            if not 1 <= low <= high:
-                raise ValueError(f"{key} [{low}, {high}] must be 1 <= low <= high")
-        parts = (c if isinstance(c, Component) else Component(**c) for c in self.mixture)
-        object.__setattr__(self, "mixture", tuple(parts))
-        for key, points in self.curriculum.items():
-            _check_curriculum(key, points)
-        if self.keyframes is not None and self.keyframes < 1:
-            raise ValueError(f"keyframes must be at least 1, not {self.keyframes}")
-        for key in CURRICULUM_KEYS:
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} must be in 0..1, not {getattr(self, key)}")
-
-    def at(self, step: int) -> MaskingConfig:
-        """The masking of one training step: the curriculum's values in place, no curriculum."""
-        if not self.curriculum:
-            return self
-        values: dict[str, Any] = {
-            key: _interpolate(points, step) for key, points in self.curriculum.items()
-        }
-        return replace(self, curriculum={}, **values)
+    @model_validator(mode="after")
+    def _rising(self) -> MaskingConfig:
+        for name in ("input_tokens", "target_tokens"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
+        return self
 
     def components(self) -> tuple[Component, ...]:
         """The mixture, or the one pair of alphas as a mixture of one."""
-        return self.mixture or (Component(1.0, self.input_alphas, self.target_alphas),)
+        single = Component(input_alpha=self.input_alpha, target_alpha=self.target_alpha)
+        return self.mixture or (single,)
 
-    def alphas(self, which: str, modalities: Sequence[Modality]) -> list[list[float]]:
-        """Concentrations per component and modality, in order; ``which``: input or target."""
+    def alphas(self, side: str, modalities: Sequence[Modality]) -> list[list[float]]:
+        """Concentrations per component and modality, in order; ``side``: input or target."""
         names = [m.name for m in modalities]
-        return [_alphas(getattr(c, f"{which}_alphas"), names, which) for c in self.components()]
+        return [_alphas(getattr(c, f"{side}_alpha"), names, side) for c in self.components()]
 
 
-def _alphas(value: Alphas, names: Sequence[str], which: str) -> list[float]:
+def _alphas(value: Alphas, names: Sequence[str], side: str) -> list[float]:
     if not isinstance(value, Mapping):
         return [float(value)] * len(names)
     if sorted(value) != sorted(names):
-        raise ValueError(f"{which}_alphas must name exactly {list(names)}, not {sorted(value)}")
+        raise ValueError(f"{side}_alpha must name exactly {names}, not {sorted(value)}")
     return [float(value[name]) for name in names]
 
 
-def _check_curriculum(key: str, points: Sequence[Sequence[float]]) -> None:
-    if key not in CURRICULUM_KEYS:
-        raise ValueError(f"curriculum: {key!r} is not one of {list(CURRICULUM_KEYS)}")
-    steps = [point[0] for point in points]
-    pairs = steps and all(len(point) == 2 and 0 <= point[1] <= 1 for point in points)
-    if not pairs or steps != sorted(set(steps)):
-        raise ValueError(f"curriculum.{key}: points (step, 0..1) with rising steps are needed")
+class ObjectiveConfig(Section):
+    """What the loss is made of. The paper: one vocabulary for all, the mean over modalities."""
+
+    per_modality_vocab: bool = Field(
+        True, description="score a target over the ids of its modality only, not all 50,304"
+    )
+    average: Literal["modality", "token"] = Field(
+        "modality", description="mean of the modalities' means, or mean over all targets"
+    )
 
 
-def _interpolate(points: Sequence[Sequence[float]], step: int) -> float:
-    """Straight lines between the points; the first and the last value hold outside of them."""
-    import numpy as np
-
-    return float(np.interp(step, [p[0] for p in points], [p[1] for p in points]))
-
-
-#: ``muon``: torch.optim.Muon for the matrices of the blocks, AdamW for everything else.
-OPTIMIZERS = ("adamw", "muon")
-
-
-@dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Section):
     """AdamW(0.9, 0.95) with linear warm-up and cosine decay from ``lr`` to ``min_lr``.
 
-    ``head_lr_scale`` times that for the table of logits: it starts at zero, and a short training
-    spends most of its steps on learning which of the 50,304 ids occur at all.
-    ``embedding_lr_scale`` is the same for the table of input tokens: an id is rarely seen, and its
-    vector, one of random vectors of its size, has to outgrow them before a mean over many tokens
-    means anything.
+    ``head_lr_scale``: the table of logits starts at zero, and a short training spends most of its
+    steps on learning which of the 50,304 ids occur at all. ``embedding_lr_scale``: an id is rarely
+    seen, and its vector, one of random vectors of its size, has to outgrow them before a mean over
+    many tokens means anything.
     """
 
-    steps: int = 1000
-    batch_size: int = 32
-    lr: float = 1e-3
-    min_lr: float = 1e-6
-    warmup_steps: int = 50
-    weight_decay: float = 0.05
-    head_lr_scale: float = 1.0
-    embedding_lr_scale: float = 1.0
-    clip_norm: float = 1.0
-    seed: int = 0
-    log_every: int = 10
-    eval_every: int = 50
-    optimizer: str = "adamw"
+    steps: int = Field(18311, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=1, description="samples per step, over all devices")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the matrices of the blocks, AdamW for everything else"
+    )
+    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate")
+    min_lr: float = Field(1e-6, ge=0, le=1, description="last learning rate")
+    warmup_steps: int = Field(916, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.05, ge=0, le=10, description="decay of matrices")
+    head_lr_scale: Scale = Field(
+        1.0, description="learning rate of the output table, in units of lr"
+    )
+    embedding_lr_scale: Scale = Field(
+        1.0, description="learning rate of the table of input tokens, in units of lr"
+    )
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    seed: int = Field(0, ge=0, description="seed of weights, batches and masks")
+    log_every: int = Field(10, ge=1, description="steps between recorded training losses")
+    validate_every: int = Field(100, ge=1, description="steps between validations")
 
-    def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "log_every", "eval_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
-        for key in ("head_lr_scale", "embedding_lr_scale"):
-            if not getattr(self, key) > 0:
-                raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
-        if not 0 <= self.min_lr <= self.lr or not 0 <= self.warmup_steps <= self.steps:
-            raise ValueError("0 <= min_lr <= lr and 0 <= warmup_steps <= steps must hold")
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-
-
-#: ``unified``: each target is scored over all ids of the shared table (the paper).
-#: ``own_ids``: each target is scored over the ids of its own modality only.
-LOSS_MODES = ("own_ids", "unified")
-#: ``modality``: the mean over modalities of their mean (the paper). ``token``: one mean.
-AVERAGES = ("modality", "token")
-#: ``reference``: every sample padded to the full ranges, all logits at once. ``fast``: packed.
-#: Same batches, same numbers up to rounding.
-MODES = ("fast", "reference")
-#: ``auto``: bfloat16 on CUDA in fast mode, float32 otherwise.
-PRECISIONS = ("auto", "float32", "bfloat16")
+    @model_validator(mode="after")
+    def _schedule(self) -> OptimConfig:
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr ({self.min_lr}) is above lr ({self.lr})")
+        if self.warmup_steps > self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is above steps ({self.steps})")
+        return self
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides the weights of a run, apart from the data, the device and the
-    thread count."""
+class Numerics(Section):
+    """How sums are computed: changes the last bits of the weights, so it is part of a run's key.
+
+    ``mode: reference`` pads every sample to the full ranges and scores all logits at once, ``fast``
+    packs them: the same batches, the same numbers up to rounding.
+    """
+
+    mode: Literal["fast", "reference"] = Field(
+        "fast", description="no work on padding, or padded as published; the same numbers"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products; auto: bfloat16 on CUDA in fast mode"
+    )
+    threads: int = Field(
+        2, ge=1, le=1024, description="CPU threads, whatever --cores is: other sums, another run"
+    )
+
+
+class Hardware(Section):
+    """Where a run is computed; decides speed and rounding, and is no part of a run's key."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: as compute.device says, or else CUDA where there is one"
+    )
+    devices: int = Field(1, ge=1, le=1024, description="devices (processes) of one machine")
+    shard_weights: bool = Field(
+        False, description="spread weights and optimiser state over the devices (FSDP2)"
+    )
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="torch.compile the blocks of a GPU; auto: in a long run in fast mode"
+    )
+    checkpoint_every_s: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="least seconds between checkpoints; more where they would cost over 1 % of the "
+        "run. 0: after every step, at any cost",
+    )
+
+
+class WatchOptions(Section):
+    """What is recorded beside a run; changes nothing in it."""
+
+    tensorboard: bool = Field(True, description="write TensorBoard events beside the run")
+    wandb_project: str | None = Field(
+        None, min_length=1, description="Weights & Biases project to report to; null: none"
+    )
+    samples_every: int | None = Field(
+        None, ge=1, description="steps between images predicted for fixed validation clips"
+    )
+
+
+class RunSettings(Section):
+    """One training run, but for its modalities, which come from the tokenizers."""
+
+    model: ModelSize = ModelSize()
+    data: DataConfig = DataConfig()
+    masking: MaskingConfig = MaskingConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optim: OptimConfig = OptimConfig()
+    numerics: Numerics = Numerics()
+    hardware: Hardware = Hardware()
+    watch: WatchOptions = WatchOptions()
+
+    @model_validator(mode="after")
+    def _together(self) -> RunSettings:
+        hardware, optim = self.hardware, self.optim
+        if hardware.devices > optim.batch_size:
+            raise ValueError(
+                f"hardware.devices ({hardware.devices}) is above optim.batch_size "
+                f"({optim.batch_size})"
+            )
+        if hardware.shard_weights and (optim.optimizer == "muon" or self.watch.samples_every):
+            raise ValueError(
+                "hardware.shard_weights: optimizer muon and watch.samples_every need whole weights"
+            )
+        return self
+
+
+#: The sections that decide the weights of a run.
+DECISIVE = {"model", "data", "masking", "objective", "optim", "numerics"}
+
+
+class TrainSettings(RunSettings):
+    """Everything that the training of one run is told. ``tokenizers`` names the backend that
+    decodes the tokens of an image modality, for ``watch.samples_every``."""
 
     model: ModelConfig
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    loss: str = "own_ids"
-    average: str = "modality"
-    mode: str = "fast"
-    precision: str = "auto"
+    tokenizers: dict[str, str] = {}
 
-    def __post_init__(self) -> None:
-        _check_choice("loss", self.loss, LOSS_MODES)
-        _check_choice("average", self.average, AVERAGES)
-        _check_choice("mode", self.mode, MODES)
-        _check_choice("precision", self.precision, PRECISIONS)
-        for which in ("input", "target"):
-            self.masking.alphas(which, self.model.modalities)
-        masking = self.masking
-        single = masking.single_source_prob > 0 or "single_source_prob" in masking.curriculum
-        if single and len(self.model.modalities) < 2:
-            raise ValueError("single_source_prob needs two modalities or more")
+    @model_validator(mode="after")
+    def _fit_the_modalities(self) -> TrainSettings:
+        for side in ("input", "target"):
+            self.masking.alphas(side, self.model.modalities)
+        if self.masking.single_source_prob and len(self.model.modalities) < 2:
+            raise ValueError("masking.single_source_prob needs two modalities or more")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """The plain values of all that decides the weights, apart from the data."""
+        return self.model_dump(mode="json", include=DECISIVE)
 
     def dtype_name(self, device_type: str) -> str:
         """The torch dtype of matrix products on a device: ``float32`` or ``bfloat16``."""
-        if self.precision != "auto":
-            return self.precision
-        return "bfloat16" if device_type == "cuda" and self.mode == "fast" else "float32"
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where a run is computed; decides nothing but speed and rounding.
-
-    ``device`` is auto (CUDA if there is one), cpu or cuda. ``devices`` processes train together;
-    with ``sharded`` they also share the weights and the optimiser's state (FSDP2). ``compiled``
-    (True, False or auto) runs torch.compile on the blocks, on a GPU only. ``deterministic`` makes a
-    GPU repeat itself to the bit. A kill costs at most the work of ``checkpoint_every_s``, or of a
-    hundred times what a checkpoint costs.
-    """
-
-    device: str = "auto"
-    devices: int = 1
-    threads: int = 1
-    sharded: bool = False
-    compiled: bool | str = False
-    deterministic: bool = False
-    checkpoint_every_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        _check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        if self.compiled not in (True, False, "auto"):
-            raise ValueError(f"compiled: true, false or auto, not {self.compiled!r}")
-        if self.devices < 1 or self.threads < 1:
-            raise ValueError("devices and threads must be at least 1")
-
-
-def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key}: {value!r} is not one of {list(choices)}")
-
-
-def model_config(values: Mapping[str, Any]) -> ModelConfig:
-    """Build a ModelConfig from plain values, as ``dataclasses.asdict`` gives them.
-
-    Raises ValueError for a wrong value, TypeError for an unknown or absent key.
-    """
-    modalities = tuple(Modality(**m) for m in values["modalities"])
-    return ModelConfig(**{**values, "modalities": modalities})
+        if self.numerics.precision != "auto":
+            return self.numerics.precision
+        fast = self.numerics.mode == "fast"
+        return "bfloat16" if device_type == "cuda" and fast else "float32"

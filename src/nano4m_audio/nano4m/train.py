@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,7 @@ from nano4m_audio.nano4m.objective import Objective, loss_weights
 from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
 from nano4m_audio.nano4m.progress import Meter, showing
 from nano4m_audio.nano4m.saving import Saver
-from nano4m_audio.nano4m.settings import Hardware, TrainSettings
+from nano4m_audio.nano4m.settings import TrainSettings
 
 #: Columns of a metrics row: loss is the mean over ``tokens`` targets, in nats.
 METRIC_COLUMNS = ("step", "split", "modality", "loss", "lr", "tokens")
@@ -53,7 +52,7 @@ class NonFiniteGradientError(RuntimeError):
 @dataclass
 class TrainResult:
     """A finished run. ``best_weights`` are those of the step with the lowest mean validation loss
-    over the modalities (without validation, the last ones). ``elapsed_s`` covers all sittings; it
+    over the modalities (without validation, the last ones). ``elapsed_s`` covers all sessions; it
     is the only value that is not determined by settings, data and seed."""
 
     model: FourM
@@ -123,7 +122,6 @@ def train(
     data: TokenData,
     val_data: TokenData,
     state_dir: Path,
-    hardware: Hardware | None = None,
     *,
     progress: bool = False,
     watch: Watch | None = None,
@@ -134,9 +132,8 @@ def train(
     the first one writes. Raises NonFiniteGradientError, SaveError, ValueError for data without a
     clip.
     """
-    hardware = hardware or Hardware()
-    ranks = join(hardware)
-    run = start_run(settings, hardware, ranks)
+    ranks = join(settings.hardware.device)
+    run = start_run(settings, ranks)
     if (state := load_state(state_dir / STATES)) is not None:
         run.restore(state)
     resumed, steps = run.step, settings.optim.steps
@@ -146,7 +143,7 @@ def train(
     size = 3 * sum(p.numel() * p.element_size() for p in run.model.parameters())
     shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
     with (
-        Saver(state_dir / STATES, hardware.checkpoint_every_s, size) as saver,
+        Saver(state_dir / STATES, settings.hardware.checkpoint_every_s, size) as saver,
         showing(meter, progress and ranks.rank == 0) as show,
     ):
         for share in shares:
@@ -172,18 +169,14 @@ def train(
     )
 
 
-def start_run(settings: TrainSettings, hardware: Hardware, ranks: Ranks) -> Run:
-    """A run before its first step."""
-    torch.set_num_threads(hardware.threads)
-    if hardware.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    sharded = hardware.sharded and ranks.world > 1
-    if sharded and settings.optim.optimizer == "muon":
-        raise ValueError("muon works on whole matrices: it cannot be combined with sharded weights")
+def start_run(settings: TrainSettings, ranks: Ranks) -> Run:
+    """A run before its first step. Every process gets its share of the CPU threads."""
+    hardware = settings.hardware
+    torch.set_num_threads(max(1, settings.numerics.threads // hardware.devices))
+    sharded = hardware.shard_weights and ranks.world > 1
     warn_of_emulation(settings, ranks)
     model = FourM(settings.model, settings.optim.seed).to(ranks.device)
-    if compiles(settings, hardware, ranks):
+    if compiles(settings, ranks):
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
     objective = spread(Objective(model, settings), ranks, sharded)
@@ -213,8 +206,8 @@ def _prefetched(draw: Callable[[int], Share], first: int, last: int) -> Iterator
 
 def draw_share(step: int, settings: TrainSettings, data: TokenData, ranks: Ranks) -> Share:
     """This process's part of training batch ``step``."""
-    masking, optim = settings.masking.at(step), settings.optim
-    batch = data.batch(step, optim.batch_size, masking, optim.seed)
+    optim = settings.optim
+    batch = data.batch(step, optim.batch_size, settings.masking, optim.seed)
     return share_of(batch, settings, ranks)
 
 
@@ -223,18 +216,18 @@ def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
     n_modalities = len(settings.model.modalities)
     counts = np.bincount(batch.targets.modalities, minlength=n_modalities)
     start, stop = ranks.share(len(batch.clips))
-    inputs, targets = (side.samples(start, stop) for side in (batch.inputs, batch.targets))
-    if settings.mode == "reference":
-        masking = settings.masking
-        shown = Tokens.padded(inputs, masking.input_tokens_range[1])
-        asked = Tokens.padded(targets, masking.target_tokens_range[1], IGNORED)
+    own = (side.samples(start, stop) for side in (batch.inputs, batch.targets))
+    if settings.numerics.mode == "reference":
+        widths = settings.masking.input_tokens[1], settings.masking.target_tokens[1]
+        sides = list(map(Tokens.padded, own, widths, (0, IGNORED)))
     else:
-        shown, asked = Tokens.of(inputs), Tokens.of(targets)
-    weights = [w * ranks.world for w in loss_weights(counts.tolist(), settings.average)]
-    shown, asked = on_device((shown, asked), ranks.device)
+        sides = list(map(Tokens.of, own))
+    average = settings.objective.average
+    weights = [w * ranks.world for w in loss_weights(counts.tolist(), average)]
+    inputs, targets = on_device(sides, ranks.device)
     return Share(
-        shown,
-        asked,
+        inputs,
+        targets,
         counts=counts,
         weights=weights,
         n_tokens=len(batch.inputs.tokens) + len(batch.targets.tokens),
@@ -271,7 +264,7 @@ def _due(run: Run, every: int) -> bool:
 
 
 def _agreed(ranks: Ranks, due: bool, step: int) -> bool:
-    """Whether to save now: the first process decides, asked every ten steps."""
+    """Whether to save now: the first process decides, every ten steps."""
     if ranks.world == 1:
         return due
     if step % 10:
@@ -292,8 +285,8 @@ def validation_shares(settings: TrainSettings, data: TokenData, ranks: Ranks) ->
     one and counts nothing, since sharded weights are gathered by all together."""
     if not len(data):
         return []
-    masking = settings.masking.at(settings.optim.steps)
-    batches = data.fixed_batches(settings.optim.batch_size, masking, settings.optim.seed)
+    optim = settings.optim
+    batches = data.fixed_batches(optim.batch_size, settings.masking, optim.seed)
     alone = Ranks(ranks.device)
     shares = []
     for first in range(0, len(batches), ranks.world):
@@ -326,7 +319,7 @@ def _record(run: Run, validation: list[Share]) -> None:
         _add_rows(run, "train", sums, run.counts)
         run.loss_sums.zero_()
         run.counts[:] = 0
-    if validation and _due(run, optim.eval_every):
+    if validation and _due(run, optim.validate_every):
         sums, counts = validate(run, validation)
         _add_rows(run, "val", sums, counts)
         loss = float((sums / np.maximum(counts, 1)).mean())
@@ -357,7 +350,7 @@ def _check_finite(run: Run, data: TokenData, state_dir: Path) -> None:
     path = state_dir / f"nonfinite_step{step}.npz"
     if run.ranks.rank == 0:
         settings, optim = run.settings, run.settings.optim
-        batch = data.batch(step, optim.batch_size, settings.masking.at(step), optim.seed)
+        batch = data.batch(step, optim.batch_size, settings.masking, optim.seed)
         arrays = {
             f"{side}_{name}": getattr(getattr(batch, side), name)
             for side in ("inputs", "targets")

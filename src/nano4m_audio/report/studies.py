@@ -53,11 +53,18 @@ def studies(
         planned = members(name, grid["vary"])
         rows = [_member(found[m], values) for m, values in planned.items() if m in found]
         if rows:
-            out.append(_study(name, list(grid["vary"]), rows, len(planned), notes.get(name, "")))
+            keys = [_short(key) for key in grid["vary"]]
+            out.append(_study(name, keys, rows, len(planned), notes.get(name, "")))
     return out
 
 
+def _short(key: str) -> str:
+    """dim for model.dim: no two sections share the name of a key."""
+    return key.rpartition(".")[2]
+
+
 def _member(run: Run, values: Mapping[str, Any]) -> Member:
+    values = {_short(key): value for key, value in values.items()}
     return Member(run, values, run.facts.get("final_losses", {}).get("val") or {})
 
 

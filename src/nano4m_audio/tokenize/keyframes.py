@@ -12,6 +12,7 @@ import numpy as np
 
 from nano4m_audio.label.maps import FORMS
 from nano4m_audio.media.crop import keyframe_crops
+from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.modalities import KEYFRAMES, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks
@@ -68,7 +69,7 @@ def spread(clips: Sequence[Pick], most: int) -> list[Pick]:
     """At most ``most`` keyframes, from as many clips as possible, evenly spread in each clip."""
     chosen = [clips[i * len(clips) // most] for i in range(most)] if len(clips) > most else clips
     each = min(KEYFRAMES, most // max(1, len(chosen)))
-    numbers = tuple((2 * i + 1) * KEYFRAMES // (2 * each) for i in range(each))
+    numbers = tuple(spread_keyframes(each))
     return [replace(clip, keyframes=numbers) for clip in chosen]
 
 

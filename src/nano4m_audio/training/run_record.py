@@ -1,4 +1,4 @@
-"""What a training run writes down before its first step: enough to say later what made it."""
+"""What a training run records before its first step: enough to say later what made it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nano4m_audio.files import write_json
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """Versions, devices and the machine. It changes from sitting to sitting and decides nothing."""
+    """Versions, devices and the machine. Recorded once per session; not part of the run's key."""
     import torch
 
     found = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -31,5 +31,5 @@ def environment(threads: int) -> dict[str, Any]:
 def write_start(path: Path, facts: Mapping[str, Any], threads: int) -> None:
     """Write ``facts`` and the environment; a continued run adds its environment to the list."""
     before = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    sittings = [*before.get("sittings", []), environment(threads)]
-    write_json(path, {**facts, "sittings": sittings})
+    sessions = [*before.get("sessions", []), environment(threads)]
+    write_json(path, {**facts, "sessions": sessions})

@@ -1,9 +1,9 @@
 """The training stage: token tables in, one run folder out, never trained twice.
 
-A run is identified by its key: the digest of the train and val tokens, the settings, the number of
-CPU threads (they decide how sums are split, and so the last bits of the weights) and the stage
-version. Train state and finished runs live in ``store/train/<key>/``. A finished key is published
-again at once, without importing torch; an unfinished one goes on at its last checkpoint.
+A run is identified by its key: the digest of the train and val tokens, the sections of its settings
+that decide the weights (all but ``hardware`` and ``watch``) and the stage version. Train state and
+finished runs live in ``store/train/<key>/``. A finished key is published again at once, without
+importing torch; an unfinished one goes on at its last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +20,15 @@ import pyarrow as pa
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import copy_file, sha256, user_errors, write_json
-from nano4m_audio.nano4m.settings import (
-    Hardware,
-    MaskingConfig,
-    OptimConfig,
-    TrainSettings,
-    model_config,
-)
+from nano4m_audio.nano4m.settings import TrainSettings
+from nano4m_audio.paths import Results
 from nano4m_audio.seals import intact, publish_json, seal
+from nano4m_audio.shards import count_shards
 from nano4m_audio.store import locked
-from nano4m_audio.tables import content_key, write_table
+from nano4m_audio.tables import content_key, token_files, write_table
 from nano4m_audio.training.run_record import write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
-from nano4m_audio.training.watching import WatchOptions, watching
+from nano4m_audio.training.watching import watching
 from nano4m_audio.versions import stage_version
 
 if TYPE_CHECKING:
@@ -63,96 +58,44 @@ METRICS_SCHEMA = pa.schema(
 )
 
 
-def parse_settings(settings: Mapping[str, Any]) -> TrainSettings:
-    """Turn ``{model, masking, optim, loss}`` of plain values into TrainSettings.
-
-    Absent keys take their defaults; ``train_clips`` is about the data and ``threads`` about the
-    machine, neither is looked at. Raises UserError naming a wrong key or value.
-    """
-    values = {k: v for k, v in settings.items() if k not in ("train_clips", "threads")}
-    try:
-        return TrainSettings(
-            model=model_config(values.pop("model")),
-            masking=MaskingConfig(**values.pop("masking", {})),
-            optim=OptimConfig(**values.pop("optim", {})),
-            **values,
-        )
-    except KeyError as error:
-        raise UserError(f"training settings: the key {error} is required") from None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"training settings: {error}") from None
-
-
-def read_sets(
-    settings: Mapping[str, Any],
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    store_dir: Path,
-) -> dict[str, TokenSet]:
+def read_sets(results: Results, settings: TrainSettings) -> dict[str, TokenSet]:
     """The clips that a run with these settings learns from and is measured on."""
-    parsed = parse_settings(settings)
     return read_token_sets(
-        split,
-        token_files,
-        parsed.model.modalities,
-        store_dir,
-        train_clips=settings.get("train_clips"),
-        seed=parsed.optim.seed,
+        results.split,
+        token_files(results.root, count_shards(results.root)),
+        settings.model.modalities,
+        results.store,
+        train_clips=settings.data.train_clips,
+        seed=settings.optim.seed,
     )
 
 
 def train_run(
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    out_dir: Path,
-    store_dir: Path,
-    settings: Mapping[str, Any],
-    threads: int | None = None,
+    results: Results,
+    experiment: str,
+    settings: TrainSettings,
     progress: bool = True,
-    watch: Mapping[str, Any] | None = None,
-    hardware: Mapping[str, Any] | None = None,
     command: Sequence[str] = (),
 ) -> None:
-    """Train, or find the finished run, and publish it in ``out_dir``.
+    """Train, or find the finished run, and publish it as the run of ``experiment``.
 
     Writes checkpoint.safetensors, best.safetensors, metrics.parquet, run.json, all the same bytes
-    for the same input, timing.json and, before the first step, run_start.json. ``watch`` says what
-    else to record (see watching.py), ``hardware`` where to compute; neither is part of the run's
-    key. ``threads`` of the CPU, those of the settings if None, are: a run goes on with the number
-    that it began with. With more than one device, ``command`` (the arguments of this call on the
-    command line) is started once per device, unless torchrun already did. Raises UserError for
-    unusable tokens, settings or hardware.
+    for the same input, timing.json and, before the first step, run_start.json. With more than one
+    device, ``command`` (the arguments of this call on the command line) is started once per device,
+    unless torchrun already did. Raises UserError for unusable tokens or hardware.
     """
-    options = WatchOptions.of(watch or {})
-    threads = _threads_of(settings, threads)
-    place = _parse_hardware(hardware or {}, threads)
-    if options.samples_every and place.sharded:
-        raise UserError("samples_every needs whole weights: not with shard_weights")
-    parsed = parse_settings(settings)
-    sets = read_sets(settings, split, token_files, store_dir)
-    digest = content_key(sets["train"].digest, sets["val"].digest)
-    key = content_key("train", digest, {**settings, "threads": threads}, stage_version("train"))
-    folder = store_dir / "train" / key
-    if place.devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
-        _launch(place.devices, command)
+    sets, out_dir = read_sets(results, settings), results.run(experiment)
+    facts = _facts(settings, sets)
+    folder, devices = results.store / "train" / facts["key"], settings.hardware.devices
+    if devices > 1 and "WORLD_SIZE" not in os.environ and not _intact(folder):
+        _launch(devices, command)
         return
-    leads = os.environ.get("RANK", "0") == "0"
+    leads = _leads()
     with user_errors(folder), locked(folder) if leads else nullcontext():
-        if _is_finished(folder, place):
-            if leads:
-                print(f"train: {out_dir.name} is known, nothing to compute", file=sys.stderr)
-        else:
-            if not len(sets["train"]):
-                raise UserError(
-                    "no clip to train on: the train split has no clip with all five modalities"
-                )
-            facts = {"settings": settings, "data_digest": digest, "key": key}
-            facts["code_digest"] = stage_version("train")
-            watch_it = partial(_begin, folder, out_dir, facts, place, options, sets["val"])
-            with watch_it() if leads else nullcontext() as watcher:
-                result = _train(parsed, sets, folder, place, progress, watcher)
-            if leads:
-                _keep(folder, parsed, result, facts, place.threads)
+        if not _is_finished(folder, settings.hardware.device):
+            _compute(settings, sets, facts, folder, out_dir, progress)
+        elif leads:
+            print(f"train: {experiment} is known, nothing to compute", file=sys.stderr)
         if leads:
             _publish(folder, out_dir, {name: len(s) for name, s in sets.items()})
     if "WORLD_SIZE" in os.environ:  # threads of a group that is still there abort the process
@@ -161,41 +104,55 @@ def train_run(
         leave()
 
 
-def _begin(
+def _leads() -> bool:
+    """Whether this is the process that writes: the only one, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _facts(settings: TrainSettings, sets: Mapping[str, TokenSet]) -> dict[str, Any]:
+    """What identifies a run: its key covers the tokens and all that decides the weights."""
+    digest, told = content_key(sets["train"].digest, sets["val"].digest), settings.identity()
+    version = stage_version("train")
+    return {
+        "settings": told,
+        "data_digest": digest,
+        "key": content_key("train", digest, told, version),
+        "code_digest": version,
+    }
+
+
+def _compute(
+    settings: TrainSettings,
+    sets: Mapping[str, TokenSet],
+    facts: Mapping[str, Any],
     folder: Path,
     out_dir: Path,
-    facts: Mapping[str, Any],
-    hardware: Hardware,
-    options: WatchOptions,
-    val: TokenSet,
-) -> AbstractContextManager[Watch | None]:
-    """Record the start of a run, or that it goes on, and say what watches it."""
-    fresh = not (folder / START).exists()
-    write_start(folder / START, facts, hardware.threads)
-    copy_file(folder / START, out_dir / START)
-    return watching(options, out_dir, val, facts, fresh)
-
-
-def self_test(
-    split: Path,
-    token_files: Mapping[str, Sequence[Path]],
-    store_dir: Path,
-    settings: Mapping[str, Any],
-    steps: int,
-    threads: int | None = None,
-    hardware: Mapping[str, Any] | None = None,
+    progress: bool,
 ) -> None:
+    """Begin or continue a run; the first process records, watches and keeps it."""
+    if not len(sets["train"]):
+        raise UserError("no clip to train on: the train split has no clip with all five modalities")
+    if not _leads():
+        _train(settings, sets, folder, progress, None)
+        return
+    fresh = not (folder / START).exists()
+    write_start(folder / START, facts, settings.numerics.threads)
+    copy_file(folder / START, out_dir / START)
+    with watching(settings, out_dir, sets["val"], facts, fresh) as watch:
+        result = _train(settings, sets, folder, progress, watch)
+    _keep(folder, settings, result, facts)
+
+
+def self_test(results: Results, settings: TrainSettings, steps: int) -> None:
     """Train ``steps`` steps in bfloat16 and in float32 on the same batches, and print both losses.
 
     Nothing is written. Raises UserError when they diverge.
     """
-    place = _parse_hardware(hardware or {}, _threads_of(settings, threads))
-    parsed = parse_settings(settings)
-    data = read_sets(settings, split, token_files, store_dir)["train"].data
+    data = read_sets(results, settings)["train"].data
     from nano4m_audio.nano4m.self_test import TOLERANCE, compare_precisions
 
     try:
-        found = compare_precisions(parsed, data, place, steps)
+        found = compare_precisions(settings, data, steps)
     except ValueError as error:
         raise UserError(f"self-test: {error}") from None
     print("step  float32  bfloat16  difference")
@@ -205,25 +162,8 @@ def self_test(
     if not found.accepted:
         raise UserError(
             f"self-test: losses in bfloat16 differ by {found.worst:.1%}, more than "
-            f"{TOLERANCE:.0%}: set precision: float32 for this experiment"
+            f"{TOLERANCE:.0%}: set numerics.precision: float32 for this experiment"
         )
-
-
-def _threads_of(settings: Mapping[str, Any], wanted: int | None) -> int:
-    """CPU threads of the whole run: ``wanted``, or those of its settings, or one."""
-    threads = settings.get("threads", 1) if wanted is None else wanted
-    if not isinstance(threads, int) or threads < 1:
-        raise UserError(f"training settings: threads is a whole number from 1, not {threads!r}")
-    return threads
-
-
-def _parse_hardware(values: Mapping[str, Any], threads: int) -> Hardware:
-    """``threads`` are those of the whole run; each device's process gets its share."""
-    try:
-        share = max(1, threads // int(values.get("devices", 1)))
-        return Hardware(**{**values, "threads": share})
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(f"--hardware: {error}") from None
 
 
 def _launch(devices: int, command: Sequence[str]) -> None:
@@ -234,14 +174,14 @@ def _launch(devices: int, command: Sequence[str]) -> None:
         raise UserError(f"training on {devices} devices failed: the reason is above")
 
 
-def _is_finished(folder: Path, hardware: Hardware) -> bool:
+def _is_finished(folder: Path, device: str) -> bool:
     """Whether the run is in the store; all processes of a run get the first one's answer."""
-    finished = os.environ.get("RANK", "0") == "0" and _intact(folder)
+    finished = _leads() and _intact(folder)
     if "WORLD_SIZE" not in os.environ:
         return finished
     from nano4m_audio.nano4m.distributed import agree
 
-    return agree(finished, hardware)
+    return agree(finished, device)
 
 
 def _intact(folder: Path) -> bool:
@@ -263,7 +203,6 @@ def _train(
     settings: TrainSettings,
     sets: Mapping[str, TokenSet],
     folder: Path,
-    hardware: Hardware,
     progress: bool,
     watch: Watch | None,
 ) -> TrainResult:
@@ -272,7 +211,7 @@ def _train(
 
     data, val_data = sets["train"].data, sets["val"].data
     try:
-        return train(settings, data, val_data, folder, hardware, progress=progress, watch=watch)
+        return train(settings, data, val_data, folder, progress=progress, watch=watch)
     except NonFiniteGradientError as error:
         raise UserError(str(error)) from None
     except SaveError as error:
@@ -280,11 +219,7 @@ def _train(
 
 
 def _keep(
-    folder: Path,
-    settings: TrainSettings,
-    result: TrainResult,
-    facts: Mapping[str, Any],
-    threads: int,
+    folder: Path, settings: TrainSettings, result: TrainResult, facts: Mapping[str, Any]
 ) -> None:
     """Write the finished run into the store; the digests come last and mark it as finished."""
     import torch
@@ -303,8 +238,8 @@ def _keep(
     timing = {
         "elapsed_s": round(result.elapsed_s, 3),
         "steps_per_s": round(settings.optim.steps / max(result.elapsed_s, 1e-9), 3),
-        "threads": threads,
-        "last_sitting_from_step": result.resumed_from_step,
+        "threads": settings.numerics.threads,
+        "last_session_from_step": result.resumed_from_step,
     }
     write_json(folder / TIMING, timing)
     run = {

@@ -1,4 +1,4 @@
-"""Looking at a training run while it goes: TensorBoard, Weights & Biases, predicted pictures.
+"""Monitoring: TensorBoard, Weights & Biases, sample predictions.
 
 Watchers get numbers that exist anyway and draw no random numbers, so they change nothing: a run has
 the same key, the same losses and the same weights with and without them.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,39 +19,23 @@ from nano4m_audio.training.token_sets import TokenSet
 
 if TYPE_CHECKING:
     from nano4m_audio.nano4m.model import FourM
+    from nano4m_audio.nano4m.settings import TrainSettings
     from nano4m_audio.nano4m.train import MetricRow, Watch
 
-#: Validation clips whose pictures are predicted, and the side of a picture in the grid [px].
+#: Validation clips whose images are predicted, and the side of an image in the grid [px].
 SAMPLE_CLIPS, SAMPLE_PX = 4, 128
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """What to record. ``tokenizers`` maps a picture modality to the backend that decodes it."""
-
-    tensorboard: bool = False
-    wandb_project: str | None = None
-    samples_every: int | None = None
-    tokenizers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> WatchOptions:
-        """Build from plain values. Raises UserError for an unknown key."""
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise UserError(f"--watch: {error}") from None
 
 
 @contextmanager
 def watching(
-    options: WatchOptions, out_dir: Path, val: TokenSet, facts: Mapping[str, Any], fresh: bool
+    settings: TrainSettings, out_dir: Path, val: TokenSet, facts: Mapping[str, Any], fresh: bool
 ) -> Iterator[Watch]:
     """Yield the function to be called after every step. ``facts`` are the run's key and settings.
 
-    What a run of other settings left in ``out_dir`` goes when a ``fresh`` run begins. Raises
-    UserError when Weights & Biases is asked for and not installed.
+    A ``fresh`` run first deletes events and samples left by a run with other settings. Raises
+    UserError when Weights & Biases is wanted and not installed.
     """
+    options = settings.watch
     events, samples = out_dir / "tensorboard", out_dir / "samples"
     for folder in (events, samples) if fresh else ():
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +47,7 @@ def watching(
             found = _wandb(options.wandb_project, out_dir.name, facts)
             watchers.append(stack.enter_context(found))
         if options.samples_every and len(val):
-            watchers.append(_samples(options, samples, val))
+            watchers.append(_samples(options.samples_every, settings.tokenizers, samples, val))
 
         def watch(step: int, model: FourM, rows: Sequence[MetricRow]) -> None:
             for watcher in watchers:
@@ -120,27 +103,26 @@ def _scalars(rows: Sequence[MetricRow]) -> dict[str, float]:
     return {**out, "lr": rows[-1][4]} if rows else out
 
 
-def _samples(options: WatchOptions, folder: Path, val: TokenSet) -> Watch:
-    """Every so many steps, the pictures of a few fixed clips beside what the model predicts for
+def _samples(every: int, tokenizers: Mapping[str, str], folder: Path, val: TokenSet) -> Watch:
+    """Every so many steps, the images of a few fixed clips beside what the model predicts for
     them from their other modalities: tokens as .npz, decoded as .png."""
-    from nano4m_audio.nano4m.samples import predict_pictures
+    from nano4m_audio.nano4m.predict import predict_images
 
     count = min(SAMPLE_CLIPS, len(val))
     clips = np.unique(np.linspace(0, len(val) - 1, count).round().astype(np.int64))
 
     def watch(step: int, model: FourM, _: Sequence[MetricRow]) -> None:
-        assert options.samples_every
-        if step % options.samples_every:
+        if step % every:
             return
-        pictures = predict_pictures(model, val.data, clips)
+        images = predict_images(model, val.data, clips)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"step_{step:06d}"
         tokens: dict[str, Any] = {"clip_ids": [val.clip_ids[i] for i in clips]}
-        for name, (true, predicted) in pictures.items():
+        for name, (true, predicted) in images.items():
             tokens |= {f"{name}_true": true, f"{name}_predicted": predicted}
         np.savez(path.with_suffix(".npz"), **tokens)
-        columns = [(name, ids) for name, pair in pictures.items() for ids in pair]
-        write_grid(path.with_suffix(".png"), columns, options.tokenizers)
+        columns = [(name, ids) for name, pair in images.items() for ids in pair]
+        write_grid(path.with_suffix(".png"), columns, tokenizers)
 
     return watch
 

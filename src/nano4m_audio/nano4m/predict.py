@@ -1,4 +1,4 @@
-"""What a model makes of whole clips: every picture from everything else that is known of it."""
+"""Predict each image modality of a clip from all its other modalities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nano4m_audio.nano4m.model import FourM, Tokens
 
 
 @torch.inference_mode()
-def predict_pictures(
+def predict_images(
     model: FourM, data: TokenData, clips: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For every modality with keyframes: the ids of the middle one, and the most likely ids given
@@ -26,10 +26,9 @@ def predict_pictures(
         if data.arrays[m].shape[1] == 1:
             continue
         width = rows[m].shape[1]
-        asked = np.where(np.arange(len(rows)) == m, lengths, 0)
-        seen = _whole(rows, lengths - asked)
-        sides = (Tokens.of(side).to(device) for side in (seen, _whole(rows, asked)))
-        features = model(*sides)
+        targets = np.where(np.arange(len(rows)) == m, lengths, 0)  # [clips, M]
+        sides = (_whole(rows, lengths - targets), _whole(rows, targets))
+        features = model(*(Tokens.of(side).to(device) for side in sides))
         scores = features @ model.to_logits.weight[: modality.vocab_size].T
         best = scores.argmax(dim=1).cpu().numpy().reshape(len(clips), width)
         out[modality.name] = rows[m].astype(np.int64), best
