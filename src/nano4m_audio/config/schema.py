@@ -188,7 +188,7 @@ class Config(Candidates):
             if wanted > audio.n_tokens or wanted % audio.n_codebooks:
                 raise ValueError(
                     f"experiments.{name}.data.audio_tokens = {wanted}: at most {audio.n_tokens} "
-                    f"and a multiple of {audio.n_codebooks}, with tokenize.audio = {self.tokenize.audio}"
+                    f"and a multiple of {audio.n_codebooks}, as tokenize.audio makes them"
                 )
         if self.report.experiment not in self.experiments:
             raise ValueError(
