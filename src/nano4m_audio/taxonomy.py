@@ -16,9 +16,9 @@ import yaml
 from pydantic import Field, field_validator
 
 from nano4m_audio.backends import audioset
-from nano4m_audio.config.base import Section
 from nano4m_audio.config.plain import read_yaml, shown
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.section import Section
 
 FROM_FOLDER = "from_folder"
 MAX_NAME = 60

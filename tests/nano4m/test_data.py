@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.media.windows import spread_keyframes
-from nano4m_audio.nano4m.data import Ragged, TokenData, smallest_dtype
+from nano4m_audio.nano4m.data import Ragged, TokenData, smallest_dtype, spread_keyframes
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 MODALITIES = (Modality("rgb", 50, 16), Modality("caption", 90, 8))

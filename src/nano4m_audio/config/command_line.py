@@ -11,10 +11,10 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.config.plain import admits_text, dotted, shown
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
+from nano4m_audio.section import Section
 
 FORM = "KEY=VALUE, such as verdict.audio_min=0.5"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nano4m_audio.config.base import Section
+from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

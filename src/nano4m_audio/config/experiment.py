@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.config.grids import overlaid
 from nano4m_audio.errors import did_you_mean
 from nano4m_audio.nano4m.settings import RunSettings
+from nano4m_audio.section import Section
 
 
 @cache

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.errors import UserError
+from nano4m_audio.section import Section
 
 MAX_DEPTH, MAX_VALUES, MAX_INT = 20, 200_000, 2**63 - 1
 _NULLS = ("null", "Null", "NULL", "~", "")

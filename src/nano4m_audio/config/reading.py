@@ -15,10 +15,10 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.config.plain import check_plain, dotted, read_yaml, shown, typed
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.section import Section
 
 _Model = TypeVar("_Model", bound=BaseModel)
 MAX_MESSAGE = 400

@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
-from nano4m_audio.config.base import Section
 from nano4m_audio.config.curate import Score, Split, Verdict
 from nano4m_audio.config.experiment import Experiment, Grid, run_keys
 from nano4m_audio.config.grids import expand
@@ -34,6 +33,7 @@ from nano4m_audio.config.tokenizers import (
 )
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.section import Section
 
 #: Config key -> kind of backend in the registry.
 BACKEND_KEYS = {

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.errors import UserError
+from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes, read_classes
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
-from nano4m_audio.config.base import Section
 from nano4m_audio.errors import did_you_mean
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
 

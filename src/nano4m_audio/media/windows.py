@@ -61,11 +61,6 @@ def window_keyframes(frame_times_s: np.ndarray, start_s: float) -> list[int]:
     return [int(i) for i in inside[picks]]
 
 
-def spread_keyframes(count: int, of: int = KEYFRAMES) -> list[int]:
-    """The middles of ``count`` equal parts of ``of`` keyframes: 3 of 10 are 1, 5 and 8."""
-    return [(2 * i + 1) * of // (2 * count) for i in range(count)]
-
-
 def spread(n_frames: int, count: int) -> list[int]:
     """``count`` frame indices spread evenly over a clip of ``n_frames`` (fewer if it has fewer)."""
     count = min(count, n_frames)

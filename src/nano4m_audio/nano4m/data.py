@@ -12,12 +12,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.nano4m.masking import Packed, mask_batch
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 #: Names of the independent random streams of one seed.
 EPOCH_STREAM, BATCH_STREAM, FIXED_STREAM = 1, 2, 3
+
+
+def spread_keyframes(count: int, of: int = 10) -> list[int]:
+    """The middles of ``count`` equal parts of ``of`` keyframes: 3 of 10 are 1, 5 and 8."""
+    return [(2 * i + 1) * of // (2 * count) for i in range(count)]
 
 
 @dataclass(frozen=True)

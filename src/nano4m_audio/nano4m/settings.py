@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from nano4m_audio.config.base import Section
+from nano4m_audio.section import Section
 
 #: A Dirichlet concentration for all modalities, or one per modality name.
 Alpha = Annotated[float, Field(gt=0, le=100)]

@@ -12,8 +12,8 @@ import numpy as np
 
 from nano4m_audio.label.maps import FORMS
 from nano4m_audio.media.crop import keyframe_crops
-from nano4m_audio.media.windows import spread_keyframes
 from nano4m_audio.modalities import KEYFRAMES, MODALITIES
+from nano4m_audio.nano4m.data import spread_keyframes
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks
 from nano4m_audio.shards import count_shards
