@@ -83,11 +83,10 @@ def stage_settings(
         print(f"{stage}: settings of {file}", file=sys.stderr)
         text = str(file)
     values = read_json(text or "{}", "--settings")
-    if not isinstance(values, dict):
-        raise UserError("--settings: a mapping of keys to values is wanted")
-    values = {**given, **values}
+    if given and isinstance(values, dict):
+        values = {**given, **values}
     for key, value in given.items():
-        if values[key] != value:
+        if isinstance(values, dict) and values[key] != value:
             raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
     return parse(model, values, "--settings")
 
