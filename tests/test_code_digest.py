@@ -97,9 +97,8 @@ def test_formatting_comments_and_docstrings_change_nothing(package, before):
 
 
 CROPS = {
-    "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth", "tokens/normals",
-    "tokenizers", "quality",
-    "examples", "report",
+    "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth",
+    "tokens/normals", "tokenizers", "quality", "examples", "report",
 }  # fmt: skip
 EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
 
