@@ -31,7 +31,7 @@ from nano4m_audio.barnyard.views import sample_views
 from nano4m_audio.errors import UserError
 from nano4m_audio.label import maps
 from nano4m_audio.media.crop import square_crop
-from nano4m_audio.tokenize.stage import rgb_image
+from nano4m_audio.tokenize.keyframes import rgb_image
 
 #: Those of the published RGB tokenizer, as far as its training config tells.
 SETTINGS = Settings(3, 16384, diffusion=Diffusion("ddim", "linear", "sample"))

@@ -20,16 +20,12 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.lineage import outdated
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings
 from nano4m_audio.tables import shard_names
-from nano4m_audio.tokenizers.names import (
-    backend_name,
-    file_name,
-    from_file_name,
-    trained_folder,
-)
+from nano4m_audio.tokenizers.names import from_file_name
 from nano4m_audio.versions import stage_version
 
 
@@ -72,31 +68,27 @@ FILES = Files(root=FOLDER.root, follow_links=FOLDER.follow_links)
 
 wildcard_constraints:
     shard=r"\d{4}",
-    modality="|".join(schema.MODALITIES),
-    what="depth|normals",
+    modality="|".join(MODALITIES),
     experiment=r"\w+",
     probe="|".join(PROBES),
 
 
-def backend(key, name=None):
-    """The backend that a config key selects (or ``name``), and what identifies its output.
+def identity_of(key, name=None):
+    """What identifies the output of the backend that a config key selects (or ``name``).
 
     Weights that are trained here do not exist yet: they are an input file of the job instead.
     """
     name = name or CONFIG.backend(key)
     if name and name.startswith(TRAINED):
-        return backend_name(name, RESULTS.root), f"{name}:{spec(key, name).code}"
-    kind = schema.BACKEND_KEYS[key]
-    return name, name and or_exit(identity, kind, name, CONFIG.dtype(key))
+        return f"{name}:{spec(key, name).code}"
+    return name and or_exit(identity, schema.BACKEND_KEYS[key], name, CONFIG.dtype(key))
 
 
 def trained_weights(name):
     """The weights of a tokenizer that is trained here; nothing for other backends."""
     if not name.startswith(TRAINED):
         return []
-    return str(
-        trained_folder(name.removeprefix(TRAINED), RESULTS.root) / TRAINED_WEIGHTS
-    )
+    return RESULTS.tokenizer(name.removeprefix(TRAINED)) / TRAINED_WEIGHTS
 
 
 def spec(key, name=None):
@@ -127,14 +119,14 @@ def planned_uses():
         stage, _, what = job.rule.name.partition("_")
         values = dict(job.wildcards.items())
         name = None
-        if stage == "score" and what != "prints":
+        if stage == "score" and what != "fingerprints":
             key = f"score.{what}"
         elif stage == "label":
-            key = f"label.{values['what']}"
+            key = f"label.{values['modality']}"
         elif stage == "tokenize":
             key = f"tokenize.{values['modality']}"
         elif job.rule.name == "tokenizer_quality":
-            key = f"tokenize.{values['picture']}"
+            key = f"tokenize.{values['modality']}"
             name = from_file_name(values["measured"])
         else:
             continue
@@ -152,30 +144,3 @@ def mistrust(wildcards):
     if workflow.is_main_process:
         workflow.dag.forcefiles.update(map(str, or_exit(outdated, RESULTS.root)))
     return []
-
-
-def token_source(wildcards):
-    """Depth and normals are tokenized from their label tables, the others from the clips."""
-    if wildcards.modality in ("depth", "normals"):
-        return f"results/labels/{wildcards.modality}/{wildcards.shard}.parquet"
-    return f"results/clips/{wildcards.shard}.parquet"
-
-
-def picture_tables(modality):
-    """The tables of all shards that say which pictures of a modality there are."""
-    tables = ["results/selected/{shard}.parquet"]
-    tables += (
-        [] if modality == "rgb" else [f"results/labels/{modality}/{{shard}}.parquet"]
-    )
-    return expand(tables, shard=SHARDS)
-
-
-def quality_files(modality, names):
-    """The measurements of these tokenizers."""
-    folder = f"results/quality/{modality}"
-    return [f"{folder}/{file_name(name)}.json" for name in names]
-
-
-def measured_backend(wildcards):
-    """The backend that a measurement is about, and its identity."""
-    return backend(f"tokenize.{wildcards.picture}", from_file_name(wildcards.measured))

@@ -1,29 +1,36 @@
-"""Label: depth and surface normals of the keyframes of selected clips."""
+"""Label: depth, surface normals and other maps of the keyframes of selected clips."""
+
+from nano4m_audio.modalities import LABELS
+
+LABEL_SETTINGS = {
+    name: SETTINGS.path(f"label-{name}", CONFIG.label_settings(name)) for name in LABELS
+}
 
 
 rule label:
     input:
-        selected="results/selected/{shard}.parquet",
-        clips="results/clips/{shard}.parquet",
+        selected=RESULTS.table("selected"),
+        clips=RESULTS.table("clips"),
     output:
-        labels="results/labels/{what}/{shard}.parquet",
+        labels=RESULTS.table("labels/{modality}"),
     log:
-        "results/logs/label_{what}/{shard}.log",
+        "results/logs/label_{modality}/{shard}.log",
     benchmark:
-        "results/benchmarks/label_{what}/{shard}.tsv"
+        "results/benchmarks/label_{modality}/{shard}.tsv"
+    wildcard_constraints:
+        modality="|".join(LABELS),
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
-        gpu=lambda wc: gpus(f"label.{wc.what}"),
+        gpu=lambda wc: gpus(f"label.{wc.modality}"),
         device=CONFIG.compute.device,
     params:
-        backend=lambda wc: backend(f"label.{wc.what}")[0],
-        dtype=lambda wc: dtype(f"label.{wc.what}"),
-        identity=lambda wc: backend(f"label.{wc.what}")[1],
-        version=lambda wc: stage_version(f"labels/{wc.what}"),
+        settings=lambda wc: LABEL_SETTINGS[wc.modality],
+        dtype=lambda wc: dtype(f"label.{wc.modality}"),
+        identity=lambda wc: identity_of(f"label.{wc.modality}"),
+        version=lambda wc: stage_version(f"labels/{wc.modality}"),
     shell:
-        "nano4m-audio label {wildcards.what} --selected={input.selected}"
-        " --shard={wildcards.shard} --backend={params.backend:q}"
-        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-        " --out={output.labels} 2> {log}"
+        "nano4m-audio label {wildcards.modality} --shard={wildcards.shard}"
+        " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
+        " --threads={threads} 2> {log}"

@@ -17,7 +17,7 @@ rule report:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
-        gpu=gpus(*(f"tokenize.{modality}" for modality in schema.MODALITIES)),
+        gpu=gpus(*(f"tokenize.{modality}" for modality in MODALITIES)),
     params:
         settings=SETTINGS.path("config", CONFIG),
         version=stage_version("report"),

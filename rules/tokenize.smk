@@ -1,21 +1,18 @@
-"""Tokenize: five modalities of the selected clips, one table per shard and modality."""
+"""Tokenize: the modalities of the selected clips, one table per shard and modality."""
 
-CAPTIONS = SETTINGS.path(
-    "captions",
-    {
-        "caption_template": CONFIG.tokenize.caption_template,
-        "classes": CONFIG.class_details("caption"),
-    },
-)
+TOKENIZE_SETTINGS = {
+    name: SETTINGS.path(f"tokenize-{name}", CONFIG.tokenize_settings(name))
+    for name in MODALITIES
+}
 
 
 rule tokenize:
     input:
-        selected="results/selected/{shard}.parquet",
-        source=token_source,
+        selected=RESULTS.table("selected"),
+        source=lambda wc: RESULTS.table(MODALITIES[wc.modality].source, wc.shard),
         weights=lambda wc: trained_weights(CONFIG.backend(f"tokenize.{wc.modality}")),
     output:
-        tokens="results/tokens/{modality}/{shard}.parquet",
+        tokens=RESULTS.table("tokens/{modality}"),
     log:
         "results/logs/tokenize_{modality}/{shard}.log",
     benchmark:
@@ -27,14 +24,11 @@ rule tokenize:
         gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:
-        backend=lambda wc: backend(f"tokenize.{wc.modality}")[0],
+        settings=lambda wc: TOKENIZE_SETTINGS[wc.modality],
         dtype=lambda wc: dtype(f"tokenize.{wc.modality}"),
-        identity=lambda wc: backend(f"tokenize.{wc.modality}")[1],
+        identity=lambda wc: identity_of(f"tokenize.{wc.modality}"),
         version=lambda wc: stage_version(f"tokens/{wc.modality}"),
-        settings=lambda wc: CAPTIONS if wc.modality == "caption" else "{}",
     shell:
-        "nano4m-audio tokenize {wildcards.modality} --selected={input.selected}"
-        " --source={input.source} --shard={wildcards.shard} --backend={params.backend:q}"
-        " --settings={params.settings:q}"
-        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-        " --out={output.tokens} 2> {log}"
+        "nano4m-audio tokenize {wildcards.modality} --shard={wildcards.shard}"
+        " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
+        " --threads={threads} 2> {log}"

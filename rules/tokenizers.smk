@@ -4,11 +4,20 @@ A tokenizer NAME of the config is trained:NAME wherever a backend is named, and 
 names of files.
 """
 
-QUALITY = [
-    path
-    for modality in schema.PICTURES
-    for path in quality_files(modality, CONFIG.measured_tokenizers(modality))
+from nano4m_audio.modalities import IMAGES
+from nano4m_audio.tokenize.keyframes import image_tables
+
+IN_USE = [(m, name) for m in IMAGES for name in CONFIG.measured_tokenizers(m)]
+TRAINED_HERE = [
+    (tokenizer.modality, f"trained:{name}")
+    for name, tokenizer in CONFIG.tokenizers.items()
 ]
+QUALITY_SETTINGS = {
+    RESULTS.quality(modality, name): SETTINGS.path(
+        f"quality-{modality}", CONFIG.quality_settings(modality, name)
+    )
+    for modality, name in [*TRAINED_HERE, *reversed(IN_USE)]
+}
 
 TOKENIZER_SETTINGS = {
     name: SETTINGS.path(f"tokenizer-{name}", tokenizer)
@@ -18,19 +27,17 @@ TOKENIZER_SETTINGS = {
 
 rule tokenizers:
     input:
-        QUALITY,
-        [
-            quality_files(tokenizer.modality, [f"trained:{name}"])
-            for name, tokenizer in CONFIG.tokenizers.items()
-        ],
+        list(QUALITY_SETTINGS),
 
 
 rule tokenizer_train:
     input:
-        tables=lambda wc: picture_tables(CONFIG.tokenizers[wc.tokenizer].modality),
+        tables=lambda wc: image_tables(
+            RESULTS, CONFIG.tokenizers[wc.tokenizer].modality, CONFIG.n_shards
+        ),
     output:
-        weights="results/tokenizers/{tokenizer}/tokenizer.safetensors",
-        run="results/tokenizers/{tokenizer}/run.json",
+        weights=RESULTS.tokenizer("{tokenizer}") / "tokenizer.safetensors",
+        run=RESULTS.tokenizer("{tokenizer}") / "run.json",
     log:
         "results/logs/tokenizer_train/{tokenizer}.log",
     benchmark:
@@ -43,49 +50,42 @@ rule tokenizer_train:
     resources:
         mem_mb=6000,
     params:
-        shards=CONFIG.n_shards,
         settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
         version=stage_version("tokenizers"),
     shell:
         "nano4m-audio tokenizer train {wildcards.tokenizer} --settings={params.settings:q}"
-        " --shards={params.shards:q} 2> {log}"
+        " 2> {log}"
 
 
 rule tokenizer_quality:
     input:
-        tables=lambda wc: picture_tables(wc.picture),
-        split="results/split.parquet",
+        tables=lambda wc: image_tables(RESULTS, wc.modality, CONFIG.n_shards),
+        split=RESULTS.split,
         weights=lambda wc: trained_weights(from_file_name(wc.measured)),
     output:
-        quality="results/quality/{picture}/{measured}.json",
-        examples="results/quality/{picture}/{measured}.png",
+        quality=RESULTS.quality("{modality}", "{measured}"),
+        examples=RESULTS.quality("{modality}", "{measured}").with_suffix(".png"),
     log:
-        "results/logs/tokenizer_quality/{picture}-{measured}.log",
+        "results/logs/tokenizer_quality/{modality}-{measured}.log",
     benchmark:
-        "results/benchmarks/tokenizer_quality/{picture}-{measured}.tsv"
+        "results/benchmarks/tokenizer_quality/{modality}-{measured}.tsv"
     wildcard_constraints:
-        picture="|".join(schema.PICTURES),
-        measured=r"[\w-]+",
+        modality="|".join(IMAGES),
+        measured="|".join({path.stem for path in QUALITY_SETTINGS}),
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=3000,
-        gpu=lambda wc: gpus(f"tokenize.{wc.picture}"),
+        gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:
-        shards=CONFIG.n_shards,
-        backend=lambda wc: measured_backend(wc)[0],
-        dtype=lambda wc: dtype(f"tokenize.{wc.picture}", from_file_name(wc.measured)),
-        identity=lambda wc: measured_backend(wc)[1],
-        frames=CONFIG.quality.frames,
-        examples=CONFIG.quality.examples,
-        bootstrap=CONFIG.evaluate.bootstrap,
-        confidence=CONFIG.evaluate.confidence,
-        seed=CONFIG.evaluate.seed,
+        settings=lambda wc: QUALITY_SETTINGS[RESULTS.quality(wc.modality, wc.measured)],
+        dtype=lambda wc: dtype(f"tokenize.{wc.modality}", from_file_name(wc.measured)),
+        identity=lambda wc: identity_of(
+            f"tokenize.{wc.modality}", from_file_name(wc.measured)
+        ),
         version=stage_version("quality"),
     shell:
-        "nano4m-audio tokenizer quality {wildcards.picture} --backend={params.backend:q}"
-        " --shards={params.shards:q} --frames={params.frames:q} --examples={params.examples:q}"
-        " --bootstrap={params.bootstrap:q} --confidence={params.confidence:q} --seed={params.seed:q}"
-        " --device={resources.device} --dtype={params.dtype:q} --threads={threads}"
-        " --out={output.quality} 2> {log}"
+        "nano4m-audio tokenizer quality {wildcards.modality}"
+        " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
+        " --threads={threads} 2> {log}"

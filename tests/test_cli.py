@@ -75,6 +75,10 @@ def test_every_command_has_an_example(name):
         ),
         (["candidates", "--settings", '{"classes": ["pgi"]}'], "did you mean 'pig'"),
         (["config", "nowhere.yaml"], "no such config file"),
+        (
+            ["label", "depth", "--shard", "0000", "--settings", '{"modality": "normals"}'],
+            "modality = 'normals', and depth was asked for",
+        ),
     ],
 )
 def test_errors_are_one_line_and_exit_status_one(tmp_path, arguments, message):

@@ -89,7 +89,6 @@ def test_commands_take_all_shards_or_refuse(tmp_path):
     for command in (
         "train --experiment base --settings {}",
         "export tokens --out x",
-        "tokenizer quality rgb --backend mini --out q.json",
     ):
         done = call(*command.split(), "--shards", 2, folder=tmp_path)
         assert done.returncode == 1 and "has 3 shards" in done.stderr, command

@@ -27,7 +27,7 @@ from nano4m_audio.files import write_json
 
 _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT.name
-_DATA = (".yaml", ".j2", ".css")
+_DATA = (".yaml", ".csv", ".j2", ".css")
 _REMEMBERED = _ROOT / "__pycache__" / "code_digests.json"
 
 #: Modules, and names in modules, that make no values, and why a change there computes nothing anew.
@@ -46,7 +46,15 @@ PLUMBING = {
         ("training.watching", "training.run_record"), "look at a training, and change nothing"
     ),
     **dict.fromkeys(("code_digest", "versions"), "make the digests"),
-    "tokenize.stage:_MAKERS": "a table of functions, of which each stage has one as a root",
+    "taxonomy": "what is taken of one class is in the key as a value",
+    **dict.fromkeys(
+        ("tokenize.stage:_MAKERS", "label.maps:FORMS"),
+        "tables of functions, of which each stage has one as a root",
+    ),
+    **dict.fromkeys(
+        (f"modalities:{n}" for n in ("_TABLE", "MODALITIES", "ModalitySpec", "IMAGES", "LABELS")),
+        "what a stage takes of a row is in its key: backend, inputs and form",
+    ),
 }
 
 #: Where a name leads: a module and what is named in it ("" for the whole module).

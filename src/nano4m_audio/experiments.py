@@ -7,27 +7,25 @@ from typing import Any
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.backends.registry import get_spec
 from nano4m_audio.config.reading import parse
-from nano4m_audio.config.schema import BACKEND_KEYS, MODALITIES, Config
+from nano4m_audio.config.schema import BACKEND_KEYS, Config
+from nano4m_audio.modalities import IMAGES, MODALITIES
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.processor import native_bfloat16
-
-_MAX_TOKENS = {"rgb": 196, "audio": 512, "depth": 196, "normals": 196, "caption": 64}
-_CODEBOOKS = 2
-_PICTURES = ("rgb", "depth", "normals")
 
 
 def modality_table(config: Config) -> list[dict[str, Any]]:
     """Name, vocabulary, length and span stride of every modality, as the chosen tokenizers have
     them."""
     rows = []
-    for name in MODALITIES:
+    for name, row in MODALITIES.items():
+        spec = config.tokenizer(name)
         rows.append(
             {
                 "name": name,
-                "vocab_size": config.vocab_size(name),
-                "max_tokens": _MAX_TOKENS[name],
-                "span_stride": _CODEBOOKS if name == "audio" else None,
-                "pad_id": PAD if name == "caption" else None,
+                "vocab_size": spec.vocab_size,
+                "max_tokens": spec.n_tokens,
+                "span_stride": spec.n_codebooks if row.kind == "audio" else None,
+                "pad_id": PAD if row.kind == "text" else None,
             }
         )
     return rows
@@ -40,11 +38,11 @@ def train_settings(config: Config, name: str) -> TrainSettings:
     modalities = modality_table(config)
     for row in modalities:
         if row["name"] == "audio":
-            row["max_tokens"] = experiment.data.audio_tokens
+            row["max_tokens"] = experiment.data.audio_tokens or row["max_tokens"]
             row["span_stride"] = row["span_stride"] if experiment.masking.span_audio else None
     values = experiment.model_dump()
     values["model"]["modalities"] = modalities
-    values["tokenizers"] = {m: config.backend(f"tokenize.{m}") for m in _PICTURES}
+    values["tokenizers"] = {m: config.backend(f"tokenize.{m}") for m in IMAGES}
     return parse(TrainSettings, values, f"config: experiments.{name}")
 
 

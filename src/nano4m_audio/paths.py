@@ -24,6 +24,9 @@ class Results(os.PathLike[str]):
     def __fspath__(self) -> str:
         return str(self.root)
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def __truediv__(self, name: str) -> Path:
         return self.root / name
 
@@ -70,5 +73,5 @@ class Results(os.PathLike[str]):
         return self.root / "tokenizers" / name
 
     def quality(self, modality: str, tokenizer: str) -> Path:
-        """The quality of a tokenizer; its examples are in the PNG beside it."""
-        return self.root / "quality" / modality / f"{tokenizer}.json"
+        """The quality of a tokenizer of the config; its examples are in the PNG beside it."""
+        return self.root / "quality" / modality / f"{tokenizer.replace(':', '-')}.json"

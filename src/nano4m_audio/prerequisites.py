@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from nano4m_audio.backends import weights
 from nano4m_audio.backends.registry import TRAINED, get_spec
 from nano4m_audio.config.schema import BACKEND_KEYS, Config
-from nano4m_audio.config.tokenizers import PICTURES
 from nano4m_audio.errors import UserError
+from nano4m_audio.modalities import IMAGES
 
 #: (config key, name of the backend)
 Use = tuple[str, str]
@@ -16,7 +16,7 @@ Use = tuple[str, str]
 
 def backend_uses(config: Config) -> list[Use]:
     """Every backend that a run of this config loads: those in use and those that are measured."""
-    measured = [(f"tokenize.{p}", name) for p in PICTURES for name in config.measured_tokenizers(p)]
+    measured = [(f"tokenize.{p}", name) for p in IMAGES for name in config.measured_tokenizers(p)]
     return list(dict.fromkeys([*config.backends().items(), *measured]))
 
 

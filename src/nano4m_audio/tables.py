@@ -21,6 +21,8 @@ from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
+from nano4m_audio.filters import COLUMNS
+from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import shard_names
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
@@ -35,19 +37,12 @@ STATUS: list[Column] = [
     ("reason", STR, "why it failed, one of the reasons below; empty when ok"),
     ("message", STR, "what was found, for people; sometimes also when ok"),
 ]
-KEYFRAMES, IMAGE_TOKENS, AUDIO_TOKENS = 10, 196, 512
 ROWS_PER_GROUP = 1024
 #: Beside the candidates: what their listing found.
 LISTING = "listing.json"
-_U16 = pa.uint16()
-
-
-def _grid(rows: int, columns: int) -> pa.DataType:
-    return pa.list_(pa.list_(_U16, columns), rows)
-
-
-def _tokens(kind: pa.DataType) -> list[Column]:
-    return [CLIP_ID, KEY, *STATUS, ("tokens", kind, "token ids; null unless ok")]
+#: Ids of a text; rows of ids of an image or of audio. How many there are, tokenizers decide.
+_TEXT = pa.list_(pa.uint16())
+_GRID = pa.list_(_TEXT)
 
 
 #: The columns of every artifact: name, type and meaning (docs/DATA.md is made of them).
@@ -114,14 +109,14 @@ TABLES: dict[str, list[Column]] = {
         KEY,
         ("segment_start_s", FLOATS, "where each segment of speech begins [s]"),
         ("segment_end_s", FLOATS, "where it ends [s]"),
-        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
+        ("speech_fraction", F32, "share of the clip that is speech, 0 to 1"),
     ],
-    "scores/prints": [
+    "scores/fingerprints": [
         CLIP_ID,
         KEY,
-        ("picture", FLOATS, "fingerprint of the frames: 95 numbers, unit length"),
-        ("picture_mirror", FLOATS, "the same of the frames mirrored left to right"),
-        ("sound", pa.list_(FLOATS), "fingerprint of the audio: 16 levels, 10 times a second"),
+        ("image", FLOATS, "fingerprint of the frames: 95 numbers, unit length"),
+        ("image_mirror", FLOATS, "the same of the frames mirrored left to right"),
+        ("audio", pa.list_(FLOATS), "fingerprint of the audio: 16 levels, 10 times a second"),
     ],
     "verdicts": [
         CLIP_ID,
@@ -129,10 +124,7 @@ TABLES: dict[str, list[Column]] = {
         ("accepted", BOOL, "whether no filter and no failure is against it"),
         ("reasons", STRINGS, "all that is against it, from the reasons below"),
         ("message", STR, "the message of its failure, for people"),
-        ("audio_score", F32, "class score of the best audio window"),
-        ("visual_score", F32, "cosine of the best frame with the class's prompt"),
-        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
-        ("level_dbfs", F32, "RMS of the loudest second [dB of full scale]"),
+        *((column, F32, meaning) for column, meaning in COLUMNS.items()),
         ("window_start_s", F64, "where the chosen audio window begins [s]"),
         ("keyframes", pa.list_(pa.int32()), "the ten keyframes, as indices of kept frames"),
         ("keyframe_times_s", pa.list_(F64), "their times [s]"),
@@ -158,25 +150,29 @@ TABLES: dict[str, list[Column]] = {
         ("window_start_s", F64, "where the chosen audio window begins [s]"),
         ("keyframes", pa.list_(pa.int32()), "the ten keyframes, as indices of kept frames"),
     ],
-    "labels/depth": [
-        CLIP_ID,
-        KEY,
-        *STATUS,
-        ("lowest", FLOATS, "least inverse depth of each map, stored as 0"),
-        ("highest", FLOATS, "greatest inverse depth of each map, stored as 65,535"),
-        ("maps", pa.list_(pa.binary()), "one map of inverse depth per keyframe, as 16-bit PNG"),
-    ],
-    "labels/normals": [
-        CLIP_ID,
-        KEY,
-        *STATUS,
-        ("maps", pa.list_(pa.binary()), "one map of surface normals per keyframe, as 8-bit PNG"),
-    ],
-    "tokens/rgb": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/depth": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/normals": _tokens(_grid(KEYFRAMES, IMAGE_TOKENS)),
-    "tokens/audio": _tokens(_grid(1, AUDIO_TOKENS)),
-    "tokens/caption": _tokens(pa.list_(_U16)),
+    **{
+        f"labels/{name}": [
+            CLIP_ID,
+            KEY,
+            *STATUS,
+            *((column, FLOATS, meaning) for column, meaning in MODALITIES[name].columns),
+            ("maps", pa.list_(pa.binary()), f"{MODALITIES[name].about} of the keyframes, as PNG"),
+        ]
+        for name in LABELS
+    },
+    **{
+        f"tokens/{name}": [
+            CLIP_ID,
+            KEY,
+            *STATUS,
+            (
+                "tokens",
+                _TEXT if row.kind == "text" else _GRID,
+                f"token ids of the {row.about}; null unless ok",
+            ),
+        ]
+        for name, row in MODALITIES.items()
+    },
 }
 SCHEMAS = {
     name: pa.schema([(column, kind) for column, kind, _ in columns])
@@ -186,8 +182,7 @@ SCHEMAS = {
 #: Columns that stay in the store and are not repeated in the published table.
 HEAVY: dict[str, tuple[str, ...]] = {
     "clips": ("frames", "audio_flac"),
-    "labels/depth": ("maps",),
-    "labels/normals": ("maps",),
+    **{f"labels/{name}": ("maps",) for name in LABELS},
 }
 
 
@@ -211,10 +206,9 @@ def shard_of(video_id: str, n_shards: int) -> int:
 
 def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
     """The shards of every modality's token table, in order."""
-    names = [name.removeprefix("tokens/") for name in SCHEMAS if name.startswith("tokens/")]
     return {
         name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
-        for name in names
+        for name in MODALITIES
     }
 
 
@@ -230,15 +224,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def nested_lists(rows: Sequence[np.ndarray], kind: pa.DataType) -> pa.Array:
-    """A column of (nested, fixed-size) lists from one array per row, without Python numbers."""
+    """A column of (nested) lists from one array [n] or [m, n] per row, without Python numbers."""
     if not len(rows):
         return pa.array([], kind)
-    flat = pa.array(np.concatenate([row.ravel() for row in rows]))
-    if not pa.types.is_fixed_size_list(kind):
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), flat).cast(kind)
-    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size)
-    return pa.FixedSizeListArray.from_arrays(inner, kind.list_size).cast(kind)
+    column = pa.array(np.concatenate([row.ravel() for row in rows]))
+    widths = [row.shape[1] for row in rows for _ in row] if rows[0].ndim == 2 else []
+    for lengths in (widths, [len(row) for row in rows]):
+        if lengths:
+            offsets = np.cumsum([0, *lengths], dtype=np.int32)
+            column = pa.ListArray.from_arrays(pa.array(offsets), column)
+    return column.cast(kind)
 
 
 def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

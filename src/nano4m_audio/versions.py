@@ -6,10 +6,21 @@ makes are computed again, and the jobs of these are run again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from nano4m_audio.code_digest import code_digest
+from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.tables import SCHEMAS, content_key
+
+_MAKERS = {kind: f"tokenize.stage:_{kind}_tokens" for kind in ("image", "audio", "text")}
+
+
+def _forms(modalities: Iterable[str]) -> tuple[str, ...]:
+    """How the maps of these modalities are stored."""
+    forms = (MODALITIES[name].form for name in modalities)
+    return tuple(f"label.maps:{form.upper()}" for form in forms if form)
+
 
 #: The function of each stage, and what it loads by a name that is made at run time.
 STAGES: dict[str, tuple[str, ...]] = {
@@ -20,23 +31,21 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/audio": ("curate.score:score_audio",),
     "scores/visual": ("curate.score:score_visual",),
     "scores/speech": ("curate.score:score_speech",),
-    "scores/prints": ("curate.score:score_prints",),
+    "scores/fingerprints": ("curate.score:score_fingerprints",),
     "verdicts": ("curate.verdict:verdicts",),
     "split": ("curate.split:split_clips",),
-    "labels/depth": ("label.stage:label_clips",),
-    "labels/normals": ("label.stage:label_clips",),
-    "tokens/rgb": ("tokenize.stage:tokenize_clips", "tokenize.stage:_rgb"),
-    "tokens/depth": ("tokenize.stage:tokenize_clips", "tokenize.stage:_maps"),
-    "tokens/normals": ("tokenize.stage:tokenize_clips", "tokenize.stage:_maps"),
-    "tokens/audio": ("tokenize.stage:tokenize_clips", "tokenize.stage:_audio"),
-    "tokens/caption": ("tokenize.stage:tokenize_clips", "tokenize.stage:_captions"),
-    "tokenizers": ("tokenizers.train:train_tokenizer",),
-    "quality": ("tokenizers.quality:measure_quality",),
+    **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},
+    **{
+        f"tokens/{name}": ("tokenize.stage:tokenize_clips", _MAKERS[row.kind], *_forms([name]))
+        for name, row in MODALITIES.items()
+    },
+    "tokenizers": ("tokenizers.train:train_tokenizer", *_forms(LABELS)),
+    "quality": ("tokenizers.quality:measure_quality", *_forms(LABELS)),
     "train": ("training.stage:train_run",),
     "evaluate/cross_entropy": ("evaluate.stage:evaluate_probe", "evaluate.cross_entropy:compute"),
     "evaluate/classes": ("evaluate.stage:evaluate_probe", "evaluate.classes:compute"),
     "evaluate/structure": ("evaluate.stage:evaluate_probe", "evaluate.structure:compute"),
-    "examples": ("report.examples:make_examples",),
+    "examples": ("report.examples:make_examples", *_forms(LABELS)),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
 

@@ -143,11 +143,6 @@ def test_the_archive_of_another_grid_is_refused(archive):
         _load().tokenize(_images(1))
 
 
-def test_the_8x8_tokenizer_is_refused_by_name():
-    with pytest.raises(UserError, match="tokenize.rgb: cosmos_di8x8 makes 784 tokens"):
-        registry.get_spec("rgb_tokenizer", "cosmos_di8x8", "tokenize.rgb")
-
-
 def test_other_shapes_and_ids_are_refused_in_one_line(archive):
     archive()
     tokenizer = _load()

@@ -9,7 +9,8 @@ import torch
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.encodec import Encodec24kHz
 from nano4m_audio.media import windows
-from nano4m_audio.tokenize.stage import deinterleave, fit_length, interleave
+from nano4m_audio.media.windows import fit_length
+from nano4m_audio.tokenize.interleave import deinterleave, interleave
 from tests.backends.rows import check_rows_do_not_depend_on_batches, check_tokens
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from nano4m_audio.media.colours import colour_depth, colour_normals, picture_of
+from nano4m_audio.media.colours import colour_depth, colour_normals, image_of
 from nano4m_audio.report import media
 
 
@@ -29,7 +29,7 @@ def test_normals_become_colours():
     assert colour_normals(normal).tolist() == [[[128, 128, 255]]]  # faces the viewer
     assert colour_normals(normal[[0, 2, 1]]).tolist() == [[[128, 255, 128]]]  # faces up
     assert colour_normals(normal[[2, 0, 1]]).tolist() == [[[255, 128, 128]]]  # faces left
-    assert picture_of(normal).tolist() == [[[128, 128, 0]]]
+    assert image_of(normal).tolist() == [[[128, 128, 0]]]
 
 
 def test_mp3_is_playable_deterministic_and_sounds_alike():

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nano4m_audio.tokenize.stage import deinterleave, fit_length, interleave, rgb_image
+from nano4m_audio.media.windows import fit_length
+from nano4m_audio.tokenize.interleave import deinterleave, interleave
+from nano4m_audio.tokenize.keyframes import rgb_image
 
 
 @given(

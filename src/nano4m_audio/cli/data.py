@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,16 +9,14 @@ import typer
 from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
-    STORE,
     Attempt,
-    Backend,
     Device,
     DType,
-    Out,
+    Label,
+    Modality,
     Results,
     Settings,
     Shard,
-    Store,
     Threads,
     compute_options,
     example,
@@ -92,7 +89,7 @@ def decode(
 
 @app.command(epilog=example("score audio --shard 0000"))
 def score(
-    what: Annotated[Literal["audio", "visual", "speech", "prints"], typer.Argument()],
+    what: Annotated[Literal["audio", "visual", "speech", "fingerprints"], typer.Argument()],
     shard: Shard,
     results: Results = RESULTS,
     settings: Settings = None,
@@ -116,7 +113,7 @@ def score(
         speech = stage_settings(config.SpeechScore, stage, settings, folder)
         scores.score_speech(folder, shard, speech, compute)
     else:
-        scores.score_prints(folder, shard)
+        scores.score_fingerprints(folder, shard)
     record(folder.table(f"scores/{what}", shard), [folder.table("clips", shard)])
 
 
@@ -147,45 +144,31 @@ def split(results: Results = RESULTS, settings: Settings = None) -> None:
     record([folder.split, *folder.tables("selected", shards)], inputs)
 
 
-@app.command(
-    epilog=example(
-        "label depth --selected results/selected/0000.parquet --shard 0000 --backend mini "
-        "--out results/labels/depth/0000.parquet"
-    )
-)
+@app.command(epilog=example('label depth --shard 0000 --settings \'{"backend": "mini"}\''))
 def label(
-    what: Annotated[Literal["depth", "normals"], typer.Argument()],
-    selected: Annotated[Path, typer.Option(help="selected table")],
+    modality: Label,
     shard: Shard,
-    out: Out,
-    backend: Backend,
-    store: Store = STORE,
+    results: Results = RESULTS,
+    settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
     threads: Threads = 1,
 ) -> None:
-    """Estimate depth or surface normals of the keyframes."""
+    """Estimate a modality, such as depth or surface normals, of the keyframes."""
+    from nano4m_audio.config.tokenizers import LabelSettings
     from nano4m_audio.label.stage import label_clips
 
-    compute = compute_options(device, dtype, threads)
-    label_clips(what, selected, store, shard, out, backend, compute)
-    record(out, [selected])
+    folder, name = paths.Results(results), f"label-{modality}"
+    section = stage_settings(LabelSettings, name, settings, folder, modality=modality)
+    label_clips(folder, shard, section, compute_options(device, dtype, threads))
+    record(folder.table(f"labels/{modality}", shard), [folder.table("selected", shard)])
 
 
-@app.command(
-    epilog=example(
-        "tokenize rgb --selected results/selected/0000.parquet --backend mini --shard 0000 "
-        "--source results/clips/0000.parquet --out results/tokens/rgb/0000.parquet"
-    )
-)
+@app.command(epilog=example('tokenize rgb --shard 0000 --settings \'{"backend": "mini"}\''))
 def tokenize(
-    modality: Annotated[Literal["rgb", "audio", "depth", "normals", "caption"], typer.Argument()],
-    selected: Annotated[Path, typer.Option(help="selected table")],
-    source: Annotated[Path, typer.Option(help="label table (depth, normals) or clips table")],
+    modality: Modality,
     shard: Shard,
-    out: Out,
-    backend: Backend,
-    store: Store = STORE,
+    results: Results = RESULTS,
     settings: Settings = None,
     device: Device = "auto",
     dtype: DType = "float32",
@@ -193,11 +176,14 @@ def tokenize(
 ) -> None:
     """Turn one modality of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
-    from nano4m_audio.config.reading import parse_json
-    from nano4m_audio.config.tokenizers import Captions
-    from nano4m_audio.tokenize.stage import Sources, tokenize_clips
+    from nano4m_audio.config.tokenizers import TokenizeSettings
+    from nano4m_audio.modalities import MODALITIES
+    from nano4m_audio.tokenize.stage import tokenize_clips
+    from nano4m_audio.tokenizers.names import backend_name
 
-    section = parse_json(Captions, "{}" if settings is None else settings)
-    sources = Sources(selected, source, store, shard, section)
-    tokenize_clips(modality, sources, out, backend, compute_options(device, dtype, threads))
-    record(out, [selected, source, *trained_files(backend)])
+    folder, name = paths.Results(results), f"tokenize-{modality}"
+    section = stage_settings(TokenizeSettings, name, settings, folder, modality=modality)
+    tokenize_clips(folder, shard, section, compute_options(device, dtype, threads))
+    tables = [folder.table(name, shard) for name in ("selected", MODALITIES[modality].source)]
+    weights = trained_files(backend_name(section.backend, folder))
+    record(folder.table(f"tokens/{modality}", shard), [*tables, *weights])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 import typer
 
 from nano4m_audio import paths
+from nano4m_audio.errors import UserError
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -38,7 +40,14 @@ DType = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
-Backend = Annotated[str, typer.Option(help="name of the backend")]
+if TYPE_CHECKING:
+    Image: TypeAlias = str
+    Label: TypeAlias = str
+    Modality: TypeAlias = str
+else:  # names of a table, which a type checker cannot know
+    Image, Label, Modality = (
+        Annotated[Literal[tuple(names)], typer.Argument()] for names in (IMAGES, LABELS, MODALITIES)
+    )
 Links = Annotated[
     Literal["inside", "follow"], typer.Option(help="follow: also links that lead out of the folder")
 ]
@@ -61,19 +70,25 @@ def record(outputs: Path | Sequence[Path], inputs: Iterable[Path]) -> None:
 
 
 def stage_settings(
-    model: type[_Model], stage: str, text: str | None, results: paths.Results
+    model: type[_Model], stage: str, text: str | None, results: paths.Results, **given: str
 ) -> _Model:
-    """The ``--settings`` of a stage, validated; see ``Settings`` for a stage that is given none."""
-    from nano4m_audio.config.reading import parse, parse_json
+    """The ``--settings`` of a stage, validated; see ``Settings`` for a stage that is given none.
+
+    ``given`` are values from the command's arguments, which the settings may repeat.
+    """
+    from nano4m_audio.config.reading import parse, read_json
     from nano4m_audio.settings_files import last_settings
 
-    if text is not None:
-        return parse_json(model, text)
-    file = last_settings(results.settings, stage)
-    if file is None:
-        return parse(model, {}, "--settings")
-    print(f"{stage}: settings of {file}", file=sys.stderr)
-    return parse_json(model, str(file))
+    if text is None and (file := last_settings(results.settings, stage)):
+        print(f"{stage}: settings of {file}", file=sys.stderr)
+        text = str(file)
+    values = read_json(text or "{}", "--settings")
+    if given and isinstance(values, dict):
+        values = {**given, **values}
+    for key, value in given.items():
+        if isinstance(values, dict) and values[key] != value:
+            raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
+    return parse(model, values, "--settings")
 
 
 def compute_options(device: str, dtype: str, threads: int) -> Compute:

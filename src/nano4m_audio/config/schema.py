@@ -5,6 +5,7 @@ reading.py reads values into these models and turns what is wrong into one line.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import (
@@ -15,43 +16,34 @@ from pydantic import (
     model_validator,
 )
 
-from nano4m_audio.backends.registry import TRAINED, get_spec
+from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
 from nano4m_audio.config.curate import Score, Split, Verdict
 from nano4m_audio.config.experiment import Experiment, Grid, run_keys
 from nano4m_audio.config.grids import expand
 from nano4m_audio.config.sources import Candidates, Files
 from nano4m_audio.config.tokenizers import (
-    PICTURES,
     TOKENIZERS,
+    Label,
+    LabelSettings,
     Mini,
     Quality,
+    QualitySettings,
     Tokenize,
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.filters import FILTERS
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.section import Section
-
-WINDOW_S = 81920 / 24000
-"""Length of the audio window: 256 codec frames of 320 samples at 24 kHz, 3.4133 s."""
-
-MODALITIES = ("rgb", "audio", "depth", "normals", "caption")
 
 #: Config key -> kind of backend in the registry.
 BACKEND_KEYS = {
     "score.audio": "audio_tagger",
     "score.visual": "image_text_scorer",
     "score.speech": "speech_detector",
-    "label.depth": "depth_estimator",
-    "label.normals": "normal_estimator",
-    "tokenize.rgb": "rgb_tokenizer",
-    "tokenize.depth": "depth_tokenizer",
-    "tokenize.normals": "normal_tokenizer",
-    "tokenize.audio": "audio_tokenizer",
-    "tokenize.caption": "text_tokenizer",
+    **{f"label.{name}": MODALITIES[name].estimator for name in LABELS},
+    **{f"tokenize.{name}": row.tokenizer for name, row in MODALITIES.items()},
 }
-
-#: Score -> the threshold in the verdict section that reads it.
-THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
 
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -102,13 +94,6 @@ class DecodeFiles(Decode):
     """What the stage ``decode`` is told."""
 
     files: Files = Files()
-
-
-class Label(Section):
-    """Pseudo-labels of the keyframes."""
-
-    depth: str = Field("mini", description="depth estimator")
-    normals: str = Field("mini", description="normal estimator")
 
 
 class Evaluate(Section):
@@ -180,22 +165,27 @@ class Config(Candidates):
             name = self.backend(key)
             if name is not None:
                 self._check_backend(kind, name, key)
-        for picture in PICTURES:
-            key = f"tokenize.{picture}"
-            for name in getattr(self.quality, picture):
-                self._check_backend(BACKEND_KEYS[key], name, f"quality.{picture}")
-        for key in ("audio", "visual", "speech"):
-            threshold = THRESHOLDS[key]
-            if (
-                self.backend(f"score.{key}") is None
-                and getattr(self.verdict, threshold) is not None
-            ):
+        for image in IMAGES:
+            for name in getattr(self.quality, image):
+                self._check_backend(MODALITIES[image].tokenizer, name, f"quality.{image}")
+        for row in FILTERS:
+            on = self.verdict.threshold(row) is not None
+            if on and row.score and self.backend(row.score) is None:
                 raise ValueError(
-                    f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
+                    f"verdict.{row.key} needs the scores of {row.score}.backend, which is null: "
                     "set both or neither"
                 )
         if not self.experiments:
             raise ValueError("at least one experiment")
+        audio = self.tokenizer("audio")
+        for name, experiment in self.experiments.items():
+            wanted = experiment.data.audio_tokens or audio.n_tokens
+            if wanted > audio.n_tokens or wanted % audio.n_codebooks:
+                raise ValueError(
+                    f"experiments.{name}.data.audio_tokens = {wanted}: at most {audio.n_tokens} "
+                    f"and a multiple of {audio.n_codebooks}, "
+                    f"with tokenize.audio = {self.tokenize.audio}"
+                )
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"
@@ -216,18 +206,36 @@ class Config(Candidates):
         if found != modality:
             raise ValueError(f"{key} = {name!r}: tokenizers.{wanted} is for {found}")
 
-    def vocab_size(self, modality: str) -> int:
-        """Size of the vocabulary of the tokenizer that ``modality`` selects."""
-        key = f"tokenize.{modality}"
-        name = self.backend(key) or ""
-        if name.startswith(TRAINED):
-            return self.tokenizers[name.removeprefix(TRAINED)].vocab_size
-        return get_spec(BACKEND_KEYS[key], name).vocab_size
+    def tokenizer(self, modality: str) -> BackendSpec:
+        """What is known of the tokenizer that ``modality`` selects."""
+        name = getattr(self.tokenize, modality)
+        spec = get_spec(MODALITIES[modality].tokenizer, name)
+        if not name.startswith(TRAINED):
+            return spec
+        return replace(spec, vocab_size=self.tokenizers[name.removeprefix(TRAINED)].vocab_size)
 
-    def measured_tokenizers(self, picture: str) -> list[str]:
-        """The tokenizers of a picture modality whose fidelity is measured: first the one in use."""
-        selected = self.backend(f"tokenize.{picture}") or ""
-        return list(dict.fromkeys([selected, *getattr(self.quality, picture)]))
+    def label_settings(self, modality: str) -> LabelSettings:
+        """What the stage label is told of a modality."""
+        return LabelSettings(modality=modality, backend=getattr(self.label, modality))
+
+    def tokenize_settings(self, modality: str) -> dict[str, Any]:
+        """What the stage tokenize is told of a modality; captions alone depend on classes."""
+        values = {"modality": modality, "backend": getattr(self.tokenize, modality)}
+        if MODALITIES[modality].kind == "text":
+            values["caption_template"] = self.tokenize.caption_template
+            values["classes"] = self.class_details("caption")
+        return values
+
+    def quality_settings(self, modality: str, tokenizer: str) -> QualitySettings:
+        """What is measured of a tokenizer, and how."""
+        sizes = self.quality.model_dump(include={"frames", "examples"})
+        intervals = self.evaluate.model_dump(include={"bootstrap", "confidence", "seed"})
+        return QualitySettings(modality=modality, backend=tokenizer, **sizes, **intervals)
+
+    def measured_tokenizers(self, modality: str) -> list[str]:
+        """The tokenizers of an image modality whose fidelity is measured: first the one in use."""
+        selected = getattr(self.tokenize, modality)
+        return list(dict.fromkeys([selected, *getattr(self.quality, modality)]))
 
     def backend(self, key: str) -> str | None:
         """The name that ``key`` ("score.audio", "tokenize.rgb", ...) selects."""

@@ -1,30 +1,41 @@
-"""The sections of config.yaml about tokenizers: which, how they are trained and measured."""
+"""The sections of config.yaml about labels and tokenizers: which, how trained and measured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from math import prod
 from string import Formatter
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
+from nano4m_audio.errors import did_you_mean
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
-Picture = Literal["rgb", "depth", "normals"]
-PICTURES: tuple[Picture, ...] = get_args(Picture)
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Accepts these names only."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(names)}{did_you_mean(value, names)}")
+        return value
+
+    return AfterValidator(check)
 
 
-class Tokenize(Section):
+ImageName = Annotated[str, one_of(IMAGES)]
+
+
+class Labels(Section):
+    """Pseudo-labels of the keyframes."""
+
+
+class Templates(Section):
     """Tokenizer per modality."""
 
-    rgb: str = Field(
-        "mini", description="image tokenizer of the keyframes; trained:NAME is one of tokenizers"
-    )
-    depth: str = Field("mini", description="image tokenizer of the depth maps")
-    normals: str = Field("mini", description="image tokenizer of the normal maps")
-    audio: str = Field("mini", description="audio codec")
-    caption: str = Field("gpt2", description="text tokenizer")
     caption_template: str = Field(
         "{caption}", description="caption of a clip; {caption} and {class} are replaced"
     )
@@ -41,17 +52,33 @@ class Tokenize(Section):
         return value
 
 
-class Captions(Section):
-    """What the caption stage is told: the template, and of every class its caption."""
+class Measured(Section):
+    """Fidelity of the tokenizers in use, on held-out keyframes of the run."""
 
-    caption_template: str = "{caption}"
-    classes: dict[str, SoundClass] = Field(known_classes(), description="classes with captions")
+    frames: int = Field(
+        64, ge=0, description="keyframes to encode and decode, of different clips; 0: measure none"
+    )
+    examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
+
+
+def _keys(base: type[Section], kind: Any, defaults: Mapping[str, Any], about: str) -> Any:
+    """``base`` with a key for each of these modalities."""
+    keys: dict[str, Any] = {
+        name: (kind, Field(default, description=f"{about} of the {MODALITIES[name].about}"))
+        for name, default in defaults.items()
+    }
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **keys)
+
+
+Label = _keys(Labels, str, dict.fromkeys(LABELS, "mini"), "estimator")
+Tokenize = _keys(Templates, str, {n: row.default for n, row in MODALITIES.items()}, "tokenizer")
+Quality = _keys(Measured, tuple[str, ...], dict.fromkeys(IMAGES, ()), "names of more tokenizers")
 
 
 class Tokenizer(Section):
     """An image tokenizer trained on the run's own training clips: ``snakemake tokenizers``."""
 
-    modality: Picture = Field(description="what it tokenizes: rgb, depth or normals")
+    modality: ImageName = Field(description=f"what it tokenizes: {', '.join(IMAGES)}")
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(
         (8, 8, 8, 8), description="bins per code dimension; their product is the vocabulary"
     )
@@ -85,16 +112,38 @@ TOKENIZERS = {
 }
 
 
-class Quality(Section):
-    """Fidelity of the tokenizers in use, on held-out keyframes of the run."""
+# What the stages of one modality are told, each in a settings file of its own.
 
-    frames: int = Field(
-        64, ge=0, description="keyframes to encode and decode, of different clips; 0: measure none"
-    )
-    examples: int = Field(4, ge=0, le=16, description="keyframes shown beside their decodings")
-    rgb: tuple[str, ...] = Field((), description="further RGB tokenizers to measure, by name")
-    depth: tuple[str, ...] = Field((), description="further depth tokenizers to measure")
-    normals: tuple[str, ...] = Field((), description="further normals tokenizers to measure")
+
+class LabelSettings(Section):
+    """Estimate the maps of a modality."""
+
+    modality: Annotated[str, one_of(LABELS)]
+    backend: str = "mini"
+
+
+class TokenizeSettings(Templates):
+    """Turn a modality of the selected clips into tokens."""
+
+    modality: Annotated[str, one_of(MODALITIES)]
+    backend: str
+    classes: dict[str, SoundClass] = Field(known_classes(), description="classes with captions")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_backend(cls, values: Any) -> Any:
+        row = MODALITIES.get(values.get("modality", "")) if isinstance(values, dict) else None
+        return {"backend": row.default, **values} if row else values
+
+
+class QualitySettings(Measured):
+    """Measure a tokenizer; how intervals are drawn is as in the section evaluate."""
+
+    modality: ImageName
+    backend: str = "mini"
+    bootstrap: int = Field(1000, ge=100, le=100_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    seed: int = Field(0, ge=0)
 
 
 class Mini(Section):

@@ -18,11 +18,16 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import ACCURACY, BATCH_SIZE, Measured, ProbeInputs, metric
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.objective import own_table
 
 TOP_K = (1, 3, 5)
-SOURCES = {"audio": ("audio",), "rgb": ("rgb",), "all": ("rgb", "audio", "depth", "normals")}
+SOURCES = {
+    "audio": ("audio",),
+    "rgb": ("rgb",),
+    "all": tuple(name for name, row in MODALITIES.items() if row.kind != "text"),
+}
 
 
 @dataclass(frozen=True)

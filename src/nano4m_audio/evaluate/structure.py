@@ -1,4 +1,4 @@
-"""Depth and normal tokens predicted from the RGB tokens of the same keyframe."""
+"""Tokens of depth, normals and other labels predicted from the RGB tokens of the same keyframe."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.evaluate.common import ACCURACY, BATCH_SIZE, Measured, ProbeInputs, metric
+from nano4m_audio.modalities import LABELS
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.objective import own_table
 
@@ -16,14 +17,14 @@ CLIPS_AT_ONCE = 4096
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for depth and normals.
+    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for every label.
 
     One parallel pass: the whole RGB sequence is the only input and every position of the target
     modality is asked for at once. The value is the share of positions whose most likely id is the
     true one; the second row always guesses the position's most frequent training id.
     """
     metrics: list[dict[str, Any]] = []
-    for name in ("depth", "normals"):
+    for name in LABELS:
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
         mode = position_modes(inputs.train.data.arrays[m])
@@ -49,12 +50,12 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
     """The most likely id of modality ``m`` given RGB, int64 [clips, keyframes, positions]."""
     rgb = inputs.modality("rgb")
     frames = inputs.keyframe_numbers()
-    pictures = inputs.data.arrays[rgb][:, frames].reshape(len(inputs.data) * len(frames), -1)
+    images = inputs.data.arrays[rgb][:, frames].reshape(len(inputs.data) * len(frames), -1)
     width = inputs.data.arrays[m].shape[2]
     table = own_table(inputs.model, m)
     out = []
-    for start in range(0, len(pictures), BATCH_SIZE):
-        part = pictures[start : start + BATCH_SIZE]
+    for start in range(0, len(images), BATCH_SIZE):
+        part = images[start : start + BATCH_SIZE]
         seen = inputs.tokens(whole(rgb, part, np.full(len(part), part.shape[1])))
         asked = np.zeros((len(part), width), np.int64)
         features = inputs.model(seen, inputs.tokens(whole(m, asked, np.full(len(part), width))))

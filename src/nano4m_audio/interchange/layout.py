@@ -1,8 +1,8 @@
 """The published token layout: ``{root}/{split}/{modality}/{stem}.npy`` and ``scene_desc/*.json``.
 
 As nanofm/data/multimodal/simple_multimodal_dataset.py of nano4M-Audio reads it: int32 [10, 196] for
-pictures, int32 [10, 512] for sound (one row, ten times), a JSON list of ten captions (one, ten
-times). Sound interleaves two codebooks and the second has 1,024 added (v5_merge_and_split.py).
+images, int32 [10, 512] for audio (one row, ten times), a JSON list of ten captions (one, ten
+times). Audio interleaves two codebooks and the second has 1,024 added (v5_merge_and_split.py).
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from nano4m_audio.backends import registry
 from nano4m_audio.backends.gpt2 import MAX_TOKENS as CAPTION_TOKENS
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import user_errors
+from nano4m_audio.modalities import KEYFRAMES, MODALITIES, PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.tables import (
-    AUDIO_TOKENS,
-    IMAGE_TOKENS,
-    KEYFRAMES,
     content_key,
     nested_lists,
     published_schema,
+    read_batches,
     shard_names,
     shard_of,
     write_rows,
@@ -41,20 +40,10 @@ from nano4m_audio.tables import (
 from nano4m_audio.taxonomy import known_classes
 from nano4m_audio.training.token_sets import SPLITS, read_token_sets
 
-#: Our modalities and the folder or config name of each in the published data and model.
-PUBLISHED_NAMES = {
-    "rgb": "tok_rgb@196",
-    "audio": "tok_audio@512",
-    "depth": "tok_depth@196",
-    "normals": "tok_normal@196",
-    "caption": "scene_desc",
-}
 _CODEBOOK = 1024
+#: Tokens in a row of the published files, as their folders say.
 _WIDTHS = {
-    "rgb": IMAGE_TOKENS,
-    "audio": AUDIO_TOKENS,
-    "depth": IMAGE_TOKENS,
-    "normals": IMAGE_TOKENS,
+    name: int(folder.partition("@")[2]) for name, folder in PUBLISHED_NAMES.items() if "@" in folder
 }
 _MAX_ID = np.iinfo(np.uint16).max
 #: Sources and starts in the published names: as_<video>_<tenths of a second>.
@@ -84,7 +73,7 @@ def export_tokens(results: Path, token_files: Mapping[str, Sequence[Path]], root
 
     Raises UserError for a clip whose name is no file name, or a caption that is not GPT-2's.
     """
-    wide = [Modality(n, _MAX_ID + 1, _WIDTHS.get(n, CAPTION_TOKENS)) for n in PUBLISHED_NAMES]
+    wide = [Modality(name, _MAX_ID + 1, _width(name, token_files[name])) for name in MODALITIES]
     sets = read_token_sets(results / "split.parquet", token_files, wide, results / "store")
     text = registry.load("text_tokenizer", "gpt2")
     for found in sets.values():
@@ -94,7 +83,7 @@ def export_tokens(results: Path, token_files: Mapping[str, Sequence[Path]], root
         for row, clip in enumerate(found.clip_ids):
             for m, modality in enumerate(wide):
                 tokens = found.data.arrays[m][row]
-                place = root / split / PUBLISHED_NAMES[modality.name] / clip
+                place = root / split / _folder(modality) / clip
                 if modality.name == "caption":
                     ids = tokens[0, : found.data.lengths[row, m]].tolist()
                     captions = [_caption_text(text, ids, clip)] * KEYFRAMES
@@ -102,6 +91,24 @@ def export_tokens(results: Path, token_files: Mapping[str, Sequence[Path]], root
                 else:
                     _write(place, ".npy", _npy(tokens))
     return sum(map(len, sets.values()))
+
+
+def _width(name: str, files: Sequence[Path]) -> int:
+    """Tokens in a row of these tables; the published number where they are empty."""
+    if MODALITIES[name].kind == "text":
+        return CAPTION_TOKENS
+    for path in files:
+        for batch in read_batches(path, f"tokens/{name}", ["tokens"]):
+            lengths = batch["tokens"].flatten().value_lengths().drop_null()
+            if len(lengths):
+                return lengths[0].as_py()
+    return _WIDTHS[name]
+
+
+def _folder(modality: Modality) -> str:
+    """Where the tokens of a modality lie; the name of the folder says how many a row has."""
+    stem, at, _ = PUBLISHED_NAMES[modality.name].partition("@")
+    return f"{stem}@{modality.max_tokens}" if at else stem
 
 
 def _caption_text(tokenizer: Any, ids: list[int], clip: str) -> str:

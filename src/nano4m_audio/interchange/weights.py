@@ -28,7 +28,7 @@ from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.config.reading import parse
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, read_json, sha256, write_bytes, write_json
-from nano4m_audio.interchange.layout import PUBLISHED_NAMES
+from nano4m_audio.modalities import PUBLISHED_NAMES
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import (

@@ -1,4 +1,4 @@
-"""Pseudo-labels of the keyframes: depth and surface normals, on exactly the crop of the picture.
+"""How pseudo-labels of the keyframes are stored, tokenized and shown.
 
 Stored form. Depth: per keyframe a 16-bit grey PNG of the inverse depth scaled to the map's own
 lowest..highest value (kept beside it), so the error is at most (highest - lowest) / 131,070; the
@@ -9,12 +9,14 @@ colours (see normal_colours), an error of at most 1/255 per component (0.4 degre
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nano4m_audio.media.colours import normal_colours
+from nano4m_audio.media.colours import colour_depth, colour_normals, image_of, normal_colours
+from nano4m_audio.modalities import MODALITIES
 
 
 def encode_depth(depth: np.ndarray) -> dict[str, Any]:
@@ -61,6 +63,35 @@ def depth_image(depth: np.ndarray) -> np.ndarray:
     lowest, highest = depth.min((1, 2)), depth.max((1, 2))
     scaled = (depth - lowest[:, None, None]) / _span(lowest, highest)[:, None, None]
     return (scaled * 2 - 1)[:, None].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How maps of one kind are stored and shown.
+
+    ``encode`` makes the stored columns of an estimator's maps, ``images`` of these columns what the
+    tokenizer sees (float32 [K, C, H, W] in -1..1), ``show`` of one such image uint8 [H, W, 3].
+    """
+
+    encode: Callable[[np.ndarray], dict[str, Any]]
+    images: Callable[[Mapping[str, Any]], np.ndarray]
+    show: Callable[[np.ndarray], np.ndarray]
+
+
+DEPTH = Form(
+    encode_depth, lambda row: depth_image(decode_depth(row)), lambda image: colour_depth(image[0])
+)
+NORMALS = Form(
+    encode_normals, lambda row: decode_normals(row).transpose(0, 3, 1, 2), colour_normals
+)
+#: ModalitySpec.form -> Form; the constant of a form is its name in capitals (see versions.py).
+FORMS = {"depth": DEPTH, "normals": NORMALS}
+
+
+def visible(modality: str, image: np.ndarray) -> np.ndarray:
+    """One image as its tokenizer sees it, float [C, H, W] in -1..1 -> uint8 [H, W, 3]."""
+    form = MODALITIES[modality].form
+    return FORMS[form].show(image) if form else image_of(image)
 
 
 def _png(levels: np.ndarray) -> bytes:

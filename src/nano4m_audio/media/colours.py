@@ -11,7 +11,7 @@ _DEPTH_COLOURS = np.array(
 )
 
 
-def picture_of(image: np.ndarray) -> np.ndarray:
+def image_of(image: np.ndarray) -> np.ndarray:
     """float [3, H, W] in -1..1 -> uint8 [H, W, 3]."""
     levels = np.rint((image.transpose(1, 2, 0) + 1) * 127.5)
     return levels.clip(0, 255).astype(np.uint8)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from nano4m_audio.config.schema import WINDOW_S
+from nano4m_audio.modalities import KEYFRAMES, WINDOW_S
 
 SAMPLE_RATE_HZ = 32_000
-WINDOW_SAMPLES = round(WINDOW_S * SAMPLE_RATE_HZ)
-KEYFRAMES = 10
 _FLOOR_DBFS = -120.0
+
+
+def window_samples(rate_hz: int) -> int:
+    """Samples of the audio window at a rate: 81,920 at 24 kHz."""
+    return round(WINDOW_S * rate_hz)
+
+
+WINDOW_SAMPLES = window_samples(SAMPLE_RATE_HZ)
 
 
 def window_starts(duration_s: float, hop_s: float) -> np.ndarray:
@@ -26,6 +32,12 @@ def cut(audio: np.ndarray, start_s: float) -> np.ndarray:
     start = round(start_s * SAMPLE_RATE_HZ)
     piece = audio[start : start + WINDOW_SAMPLES]
     return np.pad(piece, (0, WINDOW_SAMPLES - len(piece))).astype(np.float32, copy=False)
+
+
+def fit_length(waveforms: np.ndarray, samples: int) -> np.ndarray:
+    """Cut or zero-pad the last axis to ``samples``."""
+    kept = waveforms[:, :samples]
+    return np.pad(kept, ((0, 0), (0, samples - kept.shape[1])))
 
 
 def level_dbfs(audio: np.ndarray) -> float:

@@ -119,8 +119,8 @@ class DataConfig(Section):
     train_clips: int | None = Field(
         None, ge=1, description="train on this many clips (nested subsets); null: all"
     )
-    audio_tokens: int = Field(
-        512, ge=2, le=512, multiple_of=2, description="audio window [tokens], from its beginning"
+    audio_tokens: int | None = Field(
+        None, ge=1, description="audio window [tokens], from its beginning; null: all of it"
     )
 
 

@@ -15,23 +15,27 @@ import numpy as np
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.files import write_json
-from nano4m_audio.label.maps import decode_depth, decode_normals, depth_image
-from nano4m_audio.media import colours, windows
+from nano4m_audio.filters import FILTERS
+from nano4m_audio.label.maps import visible
+from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
+from nano4m_audio.modalities import IMAGES, MODALITIES
+from nano4m_audio.paths import Results
+from nano4m_audio.reasons import Reason
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import kept
 from nano4m_audio.store import opened
-from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.tokenize.stage import KINDS, deinterleave
+from nano4m_audio.tables import content_key
+from nano4m_audio.tokenize.interleave import deinterleave
+from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
 from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import stage_version
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.
 BUDGET_BYTES = 9_000_000
 REJECTED_PER_REASON = 3
-_CODEC_HZ = 24_000
 _Pairs = list[tuple[str, str, str]]
 
 
@@ -87,7 +91,7 @@ def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
 def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     """Up to three decoded clips per first reason, of different classes where possible."""
     out = []
-    for stop in ("silent", "audio_low", "visual_low", "speech", "duplicate"):
+    for stop in (*(row.reason for row in FILTERS), Reason.DUPLICATE):
         seen: dict[str, int] = defaultdict(int)
         ranked = []
         for clip in sorted((c for c in clips if c.stop == stop), key=lambda c: c.clip_id):
@@ -97,12 +101,12 @@ def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     return out
 
 
-def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1) -> Examples:
+def make_examples(inputs: ReportInputs) -> Examples:
     """Read the pictures and sounds of some clips from the store and decode their tokens."""
-    chosen = pick(clips, int(inputs.config["report"]["examples"]))
-    rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
+    chosen = pick(inputs.clips, int(inputs.config["report"]["examples"]))
+    rejected = [_rejected(inputs, clip) for clip in pick_rejected(inputs.clips)]
     used, accepted = sum(len(r.picture) for r in rejected), []
-    load = _loader(inputs.config, inputs.results, threads)
+    load = _loader(inputs.config, inputs.results, inputs.threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
         if used + example.size_bytes > BUDGET_BYTES:
@@ -120,8 +124,8 @@ def _loader(config: Mapping[str, Any], results: Path, threads: int) -> Callable[
 
     def load(modality: str) -> Any:
         if modality not in loaded:
-            name = backend_name(config["tokenize"][modality], results)
-            loaded[modality] = registry.load(KINDS[modality], name, compute)
+            name = backend_name(config["tokenize"][modality], Results(results))
+            loaded[modality] = registry.load(MODALITIES[modality].tokenizer, name, compute)
         return loaded[modality]
 
     return load
@@ -156,49 +160,34 @@ def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Ex
 def _shown(inputs: ReportInputs, clip: Clip, k: int, load: Callable[[str], Any]) -> dict[str, Any]:
     """Caption, pictures of keyframe ``k`` and sounds of a clip, and what its tokens decode to."""
     verdict = clip.verdict
-    stored = _stored(inputs, "clips", clip, verdict["clip_key"], ["frames", "audio_flac"])
+    stored = _stored(inputs, "clips", clip, verdict["clip_key"], ["audio_flac"])
     tokens = {
         m: _stored(inputs, f"tokens/{m}", clip, key)["tokens"] for m, key in clip.token_keys.items()
     }
     audio = windows.cut(read_audio(stored["audio_flac"]), verdict["window_start_s"])
-    sounds = [windows.resample(audio, _CODEC_HZ), _decode_audio(load("audio"), tokens["audio"])]
-    heard = list(zip(sounds, (_CODEC_HZ, load("audio").sample_rate_hz), strict=True))
-    frame = stored["frames"][verdict["keyframes"][k]]
+    codec = load("audio")
+    rate_hz = codec.sample_rate_hz
+    sounds = [windows.resample(audio, rate_hz), _decode_audio(codec, tokens["audio"])]
     return {
         "caption": load("caption").decode([int(i) for i in tokens["caption"]]),
-        "pictures": _pictures(inputs, clip, frame, tokens, k, load),
-        "sound": [media.mp3_uri(*sound) for sound in heard],
-        "spectrogram": [_spectrogram(*sound) for sound in heard],
+        "pictures": [_pair(inputs, clip, name, k, tokens[name], load(name)) for name in IMAGES],
+        "sound": [media.mp3_uri(sound, rate_hz) for sound in sounds],
+        "spectrogram": [media.jpeg_uri(media.spectrogram(sound, rate_hz), 75) for sound in sounds],
     }
 
 
-def _pictures(
-    inputs: ReportInputs,
-    clip: Clip,
-    frame: bytes,
-    tokens: Mapping[str, Any],
-    k: int,
-    load: Callable[[str], Any],
-) -> _Pairs:
-    """Keyframe ``k`` in three modalities, each beside what its 196 tokens decode to."""
-    depth_row = _label(inputs, "labels/depth", clip, k)
-    normal_row = _label(inputs, "labels/normals", clip, k)
-    depth = depth_image(decode_depth(depth_row))[0, 0]
-    normals = decode_normals(normal_row)[0].transpose(2, 0, 1)
-    again = {
-        m: load(m).decode(np.array([tokens[m][k]], np.int64))[0]
-        for m in ("rgb", "depth", "normals")
-    }
-    pairs = [
-        ("Picture", square_crop(read_frame(frame)), colours.picture_of(again["rgb"])),
-        ("Depth", colours.colour_depth(depth), colours.colour_depth(again["depth"][0])),
-        ("Normals", colours.colour_normals(normals), colours.colour_normals(again["normals"])),
-    ]
-    return [(title, media.jpeg_uri(a), media.jpeg_uri(b)) for title, a, b in pairs]
-
-
-def _spectrogram(waveform: np.ndarray, sample_rate_hz: int) -> str:
-    return media.jpeg_uri(media.spectrogram(waveform, sample_rate_hz), 75)
+def _pair(
+    inputs: ReportInputs, clip: Clip, modality: str, k: int, tokens: Any, tokenizer: Any
+) -> tuple[str, str, str]:
+    """Title, keyframe ``k`` of an image modality, and what its tokens decode to."""
+    row, key = MODALITIES[modality], clip.verdict["clip_key"]
+    if row.estimator:
+        key, _ = label_keys(Results(inputs.results), clip.shard, modality)[clip.clip_id]
+    pick = Pick(clip.clip_id, clip.shard, key, (k,), clip.verdict)
+    original = read_images(inputs.store, modality, [pick])[0][0]
+    decoded = tokenizer.decode(np.array([tokens[k]], np.int64))[0]
+    uris = [media.jpeg_uri(visible(modality, image)) for image in (original, decoded)]
+    return row.title, uris[0], uris[1]
 
 
 def _decode_audio(tokenizer: Any, ids: Any) -> np.ndarray:
@@ -206,15 +195,6 @@ def _decode_audio(tokenizer: Any, ids: Any) -> np.ndarray:
         np.array(ids, np.int64).reshape(1, -1), tokenizer.n_codebooks, tokenizer.codebook_size
     )
     return tokenizer.decode(codes)[0]
-
-
-def _label(inputs: ReportInputs, name: str, clip: Clip, k: int) -> dict[str, Any]:
-    """The stored map of keyframe ``k`` alone, in the form that the label module decodes."""
-    path = inputs.results / name / f"{clip.shard}.parquet"
-    columns = ["clip_id", "key"]
-    key = next(r["key"] for r in read_rows(path, name, columns) if r["clip_id"] == clip.clip_id)
-    row = _stored(inputs, name, clip, key)
-    return {n: row[n][k : k + 1] for n in ("lowest", "highest", "maps") if n in row}
 
 
 def _stored(

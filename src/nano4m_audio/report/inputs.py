@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.backends.registry import trained_files
-from nano4m_audio.config.schema import MODALITIES, PICTURES, Config
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.filters import FILTERS
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
+from nano4m_audio.report.runs import Run, read_runs
+from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
-from nano4m_audio.tokenizers.names import backend_name, file_name
+from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
@@ -23,20 +29,18 @@ _STATUS = ["clip_id", "key", "status", "reason", "message"]
 #: A source that lasts this much longer than its clip was cut; the last frame may stand that long.
 _CUT_S = 0.25
 _SHARD_NAME = re.compile(r"\d{4}")
-#: Where a clip can stop, in order; a clip that stops nowhere reaches "complete".
-STOPS = (
-    "media",
-    "clips",
-    "silent",
-    "audio_low",
-    "visual_low",
-    "speech",
-    "duplicate",
-    "label",
-    "tokens",
-)
+#: Where a clip can stop, in order -> what a clip that gets past has shown, and the heading of those
+#: that do not. A clip that stops nowhere reaches "complete".
+STOPS = {
+    "media": ("File present", "no file"),
+    "clips": ("Decodable", "undecodable"),
+    **{row.reason: (row.passed, row.failed) for row in FILTERS},
+    "duplicate": ("Not a copy", "copy"),
+    "label": ("Depth and normals made", "no labels"),
+    "tokens": ("Tokens in all five modalities", "no tokens"),
+}
 COMPLETE = "complete"
-_LABELS = ("labels/depth", "labels/normals")
+_LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
 
 
@@ -46,6 +50,8 @@ class ReportInputs:
 
     ``truth_csv`` has the columns file, video_id, class, kind, expected, duplicate_of. ``card`` is
     the JSON model card of the mini family, ``repository`` a git checkout whose commit is named.
+    Examples are decoded with this many ``threads``: with none there are no examples, and no model
+    is loaded. What several sections show is read once, when it is first asked for.
     """
 
     config: Mapping[str, Any]
@@ -53,10 +59,29 @@ class ReportInputs:
     truth_csv: Path | None = None
     card: Path | None = None
     repository: Path | None = None
+    threads: int = 0
 
     @property
     def store(self) -> Path:
         return self.results / "store"
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        return read_clips(self.results)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return read_runs(self.results, list(self.config["experiments"]))
+
+    @property
+    def lead(self) -> Run | None:
+        """The run that the config names for the report, if it has finished."""
+        name = self.config["report"]["experiment"]
+        return next((run for run in self.runs if run.name == name), None)
+
+    @cached_property
+    def tokenizers(self) -> list[Pictures]:
+        return read_quality(self.results, self.config)
 
 
 @dataclass(frozen=True)
@@ -97,11 +122,11 @@ def report_files(results: Path, config: Config) -> list[Path]:
         run, probes = results / "runs" / experiment, results / "evaluation" / experiment
         files += [run / name for name in (RUN, METRICS, TIMING, START)]
         files += [probes / f"{probe}.json" for probe in PROBES]
-    for modality in PICTURES:
+    for modality in IMAGES:
         for name in config.measured_tokenizers(modality):
-            measured = results / "quality" / modality / f"{file_name(name)}.json"
+            measured = Results(results).quality(modality, name)
             files += [measured, measured.with_suffix(".png")]
-            files += trained_files(backend_name(name, results))
+            files += trained_files(backend_name(name, Results(results)))
     return files
 
 
@@ -226,19 +251,17 @@ def _stop_late(
 
 def count_tokens(results: Path, complete: Sequence[Clip]) -> dict[str, int]:
     """Number of tokens per modality over all complete clips."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = {clip.clip_id for clip in complete}
+    wanted = [clip.clip_id for clip in complete]
     totals = dict.fromkeys(MODALITIES, 0)
     for shard in sorted({clip.shard for clip in complete}):
         for modality in MODALITIES:
             name = f"tokens/{modality}"
             table = read_table(results / name / f"{shard}.parquet", name, ["clip_id", "tokens"])
-            ids = table["clip_id"].to_pylist()
-            if modality == "caption":
-                lengths = pc.list_value_length(table["tokens"]).to_pylist()
-            else:
-                grid = table.schema.field("tokens").type
-                lengths = [grid.list_size * grid.value_type.list_size] * len(ids)
-            totals[modality] += sum(n for i, n in zip(ids, lengths, strict=True) if i in wanted)
+            tokens = table.filter(pc.is_in(table["clip_id"], pa.array(wanted)))["tokens"]
+            while pa.types.is_list(tokens.type):
+                tokens = pc.list_flatten(tokens)
+            totals[modality] += len(tokens)
     return totals

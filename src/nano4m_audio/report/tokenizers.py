@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio.config.tokenizers import PICTURES
+from nano4m_audio.modalities import IMAGES
+from nano4m_audio.paths import Results
 from nano4m_audio.report import media
 from nano4m_audio.report.runs import read_json
-from nano4m_audio.tokenizers.names import file_name
 
 _TILE_PX = 168
 
@@ -44,12 +44,12 @@ class Pictures:
 def read_quality(results: Path, config: Mapping[str, Any]) -> list[Pictures]:
     """The measurements that are there of the tokenizers that the config names."""
     found = []
-    for modality in PICTURES:
+    for modality in IMAGES:
         selected = config["tokenize"][modality]
         originals: list[str] = []
         tokenizers = []
         for name in dict.fromkeys([selected, *config["quality"][modality]]):
-            path = results / "quality" / modality / f"{file_name(name)}.json"
+            path = Results(results).quality(modality, name)
             if path.is_file():
                 facts = read_json(path)
                 originals, decoded = _tiles(path.with_suffix(".png"))

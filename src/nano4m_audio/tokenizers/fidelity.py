@@ -1,10 +1,10 @@
-"""How much of a picture survives a tokenizer, and how much of its vocabulary it uses."""
+"""How much of an image survives a tokenizer, and how much of its vocabulary it uses."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: Pictures lie in -1..1.
+#: Images lie in -1..1.
 _PEAK = 2.0
 # Gaussian window of Wang et al. 2004, "Image quality assessment: from error visibility to
 # structural similarity": 11 x 11, sigma 1.5, sum 1; C1 = (0.01 L)^2, C2 = (0.03 L)^2.
@@ -15,13 +15,13 @@ _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 
 def psnr_db(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each picture, at most 100 dB: [N, C, H, W] twice -> [N]."""
+    """Peak signal-to-noise ratio of each image, at most 100 dB: [N, C, H, W] twice -> [N]."""
     error = ((images.astype(np.float64) - decoded) ** 2).mean((1, 2, 3))
     return 10 * np.log10(_PEAK**2 / error.clip(_PEAK**2 * 1e-10))
 
 
 def ssim(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Structural similarity of each picture in -1..1, 1 if equal: [N, C, H, W] twice -> [N].
+    """Structural similarity of each image in -1..1, 1 if equal: [N, C, H, W] twice -> [N].
 
     The mean over all places where the window fits and over channels (Wang et al. 2004, eq. 13).
     """

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nano4m_audio.backends.registry import TRAINED
+from nano4m_audio.paths import Results
 
 
-def trained_folder(name: str, results: Path) -> Path:
-    """Where the tokenizer ``name`` of the config's section ``tokenizers`` is trained to."""
-    return results / "tokenizers" / name
-
-
-def backend_name(name: str, results: Path) -> str:
+def backend_name(name: str, results: Results) -> str:
     """The backend that a name of the config means: ``trained:rgb`` is a folder of ``results``."""
     if not name.startswith(TRAINED):
         return name
-    return f"{TRAINED}{trained_folder(name.removeprefix(TRAINED), results)}"
-
-
-def file_name(name: str) -> str:
-    """``trained:rgb`` -> ``trained-rgb``; names of backends have no hyphen."""
-    return name.replace(":", "-")
+    return f"{TRAINED}{results.tokenizer(name.removeprefix(TRAINED))}"
 
 
 def from_file_name(stem: str) -> str:
-    """The inverse of file_name."""
+    """``trained-rgb`` -> ``trained:rgb``; names of backends have no hyphen. See Results.quality."""
     return stem.replace("-", ":")

@@ -1,10 +1,10 @@
-"""Fidelity of an image tokenizer on held-out keyframes of the run, as JSON and as a picture."""
+"""Fidelity of an image tokenizer on held-out keyframes of the run, as JSON and as a PNG."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,27 @@ import numpy as np
 
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.config.tokenizers import QualitySettings
 from nano4m_audio.files import copy_file, write_bytes, write_json
 from nano4m_audio.intervals import clip_groups, mean_interval
+from nano4m_audio.label.maps import visible
+from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import track
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
-from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
-from nano4m_audio.tokenize.stage import KINDS
+from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_all, spread
 from nano4m_audio.tokenizers.fidelity import psnr_db, ssim, vocabulary_use
+from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import stage_version
 
-#: Where to look for pictures that no tokenizer of the run has learnt from.
+#: Where to look for images that no tokenizer of the run has learnt from.
 HELD_OUT = ("test", "val")
 
 
 @dataclass(frozen=True)
-class Options:
-    """How many keyframes are measured and shown, and how intervals are drawn."""
-
-    frames: int = 64
-    examples: int = 4
-    bootstrap: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Measured:
-    """What the tokenizer does to the pictures of one clip: values per picture, and its tokens."""
+    """What the tokenizer does to the images of one clip: values per image, and its tokens."""
 
     clip_id: str
     psnr_db: np.ndarray
@@ -50,44 +43,42 @@ class Measured:
 
 
 def measure_quality(
-    modality: str,
-    backend: str,
-    results: Path,
-    shards: int,
-    out: Path,
-    options: Options = Options(),
-    compute: Compute = Compute(),
+    results: Results, settings: QualitySettings, compute: Compute = Compute()
 ) -> None:
-    """Measure a tokenizer, or find it measured, and write ``out`` (JSON) and the PNG beside it.
+    """Measure a tokenizer, or find it measured, and publish the JSON and the PNG beside it.
 
-    The pictures are those of the test split, of val if there are none. The PNG has a column per
-    example: the original above what its tokens decode to. Without any picture n is 0.
+    The images are those of the test split, of val if there are none. The PNG has a column per
+    example: the original above what its tokens decode to. Without any image n is 0.
     """
-    split, picks = _held_out(modality, results, shards, options.frames)
-    identity = registry.identity(KINDS[modality], backend, compute.dtype)
+    modality, kind = settings.modality, MODALITIES[settings.modality].tokenizer
+    backend = backend_name(settings.backend, results)
+    split, picks = _held_out(results, modality, settings.frames)
+    identity = registry.identity(kind, backend, compute.dtype)
     version = stage_version("quality")
     ids = [pick.clip_id for pick in picks]
-    groups = dict(zip(ids, clip_groups(results / "split.parquet", ids).tolist(), strict=True))
+    groups = dict(zip(ids, clip_groups(results.split, ids).tolist(), strict=True))
     content = [content_of(picks), groups]
-    key = content_key("quality", version, modality, identity, asdict(options), content)
-    stored = results / "store" / "quality" / f"{key}.json"
-    picture = stored.with_suffix(".png")
+    options = settings.model_dump(exclude={"modality", "backend"})
+    key = content_key("quality", version, modality, identity, options, content)
+    stored = results.store / "quality" / f"{key}.json"
+    sheet = stored.with_suffix(".png")
 
     def make() -> None:
-        tokenizer = registry.load(KINDS[modality], backend, compute)
-        clips = _run(tokenizer, results / "store", modality, picks)
-        write_bytes(picture, _examples(modality, clips, options.examples))
+        tokenizer = registry.load(kind, backend, compute)
+        clips = _run(tokenizer, results.store, modality, picks)
+        write_bytes(sheet, _examples(modality, clips, settings.examples))
         head = {"key": key, "split": split, "identity": identity}
-        write_json(stored, {**head, **_summary(clips, groups, tokenizer.vocab_size, options)})
+        write_json(stored, {**head, **_summary(clips, groups, tokenizer.vocab_size, settings)})
 
-    kept([stored, picture], make, f"quality of {modality} by {backend}")
-    copy_file(picture, out.with_suffix(".png"))
+    kept([stored, sheet], make, f"quality of {modality} by {backend}")
+    out = results.quality(modality, settings.backend)
+    copy_file(sheet, out.with_suffix(".png"))
     publish_json(stored, out, modality=modality, backend=backend)
 
 
-def _held_out(modality: str, results: Path, shards: int, frames: int) -> tuple[str, list[Pick]]:
+def _held_out(results: Results, modality: str, frames: int) -> tuple[str, list[Pick]]:
     for split in HELD_OUT:
-        clips = list_clips(results, shards, modality, split)
+        clips = list_clips(results, modality, split)
         if clips:
             return split, spread(clips, frames)
     return "", []
@@ -95,7 +86,7 @@ def _held_out(modality: str, results: Path, shards: int, frames: int) -> tuple[s
 
 def _run(tokenizer: Any, store: Path, modality: str, picks: Sequence[Pick]) -> list[Measured]:
     clips = []
-    pairs = track(read_pictures(store, modality, picks), len(picks), f"quality {modality} [clips]")
+    pairs = track(read_all(store, modality, picks), len(picks), f"quality {modality} [clips]")
     for pick, images in pairs:
         tokens = tokenizer.tokenize(images)
         decoded = tokenizer.decode(tokens)
@@ -105,7 +96,10 @@ def _run(tokenizer: Any, store: Path, modality: str, picks: Sequence[Pick]) -> l
 
 
 def _summary(
-    clips: Sequence[Measured], group_of: Mapping[str, int], vocab_size: int, options: Options
+    clips: Sequence[Measured],
+    group_of: Mapping[str, int],
+    vocab_size: int,
+    options: QualitySettings,
 ) -> dict[str, Any]:
     """Means with intervals over groups of clips, and the use of the vocabulary by all tokens."""
     groups = np.array([group_of[clip.clip_id] for clip in clips], np.int64)
@@ -129,9 +123,9 @@ def _summary(
 
 
 def _mean(
-    values: Sequence[np.ndarray], groups: np.ndarray, options: Options
+    values: Sequence[np.ndarray], groups: np.ndarray, options: QualitySettings
 ) -> dict[str, float | None]:
-    """The mean over pictures, with an interval over groups of clips; None where they are few."""
+    """The mean over images, with an interval over groups of clips; None where they are few."""
     sums, counts = np.array([v.sum() for v in values]), np.array([len(v) for v in values])
     interval = mean_interval(
         sums, counts, groups, options.confidence, options.bootstrap, options.seed
@@ -141,25 +135,16 @@ def _mean(
 
 
 def _examples(modality: str, clips: Sequence[Measured], most: int) -> bytes:
-    """A PNG with one picture of some clips above its decoding; one grey pixel if there is none."""
+    """A PNG with one image of some clips above its decoding; one grey pixel if there is none."""
     from PIL import Image
 
     count = min(most, len(clips))
     shown = [clips[i * len(clips) // count] for i in range(count)]
     columns = [
-        np.concatenate([_visible(modality, clip.images[0]), _visible(modality, clip.decoded[0])])
+        np.concatenate([visible(modality, clip.images[0]), visible(modality, clip.decoded[0])])
         for clip in shown
     ]
     sheet = np.concatenate(columns, axis=1) if columns else np.full((1, 1, 3), 128, np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _visible(modality: str, image: np.ndarray) -> np.ndarray:
-    """float [C, H, W] in -1..1 -> uint8 [H, W, 3], coloured as in the report."""
-    from nano4m_audio.media.colours import colour_depth, colour_normals, picture_of
-
-    if modality == "depth":
-        return colour_depth(image[0])
-    return picture_of(image) if modality == "rgb" else colour_normals(image)

@@ -1,6 +1,6 @@
 """Train an image tokenizer of the mini architecture on the training clips of a run, never twice.
 
-Like a training run, a tokenizer is identified by a key: the digest of its pictures, its settings
+Like a training run, a tokenizer is identified by a key: the digest of its images, its settings
 and the stage version. ``store/tokenizers/<key>/`` holds the state of an unfinished one, which goes
 on at its last checkpoint, and the files of a finished one, which is published again at once.
 """
@@ -19,12 +19,12 @@ from nano4m_audio.backends.registry import TRAINED_WEIGHTS
 from nano4m_audio.config.tokenizers import Tokenizer
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import copy_file, write_json
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import track
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key
-from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_pictures, spread
-from nano4m_audio.tokenizers.names import trained_folder
+from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_all, spread
 from nano4m_audio.versions import stage_version
 
 RUN = "run.json"
@@ -32,30 +32,30 @@ _STATES = "states"
 
 
 def train_tokenizer(
-    name: str, settings: Tokenizer, results: Path, shards: int, threads: int | None = None
+    results: Results, name: str, settings: Tokenizer, threads: int | None = None
 ) -> None:
-    """Train, or find the finished tokenizer, and publish it in ``results/tokenizers/<name>``.
+    """Train, or find the finished tokenizer, and publish it in ``results.tokenizer(name)``.
 
-    Only keyframes of the train split are seen. The bytes of the weights depend on pictures,
+    Only keyframes of the train split are seen. The bytes of the weights depend on images,
     settings and processor; ``threads`` stand for those of the settings. Raises UserError when there
     is nothing to train on.
     """
-    picks = spread(list_clips(results, shards, settings.modality, "train"), settings.frames)
+    picks = spread(list_clips(results, settings.modality, "train"), settings.frames)
     if not picks:
         raise UserError(
-            f"tokenizers.{name}: no clip of the train split has {settings.modality} pictures"
+            f"tokenizers.{name}: no clip of the train split has {settings.modality} images"
         )
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     values = settings.model_dump(mode="json")
     key = content_key("tokenizers", stage_version("tokenizers"), values, content_of(picks))
-    folder = results / "store" / "tokenizers" / key
+    folder = results.store / "tokenizers" / key
     with locked(folder):
         facts = {"key": key, "settings": values, "clips": len(picks)}
-        train = partial(_train, name, settings, results / "store", picks, folder, facts)
+        train = partial(_train, name, settings, results.store, picks, folder, facts)
         if kept([folder / TRAINED_WEIGHTS, folder / RUN], train, f"tokenizer {name}"):
             shutil.rmtree(folder / _STATES, ignore_errors=True)
-        out = trained_folder(name, results)
+        out = results.tokenizer(name)
         copy_file(folder / TRAINED_WEIGHTS, out / TRAINED_WEIGHTS)
         publish_json(folder / RUN, out / RUN, name=name)
 
@@ -78,12 +78,12 @@ def _train(
     from nano4m_audio.minitrain.trainer import Recipe, fit
     from nano4m_audio.nano4m.checkpoint import SaveError
 
-    pictures = _gather(name, settings.modality, store, picks)
+    images = _gather(name, settings.modality, store, picks)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    net = ImageTokenizerNet(pictures.shape[1], settings.levels, settings.width)
+    net = ImageTokenizerNet(images.shape[1], settings.levels, settings.width)
     recipe = Recipe(settings.steps, settings.batch_size, settings.lr)
-    loss = ImageTokenizerLoss(StoredImages(torch.from_numpy(pictures)), settings.batch_size)
+    loss = ImageTokenizerLoss(StoredImages(torch.from_numpy(images)), settings.batch_size)
     try:
         losses = fit(net, loss, recipe, seed=settings.seed, name=name, state=folder / _STATES)
     except SaveError as error:
@@ -91,7 +91,7 @@ def _train(
     except FloatingPointError as error:
         raise UserError(f"tokenizers.{error}: lower its lr, {settings.lr:g}") from None
     notes = {
-        "channels": pictures.shape[1],
+        "channels": images.shape[1],
         "levels": list(settings.levels),
         "width": settings.width,
         "recipe": recipe.notes(),
@@ -99,7 +99,7 @@ def _train(
     }
     save_weights(fold_norms(net), folder / TRAINED_WEIGHTS, notes)
     measured = {
-        "frames": len(pictures),
+        "frames": len(images),
         "vocab_size": settings.vocab_size,
         "parameters": sum(p.numel() for p in net.parameters()),
         "losses": losses,
@@ -109,6 +109,6 @@ def _train(
 
 
 def _gather(name: str, modality: str, store: Path, picks: Sequence[Pick]) -> np.ndarray:
-    """All pictures, float16 [N, channels, 224, 224]: exact to a sixteenth of an 8-bit level."""
-    read = track(read_pictures(store, modality, picks), len(picks), f"read {name} [clips]")
+    """All images, float16 [N, channels, 224, 224]: exact to a sixteenth of an 8-bit level."""
+    read = track(read_all(store, modality, picks), len(picks), f"read {name} [clips]")
     return np.concatenate([images.astype(np.float16) for _, images in read])

@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.nano4m.data import Ragged, smallest_dtype
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.seals import intact, seal
 from nano4m_audio.store import locked
-from nano4m_audio.tables import published_schema, read_batches
+from nano4m_audio.tables import read_batches
 
 _DONE = "done"
 _CAPTIONS, _ROW_DIGESTS = "captions.npz", "digests.npz"
@@ -39,8 +40,7 @@ class Source:
     @property
     def row_shape(self) -> tuple[int, int]:
         """(keyframes, tokens) of a clip."""
-        kind = published_schema(f"tokens/{self.modality.name}").field("tokens").type
-        return kind.list_size, min(kind.value_type.list_size, self.modality.max_tokens)
+        return MODALITIES[self.modality.name].rows, self.modality.max_tokens
 
     @property
     def dtype(self) -> np.dtype:
@@ -143,15 +143,29 @@ class _RowFile:
 def _fill_grid(source: Source, sink: _Sink, digests: np.ndarray) -> None:
     keyframes, width = source.row_shape
     for path, places, batch in _used_rows(source):
-        flat = batch["tokens"].flatten().flatten()
-        if flat.null_count or len(flat) % max(1, len(batch)):
-            raise _bad_row(path, batch, "has missing values")
-        ids = flat.to_numpy().reshape(len(batch), keyframes, -1)[:, :, :width]
+        ids = _grid(path, batch, keyframes, width)
         rows = np.ascontiguousarray(ids, source.dtype)
         _check_ids(source, path, batch, ids.reshape(len(batch), -1).max(axis=1))
         for place, row in zip(places.tolist(), rows, strict=True):
             digests[place] = np.frombuffer(hashlib.sha256(row.tobytes()).digest(), np.uint8)
         sink.put(places, rows)
+
+
+def _grid(path: Path, batch: pa.RecordBatch, rows: int, width: int) -> np.ndarray:
+    """The first ``width`` ids of every row of tokens: uint16 [clips, rows, width]."""
+    inner = batch["tokens"].flatten()
+    flat = inner.flatten()
+    if inner.null_count or flat.null_count:
+        raise _bad_row(path, batch, "has missing values")
+    found = batch["tokens"].value_lengths().to_numpy()
+    if len(wrong := np.flatnonzero(found != rows)):
+        clip = int(wrong[0])
+        raise _bad_row(path, batch, f"has {found[clip]} rows of tokens, not {rows}", clip)
+    lengths = inner.value_lengths().to_numpy()
+    if len(wrong := np.flatnonzero((lengths != lengths[0]) | (lengths < width))):
+        clip, length = divmod(int(wrong[0]), rows)[0], lengths[wrong[0]]
+        raise _bad_row(path, batch, f"has {length} tokens in a row, not {width}", clip)
+    return flat.to_numpy().reshape(len(batch), rows, -1)[:, :, :width]
 
 
 def _read_captions(source: Source, clips: int, digests: np.ndarray) -> Ragged:

@@ -135,18 +135,15 @@ def write_grid(
 
     from nano4m_audio.backends import registry
     from nano4m_audio.files import atomic_path
-    from nano4m_audio.media.colours import colour_depth, colour_normals, picture_of
-    from nano4m_audio.tokenize.stage import KINDS
+    from nano4m_audio.label.maps import visible
+    from nano4m_audio.modalities import MODALITIES
 
-    loaded = {name: registry.load(KINDS[name], tokenizers[name]) for name, _ in columns}
+    kinds = {name: MODALITIES[name].tokenizer for name, _ in columns}
+    loaded = {name: registry.load(kind, tokenizers[name]) for name, kind in kinds.items()}
     sheet = Image.new("RGB", (len(columns) * SAMPLE_PX, len(columns[0][1]) * SAMPLE_PX))
     for x, (name, ids) in enumerate(columns):
         for y, image in enumerate(loaded[name].decode(ids)):
-            if name == "depth":
-                picture = colour_depth(image[0])
-            else:
-                picture = (colour_normals if name == "normals" else picture_of)(image)
-            small = Image.fromarray(picture).resize((SAMPLE_PX, SAMPLE_PX))
+            small = Image.fromarray(visible(name, image)).resize((SAMPLE_PX, SAMPLE_PX))
             sheet.paste(small, (x * SAMPLE_PX, y * SAMPLE_PX))
     with atomic_path(path) as temp:
         sheet.save(temp, "PNG")

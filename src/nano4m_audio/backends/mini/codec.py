@@ -15,8 +15,8 @@ from nano4m_audio.backends.mini.runtime import MiniBackend, run_each
 from nano4m_audio.backends.mini.spectrum import LogMel
 
 SAMPLE_RATE_HZ = 24_000
-WINDOW_SAMPLES = 81_920
 HOP = 320
+WINDOW_SAMPLES = 256 * HOP
 N_FFT = 1024
 N_CODEBOOKS = 2
 LEVELS = (4, 4, 4, 4, 4)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nano4m_audio.tokenize.keyframes import Pick, list_clips, read_pictures, spread
+from nano4m_audio.paths import Results
+from nano4m_audio.tokenize.keyframes import Pick, list_clips, read_all, spread
 from tests.report.fake import Fate, write_results
 
 
@@ -26,21 +27,22 @@ def test_spread_takes_many_clips_before_many_keyframes(n: int, most: int):
 
 def test_only_clips_of_the_split_that_have_the_modality_are_listed(tmp_path):
     fates = [Fate("pig"), Fate("cat", split="val"), Fate("dog"), Fate("cow", stop="label")]
-    results = write_results(tmp_path, fates).results
-    assert [p.clip_id for p in list_clips(results, 2, "rgb", "train")] == [
+    results = Results(write_results(tmp_path, fates).results)
+    assert [p.clip_id for p in list_clips(results, "rgb", "train")] == [
         "clip0000", "clip0002", "clip0003",
     ]  # fmt: skip
-    assert [p.clip_id for p in list_clips(results, 2, "depth", "train")] == ["clip0000", "clip0002"]
-    assert [p.clip_id for p in list_clips(results, 2, "normals", "val")] == ["clip0001"]
-    assert list_clips(results, 2, "rgb", "test") == []
+    assert [p.clip_id for p in list_clips(results, "depth", "train")] == ["clip0000", "clip0002"]
+    assert [p.clip_id for p in list_clips(results, "normals", "val")] == ["clip0001"]
+    assert list_clips(results, "rgb", "test") == []
 
 
-def test_pictures_are_read_as_the_tokenizers_see_them(tmp_path):
-    results = write_results(tmp_path, [Fate("pig"), Fate("cat"), Fate("dog")], heavy=True).results
+def test_images_are_read_as_the_tokenizers_see_them(tmp_path):
+    fates = [Fate("pig"), Fate("cat"), Fate("dog")]
+    results = Results(write_results(tmp_path, fates, heavy=True).results)
     for modality, channels in (("rgb", 3), ("depth", 1), ("normals", 3)):
-        listed, store = list_clips(results, 2, modality, "train"), results / "store"
-        whole = {p.clip_id: images for p, images in read_pictures(store, modality, listed)}
-        found = list(read_pictures(store, modality, spread(listed, 6)))
+        listed, store = list_clips(results, modality, "train"), results / "store"
+        whole = {p.clip_id: images for p, images in read_all(store, modality, listed)}
+        found = list(read_all(store, modality, spread(listed, 6)))
         assert [p.shard for p, _ in found] == ["0000", "0000", "0001"]
         for pick, images in found:
             assert images.shape == (2, channels, 224, 224) and images.dtype == np.float32
