@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.report.inputs import read_clips
-from nano4m_audio.report.runs import metric_rows, paper_numbers, read_evaluation, read_json
+from nano4m_audio.report.metrics import metric_rows, paper_numbers
+from nano4m_audio.report.runs import read_evaluation, read_json
 from nano4m_audio.report.stage import metric as written
 from nano4m_audio.report.truth import Share, compare, read_truth
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from nano4m_audio.reasons import DESCRIPTIONS, LIMITS, PASSING
+from nano4m_audio.filters import CATALOGUE
+from nano4m_audio.reasons import LIMITS, PASSING
 from nano4m_audio.tables import HEAVY, TABLES, Column
 from nano4m_audio.training.stage import METRICS_SCHEMA
 
@@ -18,7 +19,7 @@ ROWS = {
     "scores/audio": "decoded clip: the audio tagger's scores",
     "scores/visual": "decoded clip: the image-text scorer's cosines",
     "scores/speech": "decoded clip: the speech detector's segments",
-    "scores/prints": "decoded clip: fingerprints by which copies are found",
+    "scores/fingerprints": "decoded clip: fingerprints by which copies are found",
     "verdicts": "candidate: accepted, or every reason why not",
     "split": "accepted clip, in one table without shards: group, kept copy, split",
     "selected": "kept clip: what is labelled and tokenized",
@@ -78,10 +79,10 @@ def main() -> None:
     )
     print("\n## Reasons\nWhy a candidate did not become tokens.\n")
     print("| reason | meaning | next run |\n|---|---|---|")
-    for reason, meaning in DESCRIPTIONS.items():
+    for reason, meaning in CATALOGUE.items():
         again = "tried again" if reason in PASSING else ""
         again = "tried again with other limits" if reason in LIMITS else again
-        print(f"| `{reason.value}` | {meaning} | {again} |")
+        print(f"| `{reason}` | {meaning} | {again} |")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def planned_uses():
         stage, _, what = job.rule.name.partition("_")
         values = dict(job.wildcards.items())
         name = None
-        if stage == "score" and what != "prints":
+        if stage == "score" and what != "fingerprints":
             key = f"score.{what}"
         elif stage == "label":
             key = f"label.{values['modality']}"

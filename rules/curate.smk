@@ -43,23 +43,23 @@ for score in ("audio", "visual", "speech"):
             " --device={resources.device} --dtype={params.dtype:q} --threads={threads} 2> {log}"
 
 
-rule score_prints:
+rule score_fingerprints:
     input:
         clips=RESULTS.table("clips"),
     output:
-        scores=RESULTS.table("scores/prints"),
+        scores=RESULTS.table("scores/fingerprints"),
     log:
-        "results/logs/score_prints/{shard}.log",
+        "results/logs/score_fingerprints/{shard}.log",
     benchmark:
-        "results/benchmarks/score_prints/{shard}.tsv"
+        "results/benchmarks/score_fingerprints/{shard}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=2000,
     params:
-        version=stage_version("scores/prints"),
+        version=stage_version("scores/fingerprints"),
     shell:
-        "nano4m-audio score prints --shard={wildcards.shard} 2> {log}"
+        "nano4m-audio score fingerprints --shard={wildcards.shard} 2> {log}"
 
 
 rule verdict:
@@ -89,7 +89,7 @@ rule split:
     input:
         candidates=RESULTS.tables("candidates", CONFIG.n_shards),
         media=RESULTS.tables("media", CONFIG.n_shards),
-        prints=RESULTS.tables("scores/prints", CONFIG.n_shards),
+        fingerprints=RESULTS.tables("scores/fingerprints", CONFIG.n_shards),
         verdicts=RESULTS.tables("verdicts", CONFIG.n_shards),
     output:
         split=RESULTS.split,

@@ -14,7 +14,7 @@ import nano4m_audio
 ROOT = Path(nano4m_audio.__file__).parent
 #: From the ground up: wings and modules import those of lower floors and of their own.
 FLOORS = (
-    {"errors", "files", "code_digest", "processor", "progress", "reasons", "section",
+    {"errors", "files", "code_digest", "processor", "progress", "reasons", "filters", "section",
      "modalities"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
      "settings_files", "versions", "intervals"},

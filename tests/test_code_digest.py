@@ -97,9 +97,8 @@ def test_formatting_comments_and_docstrings_change_nothing(package, before):
 
 
 CROPS = {
-    "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth", "tokens/normals",
-    "tokenizers", "quality",
-    "examples", "report",
+    "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth",
+    "tokens/normals", "tokenizers", "quality", "examples", "report",
 }  # fmt: skip
 EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
 
@@ -110,7 +109,7 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
         ("media/crop.py", "BICUBIC", "NEAREST", CROPS),
         ("acquire/sound.py", "import numpy as np", "import scipy as np", {"clips"}),
         ("curate/fingerprints.py", "import numpy as np", "import scipy as np",
-         {"scores/prints", "split"}),
+         {"scores/fingerprints", "split"}),
         ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
         ("report/templates/split.html.j2", "section", "div", {"report"}),
@@ -118,6 +117,9 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
          {"depth_estimator/mini", "normal_estimator/mini"}),
         ("backends/dsine/geometry.py", "import torch", "print()\nimport torch",
          {"normal_estimator/dsine"}),
+        ("backends/audioset_labels.csv", "Frog", "Toad",
+         {"audio_tagger/panns_cnn14", "audio_tagger/yamnet"}),
+        ("taxonomy.yaml", "cow", "ox", set()),
         ("media/crop.py", "def square_crop", "UNUSED = 1\n\n\ndef square_crop", set()),
         ("store.py", "64", "65", set()),
         ("progress.py", "def ", "X = 1\n\n\ndef ", set()),

@@ -25,6 +25,10 @@ from tests.conftest import ROOT
 
 BAD = [
     ({"verdict": {"audio_mn": 1}}, "verdict.audio_mn: unknown key, did you mean 'audio_min'?"),
+    (
+        {"verdict": {"voiced_max": 0.1}},
+        "verdict.voiced_max: unknown key, did you mean 'speech_max'?",
+    ),
     ({"verdict": {"audio_min": 1.5}}, "verdict.audio_min = 1.5: Input should be less than"),
     (
         {"verdict": {"audio_min": "0.3"}},
@@ -304,9 +308,9 @@ def test_the_vocabulary_of_the_model_is_that_of_the_trained_tokenizer():
 
 
 def test_numbers_that_snakemake_passes_as_text_are_read():
-    given = {"n_shards": 3, "verdict": {"visual_min": "0.39", "voiced_max": "null"}}
+    given = {"n_shards": 3, "verdict": {"visual_min": "0.39", "speech_max": "null"}}
     found = parse_workflow(given)
-    assert (found.n_shards, found.verdict.visual_min, found.verdict.voiced_max) == (3, 0.39, None)
+    assert (found.n_shards, found.verdict.visual_min, found.verdict.speech_max) == (3, 0.39, None)
     with pytest.raises(UserError, match="verdict.visual_min = 'abc'"):
         parse_workflow({"verdict": {"visual_min": "abc"}})
     assert parse_workflow({"folder": {"root": "2024"}}).folder.root == "2024"

@@ -25,7 +25,7 @@ def test_names_differ_when_and_only_when_values_do(one, other):
 
 
 def test_a_stage_reads_what_was_written(tmp_path):
-    files, section = SettingsFiles(tmp_path / "settings"), Verdict(audio_min=None, voiced_max=0.5)
+    files, section = SettingsFiles(tmp_path / "settings"), Verdict(audio_min=None, speech_max=0.5)
     path = files.path("verdict", section)
     assert not (tmp_path / "settings").exists(), "naming a file writes nothing"
     files.write()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -19,11 +20,14 @@ from nano4m_audio.nano4m.hardware import COMPILED_STEPS, compiles
 from nano4m_audio.nano4m.settings import Hardware
 from tests.nano4m.test_train import SETTINGS, change, run
 
-HALF = {
+HALF: dict[str, Any] = {
     "experiments": {"a": {"numerics": {"precision": "bfloat16"}}, "b": {}},
     "report": {"experiment": "a"},
 }
-CLIP = {"score": {"visual": {"backend": "clip_vit_b32"}}, "verdict": {"visual_min": 0.2}}
+CLIP: dict[str, Any] = {
+    "score": {"visual": {"backend": "clip_vit_b32"}},
+    "verdict": {"visual_min": 0.2},
+}
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def cpu(monkeypatch):
 def test_bfloat16_is_noted_where_it_is_emulated(cpu):
     (line,) = slow_choices(Config(**HALF))
     assert line.startswith("experiments.a.numerics.precision: bfloat16 is several times slower")
-    half = {"compute": {"dtype": "bfloat16"}}
+    half: dict[str, Any] = {"compute": {"dtype": "bfloat16"}}
     assert slow_choices(Config(**half)) == [], "the models in use stay in float32"
     (line,) = slow_choices(Config(**half, **CLIP))
     assert line.startswith("compute.dtype.score: bfloat16")
@@ -51,12 +55,13 @@ def test_bfloat16_is_noted_where_it_is_emulated(cpu):
 
 
 def test_compile_is_noted_when_it_is_asked_for(cpu):
-    asked = {"experiments": {"base": {"hardware": {"compile": True}}}}
+    asked: dict[str, Any] = {"experiments": {"base": {"hardware": {"compile": True}}}}
     assert slow_choices(Config(**asked)) == [
         "experiments.base.hardware.compile: does nothing on a CPU"
     ]
     for value in (False, "auto"):
-        assert slow_choices(Config(experiments={"base": {"hardware": {"compile": value}}})) == []
+        left: dict[str, Any] = {"experiments": {"base": {"hardware": {"compile": value}}}}
+        assert slow_choices(Config(**left)) == []
 
 
 def test_nothing_to_note_imports_no_torch():
@@ -103,7 +108,7 @@ def test_auto_compiles_long_fast_runs_of_a_gpu(monkeypatch, compiled, steps, mod
 
 
 def test_a_backend_says_that_bfloat16_is_emulated(cpu, monkeypatch, capsys):
-    loaded = []
+    loaded: list[Any] = []
     monkeypatch.setattr("nano4m_audio.backends.weights.folder", lambda _: None)
     monkeypatch.setattr("nano4m_audio.backends.clip.ClipVitB32.load", loaded.append)
     for flag in (False, True):

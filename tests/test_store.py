@@ -37,7 +37,7 @@ def row_of(key: str) -> dict:
         "key": key,
         "segment_start_s": [len(key) / 2],
         "segment_end_s": [float(int(key[:4], 16))],
-        "voiced_fraction": int(key[:2], 16) / 256,
+        "speech_fraction": int(key[:2], 16) / 256,
     }
 
 
@@ -128,11 +128,11 @@ def test_a_transient_row_is_published_but_never_kept(tmp_path):
     def failing(todo):
         for item in todo:
             passing = item.key == items[1].key
-            row = {**row_of(item.key), "voiced_fraction": -1.0} if passing else row_of(item.key)
+            row = {**row_of(item.key), "speech_fraction": -1.0} if passing else row_of(item.key)
             yield {**row, "transient": passing}
 
     assert publish(store, items, failing, tmp_path / "out.parquet") == 3
-    assert pq.read_table(tmp_path / "out.parquet")["voiced_fraction"].to_pylist()[1] == -1.0
+    assert pq.read_table(tmp_path / "out.parquet")["speech_fraction"].to_pylist()[1] == -1.0
     assert set(store.known()) == {items[0].key, items[2].key}
     assert publish(store, items, computing([]), tmp_path / "out.parquet") == 1
     publish(
@@ -182,7 +182,7 @@ def test_damage_in_a_column_that_another_stage_reads(tmp_path):
     part.write_bytes(content)
     reader = RowStore(tmp_path / "store", NAME, "0000")
     with pytest.raises(UserError, match="damaged") as error:
-        reader.read([item.key for item in items], ["segment_start_s", "voiced_fraction"])
+        reader.read([item.key for item in items], ["segment_start_s", "speech_fraction"])
     assert "\n" not in str(error.value)
     assert not out.exists() and not part.exists()
     assert part.with_name(part.name + ".damaged").read_bytes() == content

@@ -11,6 +11,7 @@ import sys
 import types
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from tests.tokens import MODALITIES, write_tokens
 
 SPLITS = {f"clip{i}": ("train", "train", "train", "val", "test")[i % 5] for i in range(30)}
 STEPS = 6
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model": {
         "modalities": [asdict(m) for m in MODALITIES],
         "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32,
@@ -39,7 +40,10 @@ SETTINGS = {
     "watch": {"tensorboard": False},
 }  # fmt: skip
 TOKENIZERS = {"rgb": "mini", "depth": "mini", "normals": "mini"}
-WATCH = {"watch": {"tensorboard": True, "samples_every": 3}, "tokenizers": TOKENIZERS}
+WATCH: dict[str, Any] = {
+    "watch": {"tensorboard": True, "samples_every": 3},
+    "tokenizers": TOKENIZERS,
+}
 PUBLISHED = ("checkpoint.safetensors", "best.safetensors", "metrics.parquet", "run.json")
 
 

@@ -46,6 +46,7 @@ PLUMBING = {
         ("training.watching", "training.run_record"), "look at a training, and change nothing"
     ),
     **dict.fromkeys(("code_digest", "versions"), "make the digests"),
+    "taxonomy": "what is taken of one class is in the key as a value",
     **dict.fromkeys(
         ("tokenize.stage:_MAKERS", "label.maps:FORMS"),
         "tables of functions, of which each stage has one as a root",

@@ -21,6 +21,7 @@ from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
+from nano4m_audio.filters import COLUMNS
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import shard_names
 
@@ -108,14 +109,14 @@ TABLES: dict[str, list[Column]] = {
         KEY,
         ("segment_start_s", FLOATS, "where each segment of speech begins [s]"),
         ("segment_end_s", FLOATS, "where it ends [s]"),
-        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
+        ("speech_fraction", F32, "share of the clip that is speech, 0 to 1"),
     ],
-    "scores/prints": [
+    "scores/fingerprints": [
         CLIP_ID,
         KEY,
-        ("picture", FLOATS, "fingerprint of the frames: 95 numbers, unit length"),
-        ("picture_mirror", FLOATS, "the same of the frames mirrored left to right"),
-        ("sound", pa.list_(FLOATS), "fingerprint of the audio: 16 levels, 10 times a second"),
+        ("image", FLOATS, "fingerprint of the frames: 95 numbers, unit length"),
+        ("image_mirror", FLOATS, "the same of the frames mirrored left to right"),
+        ("audio", pa.list_(FLOATS), "fingerprint of the audio: 16 levels, 10 times a second"),
     ],
     "verdicts": [
         CLIP_ID,
@@ -123,10 +124,7 @@ TABLES: dict[str, list[Column]] = {
         ("accepted", BOOL, "whether no filter and no failure is against it"),
         ("reasons", STRINGS, "all that is against it, from the reasons below"),
         ("message", STR, "the message of its failure, for people"),
-        ("audio_score", F32, "class score of the best audio window"),
-        ("visual_score", F32, "cosine of the best frame with the class's prompt"),
-        ("voiced_fraction", F32, "share of the clip that is speech, 0 to 1"),
-        ("level_dbfs", F32, "RMS of the loudest second [dB of full scale]"),
+        *((column, F32, meaning) for column, meaning in COLUMNS.items()),
         ("window_start_s", F64, "where the chosen audio window begins [s]"),
         ("keyframes", pa.list_(pa.int32()), "the ten keyframes, as indices of kept frames"),
         ("keyframe_times_s", pa.list_(F64), "their times [s]"),

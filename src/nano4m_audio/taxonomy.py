@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -192,7 +193,7 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _file(path: str) -> dict[str, Any]:
     try:
-        return read_yaml(path, lambda path: yaml.safe_load(open(path, encoding="utf-8")))
+        return read_yaml(path, lambda path: yaml.safe_load(Path(path).read_text("utf-8")))
     except UserError as error:
         raise ValueError(f"file: {error}") from None
 

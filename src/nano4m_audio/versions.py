@@ -31,7 +31,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/audio": ("curate.score:score_audio",),
     "scores/visual": ("curate.score:score_visual",),
     "scores/speech": ("curate.score:score_speech",),
-    "scores/prints": ("curate.score:score_prints",),
+    "scores/fingerprints": ("curate.score:score_fingerprints",),
     "verdicts": ("curate.verdict:verdicts",),
     "split": ("curate.split:split_clips",),
     **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},

@@ -115,29 +115,29 @@ def test_unit_clip_parts_videos_and_zero_fractions_stay_empty():
     assert Counter(assign_splits(rows, (0.9, 0.0, 0.1)).values())["val"] == 0
 
 
-def _print(scene: int, call: int) -> dict[str, np.ndarray]:
+def _fingerprint(scene: int, call: int) -> dict[str, np.ndarray]:
     picture = np.random.default_rng(scene).normal(size=95)
     picture = (picture / np.linalg.norm(picture)).astype(np.float32)
     sound = np.random.default_rng(call).random((60, 16))
-    return {"picture": picture, "picture_mirror": -picture, "sound": sound}
+    return {"image": picture, "image_mirror": -picture, "audio": sound}
 
 
 def test_leaks_are_measured():
-    prints = {
-        "t1": _print(1, 1),
-        "t2": _print(1, 2),
-        "t3": _print(3, 4),
-        "leak": _print(1, 2),
-        "clean": _print(5, 6),
-        "other": _print(7, 8),
+    fingerprints = {
+        "t1": _fingerprint(1, 1),
+        "t2": _fingerprint(1, 2),
+        "t3": _fingerprint(3, 4),
+        "leak": _fingerprint(1, 2),
+        "clean": _fingerprint(5, 6),
+        "other": _fingerprint(7, 8),
     }
-    rows = [{"clip_id": name} for name in prints]
-    splits = {name: "train" if name.startswith("t") else "test" for name in prints}
+    rows = [{"clip_id": name} for name in fingerprints]
+    splits = {name: "train" if name.startswith("t") else "test" for name in fingerprints}
     splits["other"] = "val"
-    nearest = measure_leak(rows, prints, splits)
+    nearest = measure_leak(rows, fingerprints, splits)
     assert set(nearest) == {"leak", "clean", "other"}
     assert nearest["leak"]["nearest_train"] == "t2"
     assert nearest["leak"]["nearest_picture"] > 0.999
     assert nearest["leak"]["nearest_sound"] > 0.999
     assert min(nearest["clean"]["nearest_picture"], nearest["clean"]["nearest_sound"]) < 0.5
-    assert measure_leak(rows, prints, dict.fromkeys(prints, "test")) == {}
+    assert measure_leak(rows, fingerprints, dict.fromkeys(fingerprints, "test")) == {}

@@ -21,7 +21,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return (values / np.linalg.norm(values)).astype(np.float32)
 
 
-def _print(scene: int, call: int, noise: int = 0, mirrored: bool = False) -> dict:
+def _fingerprint(scene: int, call: int, noise: int = 0, mirrored: bool = False) -> dict:
     """Synthetic fingerprints of a scene with a call; ``noise`` makes copies differ a little."""
     flip = np.where(np.arange(D) % 2, -1.0, 1.0)
     jitter = np.random.default_rng(noise).normal(0, 0.05, D)
@@ -29,7 +29,7 @@ def _print(scene: int, call: int, noise: int = 0, mirrored: bool = False) -> dic
     picture = picture * flip if mirrored else picture
     sound = np.random.default_rng(2000 + call).random((60, 16))
     sound += np.random.default_rng(noise).normal(0, 0.03, sound.shape)
-    return {"picture": _unit(picture), "picture_mirror": _unit(picture * flip), "sound": sound}
+    return {"image": _unit(picture), "image_mirror": _unit(picture * flip), "audio": sound}
 
 
 def _row(name: str, video: str = "", sha: str = "", size: int = 100) -> dict:
@@ -42,15 +42,15 @@ def _row(name: str, video: str = "", sha: str = "", size: int = 100) -> dict:
 
 
 def test_picture_and_sound_must_agree():
-    prints = {
-        "a": _print(1, 1),
-        "b": _print(1, 1, noise=5),
-        "c": _print(1, 2),  # the same scene, another call
-        "d": _print(2, 1),  # another scene, the same recording
-        "e": _print(1, 1, noise=6, mirrored=True),
+    fingerprints = {
+        "a": _fingerprint(1, 1),
+        "b": _fingerprint(1, 1, noise=5),
+        "c": _fingerprint(1, 2),  # the same scene, another call
+        "d": _fingerprint(2, 1),  # another scene, the same recording
+        "e": _fingerprint(1, 1, noise=6, mirrored=True),
     }
     rows = [_row("a"), _row("b", size=200), _row("c"), _row("d"), _row("e")]
-    groups = find_groups(rows, prints, 0.9, 0.8)
+    groups = find_groups(rows, fingerprints, 0.9, 0.8)
     assert groups.group == {"a": "a", "b": "a", "c": "c", "d": "d", "e": "a"}
     assert groups.duplicate_of == {"a": "b", "e": "b"}
     assert {(p.first, p.second) for p in groups.pairs} == {("a", "b"), ("a", "e"), ("b", "e")}
@@ -72,13 +72,13 @@ def test_clips_of_one_video_are_grouped_but_not_copies():
 
 @given(st.randoms(use_true_random=False))
 def test_order_of_rows_does_not_matter(shuffler: random.Random):
-    prints = {f"{i:02d}": _print(i % 4, i % 8, noise=i) for i in range(16)}
-    rows = [_row(name, size=int(name) % 3) for name in prints]
-    wanted = find_groups(rows, prints, 0.9, 0.8)
+    fingerprints = {f"{i:02d}": _fingerprint(i % 4, i % 8, noise=i) for i in range(16)}
+    rows = [_row(name, size=int(name) % 3) for name in fingerprints]
+    wanted = find_groups(rows, fingerprints, 0.9, 0.8)
     shuffler.shuffle(rows)
-    names = list(prints)
+    names = list(fingerprints)
     shuffler.shuffle(names)
-    assert find_groups(rows, {name: prints[name] for name in names}, 0.9, 0.8) == wanted
+    assert find_groups(rows, {name: fingerprints[name] for name in names}, 0.9, 0.8) == wanted
     assert len(wanted.duplicate_of) == 8
 
 
@@ -88,12 +88,11 @@ def test_many_clips_across_batches():
     pictures = rng.normal(size=(n, D)).astype(np.float32)
     pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
     pictures[2400:2450] = pictures[:50]
-    sound = _print(0, 0)["sound"]
-    prints = {
-        f"{i:04d}": {"picture": p, "picture_mirror": -p, "sound": sound}
-        for i, p in enumerate(pictures)
+    sound = _fingerprint(0, 0)["audio"]
+    fingerprints = {
+        f"{i:04d}": {"image": p, "image_mirror": -p, "audio": sound} for i, p in enumerate(pictures)
     }
-    groups = find_groups([_row(name) for name in prints], prints, 0.9, 0.8)
+    groups = find_groups([_row(name) for name in fingerprints], fingerprints, 0.9, 0.8)
     assert groups.duplicate_of == {f"{2400 + i}": f"{i:04d}" for i in range(50)}
 
 
@@ -122,7 +121,7 @@ def test_real_clips(shared):
 
     with open(shared / "media" / "clips.csv", encoding="utf-8", newline="") as handle:
         listed = list(csv.DictReader(handle))
-    rows, prints = [], {}
+    rows, fingerprints = [], {}
     for entry in listed:
         path = shared / "media" / entry["file"]
         try:
@@ -131,11 +130,11 @@ def test_real_clips(shared):
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append(_row(entry["file"], entry["file"], digest, path.stat().st_size))
-        prints[entry["file"]] = fingerprint(
+        fingerprints[entry["file"]] = fingerprint(
             clip.frames, np.array(clip.frame_times_s), read_audio(clip.audio_flac)
         )
     planted = {frozenset((e["file"], e["duplicate_of"])) for e in listed if e["duplicate_of"]}
     limits = Duplicates()
-    groups = find_groups(rows, prints, limits.picture_min, limits.sound_min)
+    groups = find_groups(rows, fingerprints, limits.picture_min, limits.sound_min)
     assert len(planted) == 6
     assert {frozenset((p.first, p.second)) for p in groups.pairs} == planted

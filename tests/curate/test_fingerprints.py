@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from nano4m_audio.curate.duplicates import sound_similarity
-from nano4m_audio.curate.fingerprints import fingerprint, read_prints, sound_print
+from nano4m_audio.curate.duplicates import audio_similarity
+from nano4m_audio.curate.fingerprints import audio_fingerprint, fingerprint, read_fingerprints
 from nano4m_audio.tables import SCHEMAS
 
 
@@ -36,62 +36,64 @@ def _calls(seed: int, seconds: float = 6.0) -> np.ndarray:
     return (level * np.sin(2 * np.pi * np.cumsum(hz) / 32000)).astype(np.float32)
 
 
-def _print(image: Image.Image, **settings) -> dict:
+def _fingerprint(image: Image.Image, **settings) -> dict:
     jpegs = _jpegs(image, **settings)
     return fingerprint(jpegs, np.arange(len(jpegs)) / 3, _calls(0))
 
 
 def test_shapes_and_lengths():
-    made = _print(_scene(0))
-    assert np.linalg.norm(made["picture"]) == pytest.approx(1, abs=1e-5)
-    assert np.linalg.norm(made["picture_mirror"]) == pytest.approx(1, abs=1e-5)
-    sound = np.array(made["sound"])
+    made = _fingerprint(_scene(0))
+    assert np.linalg.norm(made["image"]) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(made["image_mirror"]) == pytest.approx(1, abs=1e-5)
+    sound = np.array(made["audio"])
     assert sound.shape == (60, 16)
     assert sound.min() >= 0
     assert sound.max() == pytest.approx(1)
 
 
 def test_pictures_of_copies_and_of_other_scenes():
-    picture = np.array(_print(_scene(0))["picture"])
-    assert picture @ _print(_scene(0), quality=20)["picture"] > 0.99
-    assert picture @ _print(_scene(0).resize((160, 160)))["picture"] > 0.99
+    picture = np.array(_fingerprint(_scene(0))["image"])
+    assert picture @ _fingerprint(_scene(0), quality=20)["image"] > 0.99
+    assert picture @ _fingerprint(_scene(0).resize((160, 160)))["image"] > 0.99
     mirrored = _scene(0).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    assert picture @ _print(mirrored)["picture_mirror"] > 0.99
-    assert picture @ _print(mirrored)["picture"] < 0.9
-    others = [picture @ _print(_scene(seed))["picture"] for seed in range(1, 20)]
+    assert picture @ _fingerprint(mirrored)["image_mirror"] > 0.99
+    assert picture @ _fingerprint(mirrored)["image"] < 0.9
+    others = [picture @ _fingerprint(_scene(seed))["image"] for seed in range(1, 20)]
     assert max(others) < 0.8
 
 
 def test_blank_pictures_match_nothing():
-    made = _print(Image.new("RGB", (256, 256), (128, 128, 128)))
-    assert not any(made["picture"])
+    made = _fingerprint(Image.new("RGB", (256, 256), (128, 128, 128)))
+    assert not any(made["image"])
 
 
 def test_sounds_of_copies_and_of_other_recordings():
     calls = _calls(0)
     noisy = 0.5 * calls + np.random.default_rng(1).normal(0, 5e-4, calls.shape)
-    whole = sound_print(calls)
-    assert sound_similarity(whole, sound_print(noisy)) > 0.95
+    whole = audio_fingerprint(calls)
+    assert audio_similarity(whole, audio_fingerprint(noisy)) > 0.95
     # Cuts that are shifted by no whole number of columns, either way.
     for shift_s in (0.33, 0.85, 2.05):
-        cut = sound_print(calls[round(shift_s * 32000) :])
-        assert sound_similarity(whole, cut) > 0.9
-        assert sound_similarity(cut, whole) == pytest.approx(sound_similarity(whole, cut), abs=0.03)
-    others = [sound_similarity(whole, sound_print(_calls(seed))) for seed in range(1, 30)]
+        cut = audio_fingerprint(calls[round(shift_s * 32000) :])
+        assert audio_similarity(whole, cut) > 0.9
+        assert audio_similarity(cut, whole) == pytest.approx(audio_similarity(whole, cut), abs=0.03)
+    others = [audio_similarity(whole, audio_fingerprint(_calls(seed))) for seed in range(1, 30)]
     assert max(others) < 0.7
 
 
 def test_silence_and_steady_noise_match_nothing():
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 192000)).astype(np.float32)
     silence = np.zeros(192000, np.float32)
-    assert sound_similarity(sound_print(silence), sound_print(silence)) == 0
-    assert sound_similarity(sound_print(noise[0]), sound_print(noise[1])) < 0.4
+    assert audio_similarity(audio_fingerprint(silence), audio_fingerprint(silence)) == 0
+    assert audio_similarity(audio_fingerprint(noise[0]), audio_fingerprint(noise[1])) < 0.4
 
 
-def test_prints_survive_the_table():
-    made = {f"{i}@0": _print(_scene(i)) for i in range(3)}
+def test_fingerprints_survive_the_table():
+    made = {f"{i}@0": _fingerprint(_scene(i)) for i in range(3)}
     rows = [{"clip_id": name, "key": "", **row} for name, row in made.items()]
-    read = read_prints(pa.Table.from_pylist(rows, schema=SCHEMAS["scores/prints"]).slice(1))
+    read = read_fingerprints(
+        pa.Table.from_pylist(rows, schema=SCHEMAS["scores/fingerprints"]).slice(1)
+    )
     assert list(read) == ["1@0", "2@0"]
     for name, row in read.items():
         for column, values in row.items():

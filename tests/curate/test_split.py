@@ -45,12 +45,12 @@ def _write_tables(results, n_videos: int) -> None:
                     "keyframes": list(range(10)),
                 }
             )
-            tables["scores/prints"][shard].append(
+            tables["scores/fingerprints"][shard].append(
                 {
                     **common,
-                    "picture": picture,
-                    "picture_mirror": -picture,
-                    "sound": np.random.default_rng([origin, k]).random((50, 16)).tolist(),
+                    "image": picture,
+                    "image_mirror": -picture,
+                    "audio": np.random.default_rng([origin, k]).random((50, 16)).tolist(),
                 }
             )
     for artifact, shards in tables.items():

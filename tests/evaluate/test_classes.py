@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def inputs() -> ProbeInputs:
     rng = np.random.default_rng(3)
     tokens = {"rgb": rng.integers(0, 9, (5, 2, 6)), "audio": rng.integers(0, 8, (5, 1, 4))}
     data = TokenData(MODALITIES, tokens, [CAPTIONS[i % 3] for i in range(5)])
-    clips = SimpleNamespace(data=data)
+    clips: Any = SimpleNamespace(data=data)
     groups = np.arange(5)
     return ProbeInputs(
         model.eval(), TrainSettings(model=config), clips, clips, groups, groups, 100, 0.95, 1, 0

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from math import log
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,9 @@ def run(tmp_path_factory):
     splits = {f"clip{i:02d}": "test" for i in range(TEST_CLIPS)}
     splits |= {f"train{i:02d}": "train" for i in range(12)}
     videos = {f"clip{i:02d}": f"video{i % VIDEOS}" for i in range(TEST_CLIPS)}
-    planted = {("audio", clip): {"tokens": planted_audio(clip)} for clip in splits}
+    planted: dict[tuple[str, str], Any] = {
+        ("audio", clip): {"tokens": planted_audio(clip)} for clip in splits
+    }
     planted |= {
         ("caption", c): {"tokens": [50_258, 7 + i % 4, 50_259]} for i, c in enumerate(splits)
     }

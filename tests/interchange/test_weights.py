@@ -9,6 +9,7 @@ import os
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_the_reference_can_read_what_we_write(run_dir, tmp_path):
 
 
 def test_a_bare_state_dict_is_the_papers_model(tmp_path):
-    sizes = {"dim": 64, "encoder_depth": 2, "decoder_depth": 1, "mlp_ratio": 2.0}
+    sizes: dict[str, Any] = {"dim": 64, "encoder_depth": 2, "decoder_depth": 1, "mlp_ratio": 2.0}
     config = ModelConfig(modalities=PAPER_MODALITIES, **sizes)
     model = FourM(config, seed=3)
     state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -122,7 +123,7 @@ def test_classes_that_are_not_installed_are_passed_over(tmp_path, monkeypatch):
     exec("class Node(dict):\n    def __reduce__(self): return (Node, (), {'x': 1})", vars(module))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     module.Node.__module__ = module.__name__
-    sizes = {"dim": 64, "encoder_depth": 1, "decoder_depth": 1}
+    sizes: dict[str, Any] = {"dim": 64, "encoder_depth": 1, "decoder_depth": 1}
     state = FourM(ModelConfig(modalities=PAPER_MODALITIES, **sizes)).state_dict()
     torch.save({"model": state, "iteration": 3, "args": module.Node(a=1)}, tmp_path / "m.pth")
     monkeypatch.delitem(sys.modules, module.__name__)
@@ -157,11 +158,11 @@ def test_recorded_logits_come_out_of_a_published_checkpoint(shared, tmp_path):
         sides = []
         for side in ("enc", "dec"):
             mask = torch.from_numpy(io[f"{side}_pad_mask"])
-            columns = (
+            tokens, positions, modalities = (
                 torch.from_numpy(io[f"{side}_{n}"])[mask]
                 for n in ("tokens", "positions", "modalities")
             )
-            sides.append(Tokens(*columns, mask.sum(dim=1).tolist()))
+            sides.append(Tokens(tokens, positions, modalities, mask.sum(dim=1).tolist()))
         with torch.no_grad():
             logits = model.to_logits(model(*sides))
         np.testing.assert_allclose(logits, io["logits"][io["dec_pad_mask"]], atol=2e-4)

@@ -86,7 +86,8 @@ def test_any_lengths_can_be_filled(lengths, seed):
 
 def packed(lengths: list[int]) -> Packed:
     n = sum(lengths)
-    return Packed(*(np.arange(n) % d for d in (7, 5, 3)), np.array(lengths))
+    tokens, positions, modalities = (np.arange(n) % d for d in (7, 5, 3))
+    return Packed(tokens, positions, modalities, np.array(lengths))
 
 
 @pytest.mark.parametrize("padded", [False, True])

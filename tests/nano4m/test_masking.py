@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,8 @@ def test_audio_spans_match_the_reference(roles, recorded) -> None:
 def test_span_rule_is_exact(recorded) -> None:
     for row in recorded["span_rule_table"]:
         a, b = span_lengths(
-            *(np.array([row[f"budget_{s}"]]) for s in ("input", "target")),
+            np.array([row["budget_input"]]),
+            np.array([row["budget_target"]]),
             row["stride"],
             np.array([row["num_tokens"]]),
         )
@@ -233,13 +235,11 @@ def test_a_mixture_draws_one_component_per_sample() -> None:
     def only(name: str) -> dict:
         return {m.name: 1.0 if m.name == name else 1e-6 for m in PAPER}
 
-    config = MaskingConfig(
-        input_tokens=(64, 128),
-        mixture=[
-            {"weight": 3, "input_alpha": only("rgb"), "target_alpha": only("depth")},
-            {"weight": 1, "input_alpha": only("depth"), "target_alpha": only("rgb")},
-        ],
-    )
+    mixture: Any = [
+        {"weight": 3, "input_alpha": only("rgb"), "target_alpha": only("depth")},
+        {"weight": 1, "input_alpha": only("depth"), "target_alpha": only("rgb")},
+    ]
+    config = MaskingConfig(input_tokens=(64, 128), mixture=mixture)
     (inputs, targets), _ = masked(config, short_captions(4000), 4)
     from_rgb = inputs.argmax(axis=1) == 0
     assert from_rgb.mean() == pytest.approx(0.75, abs=0.04)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,10 @@ SHARED, OWN = ObjectiveConfig(per_modality_vocab=False), ObjectiveConfig()
 def batch(io, side: str) -> Packed:
     """One side of a recorded batch without its padding."""
     mask = io[f"{side}_pad_mask"]
-    columns = (io[f"{side}_{n}"][mask] for n in ("tokens", "positions", "modalities"))
-    return Packed(*columns, mask.sum(axis=1))
+    tokens, positions, modalities = (
+        io[f"{side}_{n}"][mask] for n in ("tokens", "positions", "modalities")
+    )
+    return Packed(tokens, positions, modalities, mask.sum(axis=1))
 
 
 def packed(io, side: str) -> Tokens:
@@ -60,7 +63,7 @@ def both_sides(io, mode: str) -> tuple[Tokens, Tokens]:
 
 
 def objective_of(
-    model: FourM, mode: str = "fast", objective: ObjectiveConfig = SHARED
+    model: FourM, mode: Any = "fast", objective: ObjectiveConfig = SHARED
 ) -> Objective:
     numerics = Numerics(mode=mode)
     return Objective(
@@ -283,9 +286,9 @@ def test_samples_do_not_see_each_other() -> None:
     model = FourM(SMALL, seed=1).eval()
     with torch.no_grad():
         both = model(inputs, targets)
-        first = Tokens(*(x[:3] for x in (inputs.tokens, inputs.positions, inputs.modalities)), [3])
-        asked = Tokens(
-            *(x[:1] for x in (targets.tokens, targets.positions, targets.modalities)), [1]
+        first, asked = (
+            Tokens(side.tokens[:n], side.positions[:n], side.modalities[:n], [n])
+            for side, n in ((inputs, 3), (targets, 1))
         )
         alone = model(first, asked)
     np.testing.assert_allclose(both[:1], alone, atol=1e-6)

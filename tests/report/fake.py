@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from nano4m_audio.config.schema import Config
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.label import maps
 from nano4m_audio.media.stored import encode_flac
 from nano4m_audio.modalities import MODALITIES
@@ -20,8 +21,8 @@ from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows, write_table
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+ORDER = list(STOPS)
 MEDIA_REASON, DECODE_REASON = "missing_file", "no_audio"
-_FILTER_STOPS = ("silent", "audio_low", "visual_low", "speech")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _write_shard(results: Path, shard: str, mine: list, ids: dict[int, str]) -> 
     }
     split_rows = []
     for i, fate, name in mine:
-        place = STOPS.index(fate.stop) if fate.stop in STOPS else len(STOPS)
+        place = ORDER.index(fate.stop) if fate.stop in STOPS else len(STOPS)
         base = {"clip_id": name, "key": f"key{i}", "status": "ok", "reason": "", "message": ""}
 
         def failed(reason: str, row: dict = base) -> dict:
@@ -108,10 +109,10 @@ def _write_shard(results: Path, shard: str, mine: list, ids: dict[int, str]) -> 
         if place > 0:
             tables["clips"].append(base if place > 1 else failed(DECODE_REASON))
         tables["verdicts"].append(_verdict(i, fate, name, place))
-        if place > STOPS.index("speech"):
+        if place > ORDER.index(FILTERS[-1].reason):
             kept = "" if fate.copy_of is None else ids[fate.copy_of]
             split_rows.append(_split_row(i, fate, name, kept))
-        if place > STOPS.index("duplicate"):
+        if place > ORDER.index("duplicate"):
             tables["selected"].append(
                 {
                     "clip_id": name,
@@ -142,7 +143,9 @@ def _verdict(i: int, fate: Fate, name: str, place: int) -> dict[str, Any]:
     if place < 2:
         reason = MEDIA_REASON if place == 0 else DECODE_REASON
         return {**row, "clip_key": "", "accepted": False, "reasons": [reason], "message": HOSTILE}
-    reasons = [fate.stop, *fate.extra_reasons] if fate.stop in _FILTER_STOPS else []
+    reasons = (
+        [fate.stop, *fate.extra_reasons] if fate.stop in {row.reason for row in FILTERS} else []
+    )
     rng = np.random.default_rng(i)
     low = lambda reason, bad, good: bad if reason in reasons else good  # noqa: E731
     return {
@@ -151,7 +154,7 @@ def _verdict(i: int, fate: Fate, name: str, place: int) -> dict[str, Any]:
         "reasons": reasons,
         "audio_score": low("audio_low", 0.1, 1 - 0.6 * rng.random() ** 2),
         "visual_score": low("visual_low", 0.05, 0.5 + 0.4 * rng.random()),
-        "voiced_fraction": low("speech", 0.6, 0.0),
+        "speech_fraction": low("speech", 0.6, 0.0),
         "level_dbfs": low("silent", -90.0, -25 + 8 * rng.random()),
         "window_start_s": 0.5,
         "keyframes": list(range(10)),

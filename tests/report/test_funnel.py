@@ -33,9 +33,9 @@ def test_the_funnel_adds_up(fates, shards):
     assert steps[0].arriving == len(fates) and steps[-1].left == wanted
     for stop, step in zip(STOPS, steps, strict=True):
         assert step.lost == sum(fate.stop == stop for fate in fates)
-    assert table["total"]["complete"] == wanted
-    assert sum(table["total"]["lost"]) + wanted == len(fates)
-    assert [row["name"] for row in table["rows"]] == CLASSES
+    assert table[-1].complete == wanted
+    assert sum(table[-1].lost.values()) + wanted == len(fates)
+    assert [row.name for row in table[:-1]] == CLASSES
 
 
 def test_overlaps_count_first_any_and_alone(tmp_path):

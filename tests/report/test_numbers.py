@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nano4m_audio.report import scores, split
 from nano4m_audio.report.figures import label, ticks
 from nano4m_audio.report.inputs import read_clips
-from nano4m_audio.report.numbers import bin_edges, count_bins, leak, score_histograms, split_tables
 from nano4m_audio.report.runs import thin
+from nano4m_audio.report.scores import bin_edges, count_bins
+from nano4m_audio.report.split import find_leak
 from tests.report.fake import Fate, default_fates, write_results
 
 VALUES = st.lists(st.floats(-1000, 1000, allow_nan=False), min_size=1, max_size=50)
@@ -48,8 +50,8 @@ def test_thinned_curves_keep_their_length_limit_their_end_and_their_range(points
 
 def test_score_histograms_count_kept_and_dropped_clips(tmp_path):
     inputs = write_results(tmp_path, default_fates(("pig", "cow", "dog")))
-    clips = read_clips(inputs.results)
-    sound, picture, speech, level = score_histograms(clips, inputs.config["verdict"])
+    clips = inputs.clips
+    sound, picture, speech, level = scores.collect(inputs)
     scored = [c for c in clips if c.stop not in ("media", "clips")]
     for histogram in (sound, picture, speech, level):
         assert histogram.n == len(scored)
@@ -66,32 +68,31 @@ def test_splits_are_counted_and_crossing_groups_are_found(tmp_path):
         Fate("cow", split="val", group="b"),
         Fate("cow", "duplicate", copy_of=2),
     ]
-    clips = read_clips(write_results(tmp_path, fates).results)
-    tables = split_tables(clips, ["pig", "cow", "lion"])
-    assert [(r["name"], r["counts"]) for r in tables["classes"]] == [
+    config = {"classes": ["pig", "cow", "lion"]}
+    found = split.collect(write_results(tmp_path, fates, config=config))
+    assert [(row.name, row.counts) for row in found.classes] == [
         ("pig", [1, 0, 1]),
         ("cow", [0, 2, 0]),
         ("lion", [0, 0, 0]),
     ]
-    assert tables["total"] == {"name": "all", "counts": [1, 2, 1], "sum": 4}
-    assert sum(sum(r["counts"]) for r in tables["sources"]) == 4
-    assert tables["crossing_groups"] == ["a"] and tables["crossing_videos"] == []
+    assert (found.total.counts, found.total.sum) == ([1, 2, 1], 4)
+    assert sum(row.sum for row in found.sources) == 4
+    assert found.crossing_groups == ["a"] and found.crossing_videos == []
 
 
 def test_a_leak_needs_picture_and_sound_together(tmp_path):
     fates = [Fate("pig", split="test") for _ in range(3)]
     clips = read_clips(write_results(tmp_path, fates).results)
     for clip, (picture, sound) in zip(clips, [(0.99, 0.9), (0.99, 0.1), (0.2, 0.99)], strict=True):
-        clip.split.update(nearest_picture=picture, nearest_sound=sound)
-    found = leak(clips, {"duplicates": {"picture_min": 0.9, "sound_min": 0.8}})
-    assert found["n"] == 3
-    assert found["copies"] == [clips[0].clip_id]
-    assert found["closest"][0][2:] == (0.99, 0.9)
+        clip.split.update(nearest_picture=picture, nearest_sound=sound)  # type: ignore[attr-defined]
+    found = find_leak(clips, {"picture_min": 0.9, "sound_min": 0.8})
+    assert found.n == len(found.points) == 3
+    assert found.copies == [clips[0].clip_id]
 
 
 def test_without_test_clips_no_leak_is_measured(tmp_path):
     clips = read_clips(write_results(tmp_path, [Fate("pig")]).results)
-    assert leak(clips, {}) is None
+    assert find_leak(clips, {}) is None
 
 
 def test_labels_are_short():

@@ -16,9 +16,10 @@ import pytest
 from nano4m_audio.errors import UserError
 from nano4m_audio.report import figures
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.numbers import Histogram
+from nano4m_audio.report.metrics import metric_rows, paper_numbers
 from nano4m_audio.report.provenance import git_state
-from nano4m_audio.report.runs import metric_rows, paper_numbers, read_run
+from nano4m_audio.report.runs import read_run
+from nano4m_audio.report.scores import Histogram
 from nano4m_audio.report.stage import build_report, metric, render, share, signed
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import (
@@ -164,7 +165,7 @@ def test_a_group_in_two_splits_is_a_warning(tmp_path):
 
 
 def test_metrics_stand_beside_the_paper_and_their_baselines(usual):
-    rows = {(r.probe, r.name): r for r in collect(usual).metrics}
+    rows = {(r.probe, r.name): r for r in collect(usual).sections["metrics"].rows}
     audio = rows["cross_entropy", "audio"]
     assert audio.ours["value"] == 5.0 and audio.baseline["value"] == 6.0
     assert audio.paper["value"] == pytest.approx(5.284)
@@ -206,16 +207,16 @@ def test_tokenizers_are_compared_and_the_one_in_use_stands_beside_the_paper(tmp_
     weights = inputs.results / "tokenizers/rgb/tokenizer.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"weights")
-    assert collect(inputs).tokenizers == []
+    assert "tokenizers" not in collect(dataclasses.replace(inputs)).sections
     write_quality(inputs.results, "rgb", "mini", 25.5)
     write_quality(inputs.results, "rgb", "trained:rgb", 27.25)
     write_quality(inputs.results, "normals", "fourm_8k", 20.0)
     content = collect(inputs)
-    (shown,) = content.tokenizers
+    (shown,) = content.sections["tokenizers"]
     assert [t.name for t in shown.tokenizers if t.in_use] == ["trained:rgb"]
     assert [t.name for t in shown.tokenizers if not t.in_use] == ["mini"]
     assert len(shown.originals) == len(shown.tokenizers[0].decoded) == 2
-    rows = {(r.probe, r.name): r for r in content.metrics}
+    rows = {(r.probe, r.name): r for r in content.sections["metrics"].rows}
     ours = rows["tokenizer", "rgb_psnr"].ours
     assert (ours["value"], ours["low"], ours["n"]) == (27.25, 26.85, 10)
     page = Page(build(inputs, tmp_path / "report.html"))
@@ -306,7 +307,7 @@ def test_kept_and_dropped_differ_without_colour_in_light_and_in_dark():
 
 def test_a_histogram_has_its_numbers():
     edges = [0.0, 0.1, 0.2, 0.30000000000000004]
-    data = Histogram("Sound", "", edges, [0, 2, 31], [4, 0, 5], 0.2, "above", "")
+    data = Histogram("Sound", edges, [0, 2, 31], [4, 0, 5], 0.2)
     drawn = str(figures.histogram(data))
     assert "<title>0.2 to 0.3: 31 kept</title>" in drawn
     rows = re.findall(r"<tr>(.*?)</tr>", drawn)

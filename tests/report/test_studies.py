@@ -10,7 +10,7 @@ from nano4m_audio.config.grids import members
 from nano4m_audio.report import figures
 from nano4m_audio.report.runs import Run
 from nano4m_audio.report.stage import build_report
-from nano4m_audio.report.studies import studies
+from nano4m_audio.report.training import studies
 from tests.report.fake import default_fates, write_results
 
 VARY = {

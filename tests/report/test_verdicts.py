@@ -8,8 +8,7 @@ from html import unescape
 import pytest
 
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.runs import paper_numbers
-from nano4m_audio.report.verdicts import short_verdict, verdict_of
+from nano4m_audio.report.metrics import paper_numbers, short_verdict, verdict_of
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import default_fates, write_results
 from tests.report.test_stage import Page, build
@@ -66,22 +65,22 @@ def test_a_loss_worse_than_its_baseline_is_marked_in_words(tmp_path):
     inputs, text = page_of(tmp_path, experiments={"base": {}})
     assert "Worse than" not in text()
     path = inputs.results / "evaluation/base/cross_entropy.json"
-    content = json.loads(path.read_text())
-    audio = next(row for row in content["metrics"] if row["name"] == "audio")
+    shown = json.loads(path.read_text())
+    audio = next(row for row in shown["metrics"] if row["name"] == "audio")
     audio["baseline"] |= {"verdict": "worse", "gain": -0.78, "low": -0.9, "high": -0.7}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(shown))
     assert "Worse than the token frequencies of the training clips: by 0.780" in text()
 
 
 def test_too_few_groups_are_said_to_be_too_few(tmp_path):
     inputs, text = page_of(tmp_path)
     path = inputs.results / "evaluation/base/classes.json"
-    content = json.loads(path.read_text())
-    for row in content["metrics"]:
+    shown = json.loads(path.read_text())
+    for row in shown["metrics"]:
         row |= {"low": None, "high": None, "n": 4, "groups": 2}
         if "baseline" in row:
             row["baseline"] |= {"verdict": "too few", "p": None, "low": None, "high": None}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(shown))
     shown = text()
     assert "in 2 independent groups of clips" in shown and "2 groups" in shown
     assert shown.count("too few") >= 9
@@ -95,23 +94,23 @@ def test_own_clips_are_not_called_synthetic_nor_set_beside_the_paper(tmp_path):
         shown = shown.replace(true, "")
     for word in ("synthetic", "paper", "planted", "barnyard", "Model card"):
         assert word not in shown, word
-    content = collect(inputs)
-    assert content.caveat == "" and not any(row.paper for row in content.metrics)
-    assert {row.title for row in content.metrics} >= {"Audio tokens", "Class from audio, top 1"}
+    shown = collect(inputs).sections["metrics"]
+    assert shown.caveat == "" and not any(row.paper for row in shown.rows)
+    assert {row.title for row in shown.rows} >= {"Audio tokens", "Class from audio, top 1"}
 
 
 def test_the_papers_tokenizers_bring_back_the_papers_columns(tmp_path):
     inputs, text = page_of(tmp_path, tokenize=PAPERS_TOKENIZERS)
-    content = collect(inputs)
-    assert {row.probe for row in content.metrics if row.paper} >= {"cross_entropy", "classes"}
-    assert "synthetic" not in content.caveat and "Evaluation beside the paper" in text()
+    shown = collect(inputs).sections["metrics"]
+    assert {row.probe for row in shown.rows if row.paper} >= {"cross_entropy", "classes"}
+    assert "synthetic" not in shown.caveat and "Evaluation beside the paper" in text()
     fewer = {"tokenize": PAPERS_TOKENIZERS, "classes": ["dog", "cat"], "source": "folder"}
     inputs = write_results(tmp_path / "few", default_fates(("dog", "cat")), config=fewer)
-    probes = {row.probe for row in collect(inputs).metrics if row.paper}
+    probes = {row.probe for row in collect(inputs).sections["metrics"].rows if row.paper}
     assert probes == {"cross_entropy", "structure", "tokenizer"}
 
 
 def test_the_demo_stands_beside_the_paper_with_a_caveat(tmp_path):
-    content = collect(write_results(tmp_path, default_fates(class_names(), 2)))
-    assert "synthetic data" in content.caveat
-    assert all(row.verdict for row in content.metrics if row.ours and row.probe != "tokenizer")
+    shown = collect(write_results(tmp_path, default_fates(class_names(), 2))).sections["metrics"]
+    assert "synthetic data" in shown.caveat
+    assert all(row.verdict for row in shown.rows if row.ours and row.probe != "tokenizer")

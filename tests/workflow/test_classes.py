@@ -14,7 +14,7 @@ from tests.workflow.test_commands import folder_config, small_folder
 
 pytestmark = pytest.mark.slow
 
-FILTERS = {"audio_min": 0.3, "visual_min": 0.4, "voiced_max": 0.2}
+FILTERS = {"audio_min": 0.3, "visual_min": 0.4, "speech_max": 0.2}
 MINI = {"audio": {"backend": "mini"}, "visual": {"backend": "mini"}}
 OWN = {
     **folder_config(root="clips", clips_csv=None),
@@ -77,4 +77,5 @@ def test_a_changed_detail_changes_what_is_made_of_it_alone(own):
     own.write_overlay({**OWN, "classes": classes})
     output = own.run("-n")
     jobs = output.split("Job stats:")[1].split("total")[0]
-    assert "score_visual" in jobs and "score_audio" not in jobs and "tokenize" not in jobs
+    assert "score_visual" in jobs and "verdict" in jobs
+    assert "score_audio" not in jobs and "candidates" not in jobs

@@ -27,7 +27,7 @@ STAGES = {
     "candidates": ("candidates", (SPLIT, REPORT)),
     "media": ("media", (SPLIT, REPORT)),
     "decode": ("decode", (SPLIT, REPORT)),
-    "score prints": ("score_prints", (TOKENS, REPORT)),
+    "score fingerprints": ("score_fingerprints", (TOKENS, REPORT)),
     "score audio": ("score_audio", (TOKENS, REPORT)),
     "verdict": ("verdict", (SPLIT, TOKENS, PROBE, REPORT)),
     "split": ("split", (SPLIT, TOKENS, PROBE, REPORT)),
@@ -106,6 +106,12 @@ def test_another_number_of_shards_computes_no_row(copy_of_finished):
         project.write_overlay({**TINY, "n_shards": shards})
         project.run(SPLIT, *(f"results/tokens/rgb/{s:04d}.parquet" for s in range(shards)))
         assert (project.results / "split.parquet").read_bytes() == split
-        for stage in ("decode", "score_audio", "score_visual", "score_prints", "tokenize_rgb"):
+        for stage in (
+            "decode",
+            "score_audio",
+            "score_visual",
+            "score_fingerprints",
+            "tokenize_rgb",
+        ):
             assert project.computed(stage) == 0, stage
     assert [p.name for p in (project.results / "clips").glob("*.parquet")] == ["0000.parquet"]

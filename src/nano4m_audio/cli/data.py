@@ -89,7 +89,7 @@ def decode(
 
 @app.command(epilog=example("score audio --shard 0000"))
 def score(
-    what: Annotated[Literal["audio", "visual", "speech", "prints"], typer.Argument()],
+    what: Annotated[Literal["audio", "visual", "speech", "fingerprints"], typer.Argument()],
     shard: Shard,
     results: Results = RESULTS,
     settings: Settings = None,
@@ -113,7 +113,7 @@ def score(
         speech = stage_settings(config.SpeechScore, stage, settings, folder)
         scores.score_speech(folder, shard, speech, compute)
     else:
-        scores.score_prints(folder, shard)
+        scores.score_fingerprints(folder, shard)
     record(folder.table(f"scores/{what}", shard), [folder.table("clips", shard)])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
+from nano4m_audio.filters import LISTED, Filter
 from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
@@ -52,20 +53,29 @@ class Score(Section):
     speech: SpeechScore = SpeechScore()
 
 
-class Verdict(Section):
+#: The thresholds of all filters: each a number within its limits, or null.
+_THRESHOLDS: dict[str, Any] = {
+    row.key: (
+        Annotated[float, Field(ge=row.limits[0], le=row.limits[1])] | None,
+        Field(
+            row.default,
+            description=f"{'least' if row.side == 'min' else 'largest'} {row.number}{row.in_unit}",
+        ),
+    )
+    for row in LISTED
+}
+
+
+class Verdict(create_model("Thresholds", __base__=Section, **_THRESHOLDS)):  # type: ignore[misc]
     """Thresholds; null switches a filter off. Cheap to change: only what really changed reruns."""
 
-    audio_min: Fraction | None = Field(0.30, description="least class score of the best window")
-    visual_min: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        0.25, description="least cosine of the best frame with the class prompt"
-    )
-    voiced_max: Fraction | None = Field(0.0, description="largest share of the clip with speech")
-    level_min_dbfs: Annotated[float, Field(ge=-120, le=0)] | None = Field(
-        -60.0, description="least level of the loudest second [dBFS]"
-    )
     keyframes_span: Literal["window", "clip"] = Field(
         "window", description="ten keyframes inside the audio window, or spread over the clip"
     )
+
+    def threshold(self, row: Filter) -> float | None:
+        """The threshold of a filter; None: the filter is off."""
+        return getattr(self, row.key)
 
 
 class Duplicates(Section):

@@ -22,6 +22,8 @@ from nano4m_audio.section import Section
 
 _Model = TypeVar("_Model", bound=BaseModel)
 MAX_MESSAGE = 400
+#: Old name of a key -> the name that it has now.
+_RENAMED = {"voiced_max": "speech_max"}
 
 
 def _section_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
@@ -71,7 +73,7 @@ def _advice(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
         nested = ": {".join([*sections, f"{leaf}: ..."]) + "}" * len(sections)
         return f": in a file, write {nested}"
     known = list(section.model_fields)
-    return did_you_mean(last, known) or f" (known: {', '.join(known)})"
+    return did_you_mean(_RENAMED.get(last, last), known) or f" (known: {', '.join(known)})"
 
 
 def parse(model: type[_Model], values: Any, where: str) -> _Model:

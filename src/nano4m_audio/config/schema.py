@@ -32,6 +32,7 @@ from nano4m_audio.config.tokenizers import (
     Tokenizer,
 )
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.section import Section
 
@@ -43,9 +44,6 @@ BACKEND_KEYS = {
     **{f"label.{name}": MODALITIES[name].estimator for name in LABELS},
     **{f"tokenize.{name}": row.tokenizer for name, row in MODALITIES.items()},
 }
-
-#: Score -> the threshold in the verdict section that reads it.
-THRESHOLDS = {"audio": "audio_min", "visual": "visual_min", "speech": "voiced_max"}
 
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -170,14 +168,11 @@ class Config(Candidates):
         for image in IMAGES:
             for name in getattr(self.quality, image):
                 self._check_backend(MODALITIES[image].tokenizer, name, f"quality.{image}")
-        for key in ("audio", "visual", "speech"):
-            threshold = THRESHOLDS[key]
-            if (
-                self.backend(f"score.{key}") is None
-                and getattr(self.verdict, threshold) is not None
-            ):
+        for row in FILTERS:
+            on = self.verdict.threshold(row) is not None
+            if on and row.score and self.backend(row.score) is None:
                 raise ValueError(
-                    f"verdict.{threshold} needs the scores of score.{key}.backend, which is null: "
+                    f"verdict.{row.key} needs the scores of {row.score}.backend, which is null: "
                     "set both or neither"
                 )
         if not self.experiments:
@@ -187,8 +182,9 @@ class Config(Candidates):
             wanted = experiment.data.audio_tokens or audio.n_tokens
             if wanted > audio.n_tokens or wanted % audio.n_codebooks:
                 raise ValueError(
-                    f"experiments.{name}.data.audio_tokens = {wanted}: at most {audio.n_tokens} and "
-                    f"a multiple of {audio.n_codebooks}, with tokenize.audio = {self.tokenize.audio}"
+                    f"experiments.{name}.data.audio_tokens = {wanted}: at most {audio.n_tokens} "
+                    f"and a multiple of {audio.n_codebooks}, "
+                    f"with tokenize.audio = {self.tokenize.audio}"
                 )
         if self.report.experiment not in self.experiments:
             raise ValueError(

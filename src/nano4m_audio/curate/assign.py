@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nano4m_audio.curate.duplicates import Print, connected, picture_matrix, sound_similarity
+from nano4m_audio.curate.duplicates import Fingerprints, audio_similarity, connected, image_matrix
 
 SPLITS = ("train", "val", "test")
 #: How many clips one class may leave over for the next ones to balance.
@@ -121,7 +121,7 @@ def _fill_empty(units: Sequence[_Unit], chosen: list[int], fractions: np.ndarray
 
 
 def measure_leak(
-    rows: Sequence[Mapping[str, Any]], prints: Mapping[str, Print], splits: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]], fingerprints: Fingerprints, splits: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """For each val and test clip the training clip most like it: what a leak would look like.
 
@@ -132,17 +132,17 @@ def measure_leak(
     """
     import faiss
 
-    ids = sorted(row["clip_id"] for row in rows if row["clip_id"] in prints)
+    ids = sorted(row["clip_id"] for row in rows if row["clip_id"] in fingerprints)
     train = [clip_id for clip_id in ids if splits[clip_id] == "train"]
     held = [clip_id for clip_id in ids if splits[clip_id] != "train"]
     if not train or not held:
         return {}
-    picture, _ = picture_matrix(train, prints)
+    picture, _ = image_matrix(train, fingerprints)
     index = faiss.IndexFlatIP(picture.shape[1])
     index.add(picture)
     neighbours = [
         index.search(queries, min(_NEIGHBOURS, len(train)))
-        for queries in picture_matrix(held, prints)
+        for queries in image_matrix(held, fingerprints)
     ]
     nearest = {}
     for row, clip_id in enumerate(held):
@@ -150,15 +150,15 @@ def measure_leak(
         for cosines, found in neighbours:
             for cosine, j in zip(cosines[row], found[row], strict=True):
                 best[train[j]] = max(float(cosine), best.get(train[j], -1.0))
-        nearest[clip_id] = _most_alike(clip_id, best, prints)
+        nearest[clip_id] = _most_alike(clip_id, best, fingerprints)
     return nearest
 
 
 def _most_alike(
-    clip_id: str, cosines: Mapping[str, float], prints: Mapping[str, Print]
+    clip_id: str, cosines: Mapping[str, float], fingerprints: Fingerprints
 ) -> dict[str, Any]:
     sound = {
-        other: sound_similarity(prints[clip_id]["sound"], prints[other]["sound"])
+        other: audio_similarity(fingerprints[clip_id]["audio"], fingerprints[other]["audio"])
         for other in cosines
     }
     other = min(cosines, key=lambda name: (-min(cosines[name], sound[name]), name))

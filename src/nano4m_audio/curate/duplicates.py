@@ -21,12 +21,13 @@ from nano4m_audio.curate.fingerprints import SOUND_HZ
 MAX_SHIFT_S = 3.0
 #: Least share of the shorter sound that must lie under the other one.
 _OVERLAP = 0.6
-#: Mean square below which a stretch of sound print has nothing to compare (about 0.4 dB).
+#: Mean square below which a stretch of an audio fingerprint has nothing to compare (about 0.4 dB).
 _STEADY = 1e-4
 #: Pictures compared at once, and the most neighbours of one picture whose sound is compared.
 _BATCH, _MAX_NEIGHBOURS = 1024, 256
 
-Print = Mapping[str, Any]
+#: Clip id -> name of a fingerprint -> its values, as read_fingerprints gives them.
+Fingerprints = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,13 @@ class Groups:
 
 def find_groups(
     rows: Sequence[Mapping[str, Any]],
-    prints: Mapping[str, Print],
+    fingerprints: Fingerprints,
     picture_min: float,
     sound_min: float,
 ) -> Groups:
     """Group clips that must not be parted, and choose the one to keep of each set of copies.
 
-    ``rows`` have clip_id, video_id, sha256 and size_bytes; ``prints`` maps clip ids to their
+    ``rows`` have clip_id, video_id, sha256 and size_bytes; ``fingerprints`` maps clip ids to their
     fingerprints (clips without one are only compared by hash). Of a set of copies the largest file
     stays (the least compressed), the smallest clip_id where sizes are equal. The result does not
     depend on the order of rows.
@@ -67,8 +68,8 @@ def find_groups(
     ordered = sorted(rows, key=lambda row: row["clip_id"])
     pairs = _exact_pairs(ordered)
     known = {frozenset((pair.first, pair.second)) for pair in pairs}
-    ids = [row["clip_id"] for row in ordered if row["clip_id"] in prints]
-    for pair in _near_pairs(ids, prints, picture_min, sound_min):
+    ids = [row["clip_id"] for row in ordered if row["clip_id"] in fingerprints]
+    for pair in _near_pairs(ids, fingerprints, picture_min, sound_min):
         if frozenset((pair.first, pair.second)) not in known:
             pairs.append(pair)
     copies = connected([row["clip_id"] for row in ordered], [(p.first, p.second) for p in pairs])
@@ -93,8 +94,8 @@ def connected(nodes: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
     return {node: root(node) for node in nodes}
 
 
-def sound_similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two sound prints [T, B] and [U, B] at the best shift of up to 3 s: -1..1.
+def audio_similarity(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of audio fingerprints [T, B] and [U, B] at the best shift of up to 3 s: -1..1.
 
     Shifts go in half columns. Each band is compared with its own mean, so steady noise and equal
     loudness say nothing; 0 where one of them is silent or steady.
@@ -141,23 +142,23 @@ def _same(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[tuple[str,
 
 
 def _near_pairs(
-    ids: Sequence[str], prints: Mapping[str, Print], picture_min: float, sound_min: float
+    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float, sound_min: float
 ) -> Iterator[Pair]:
-    for i, j, cosine in _close_pictures(ids, prints, picture_min):
-        sound = sound_similarity(prints[ids[i]]["sound"], prints[ids[j]]["sound"])
+    for i, j, cosine in _close_pictures(ids, fingerprints, picture_min):
+        sound = audio_similarity(fingerprints[ids[i]]["audio"], fingerprints[ids[j]]["audio"])
         if sound >= sound_min:
             yield Pair(min(ids[i], ids[j]), max(ids[i], ids[j]), cosine, sound)
 
 
 def _close_pictures(
-    ids: Sequence[str], prints: Mapping[str, Print], picture_min: float
+    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float
 ) -> Iterator[tuple[int, int, float]]:
     """Yield (i, j, cosine) of clips j < i whose pictures are close, as they are or mirrored."""
     import faiss
 
     if not ids:
         return
-    picture, mirror = picture_matrix(ids, prints)
+    picture, mirror = image_matrix(ids, fingerprints)
     index = faiss.IndexFlatIP(picture.shape[1])
     for start in range(0, len(ids), _BATCH):
         stop = min(start + _BATCH, len(ids))
@@ -181,13 +182,11 @@ def _nearest_only(best: Mapping[tuple[int, int], float]) -> Iterator[tuple[int, 
             yield i, j, cosine
 
 
-def picture_matrix(
-    ids: Sequence[str], prints: Mapping[str, Print]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stack the picture prints and the mirrored ones: two float32 [N, D]."""
+def image_matrix(ids: Sequence[str], fingerprints: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
+    """Stack the image fingerprints and the mirrored ones: two float32 [N, D]."""
     picture, mirror = (
-        np.array([prints[clip_id][name] for clip_id in ids], np.float32)
-        for name in ("picture", "picture_mirror")
+        np.array([fingerprints[clip_id][name] for clip_id in ids], np.float32)
+        for name in ("image", "image_mirror")
     )
     return picture, mirror
 

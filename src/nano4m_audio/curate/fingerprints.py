@@ -1,7 +1,7 @@
 """Fingerprints by which copies of a clip are found: plain signal processing, no trained weights.
 
-The picture print is a mean over the clip, so that a shifted cut of the same footage keeps it; the
-sound print keeps time, so that it can tell two recordings of the same scene apart.
+The image fingerprint is a mean over the clip, so that a shifted cut of the same footage keeps it;
+the audio fingerprint keeps time, so that it can tell two recordings of the same scene apart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from nano4m_audio.media.windows import SAMPLE_RATE_HZ
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Sound prints have this many columns a second. Each looks at four columns' worth of sound: copies
-#: are cut at any time, and shorter looks would change with the fraction of a column.
+#: Audio fingerprints have this many columns a second. Each looks at four columns' worth of sound:
+#: copies are cut at any time, and shorter looks would change with the fraction of a column.
 SOUND_HZ = 10
 _LOOK = 4
 SOUND_BANDS = 16
@@ -27,7 +27,7 @@ SOUND_BANDS = 16
 _LOW_HZ, _HIGH_HZ = 100.0, 6000.0
 #: Levels below the loudest by more than this are silence: codecs change what is there.
 _RANGE_DB = 40.0
-_PICTURES = 12
+_FRAMES = 12
 _SIDE_PX = 32
 _LUMA, _CHROMA = 8, 4
 
@@ -38,38 +38,38 @@ def fingerprint(
     """Return the fingerprints of one clip.
 
     ``frames`` are JPEG bytes with their times; ``audio`` is float32 [n] at 32 kHz.
-    ``picture`` and ``picture_mirror`` (of the clip flipped left to right): 95 floats of unit
-    length, zeros for blank pictures. ``sound``: [T][16] levels in 0..1 (see
-    sound_print), 10 columns a second; all zeros for silence.
+    ``image`` and ``image_mirror`` (of the clip flipped left to right): 95 floats of unit
+    length, zeros for blank pictures. ``audio``: [T][16] levels in 0..1 (see
+    audio_fingerprint), 10 columns a second; all zeros for silence.
     """
     times = np.asarray(frame_times_s)
-    wanted = (np.arange(_PICTURES) + 0.5) / _PICTURES * (times[-1] - times[0]) + times[0]
+    wanted = (np.arange(_FRAMES) + 0.5) / _FRAMES * (times[-1] - times[0]) + times[0]
     chosen = np.searchsorted(times, wanted, side="right") - 1
     luma, chroma = _mean_spectrum([frames[i] for i in chosen])
     flip = (-1.0) ** np.arange(_LUMA)
     return {
-        "picture": _picture_vector(luma, chroma).tolist(),
-        "picture_mirror": _picture_vector(luma * flip, chroma * flip[:_CHROMA]).tolist(),
-        "sound": sound_print(audio).tolist(),
+        "image": _image_vector(luma, chroma).tolist(),
+        "image_mirror": _image_vector(luma * flip, chroma * flip[:_CHROMA]).tolist(),
+        "audio": audio_fingerprint(audio).tolist(),
     }
 
 
-def read_prints(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
-    """Return the fingerprints of a scores/prints table by clip_id, as float32 arrays.
+def read_fingerprints(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
+    """Return the fingerprints of a scores/fingerprints table by clip_id, as float32 arrays.
 
     No Python number is made on the way: 150,000 clips of 10 s take about 1.1 GB.
     """
-    prints: dict[str, dict[str, np.ndarray]] = {}
+    fingerprints: dict[str, dict[str, np.ndarray]] = {}
     for batch in table.to_batches():
-        columns = {name: batch.column(name) for name in ("picture", "picture_mirror", "sound")}
+        columns = {name: batch.column(name) for name in ("image", "image_mirror", "audio")}
         for row, clip_id in enumerate(batch.column("clip_id").to_pylist()):
             values = {name: column[row].values for name, column in columns.items()}
-            sound = values.pop("sound").flatten().to_numpy(zero_copy_only=False)
-            prints[clip_id] = {
+            audio = values.pop("audio").flatten().to_numpy(zero_copy_only=False)
+            fingerprints[clip_id] = {
                 **{k: v.to_numpy(zero_copy_only=False) for k, v in values.items()},
-                "sound": sound.reshape(-1, SOUND_BANDS),
+                "audio": audio.reshape(-1, SOUND_BANDS),
             }
-    return prints
+    return fingerprints
 
 
 def _mean_spectrum(frames: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def _cosines() -> np.ndarray:
     return basis
 
 
-def _picture_vector(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+def _image_vector(luma: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """Weight the spectrum (real pictures fall off with frequency) and scale it to unit length."""
     vector = np.concatenate(
         [(luma * _weights(_LUMA)).ravel()[1:], (chroma * _weights(_CHROMA)).ravel()]
@@ -111,7 +111,7 @@ def _weights(side: int) -> np.ndarray:
     return np.sqrt(1.0 + np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2))
 
 
-def sound_print(audio: np.ndarray) -> np.ndarray:
+def audio_fingerprint(audio: np.ndarray) -> np.ndarray:
     """Return the band levels of float32 [n] audio at 32 kHz over time: float32 [T, 16] in 0..1.
 
     0 is 40 dB below the loudest entry or lower; digital silence is all zeros.

@@ -176,7 +176,7 @@ def score_speech(
     settings: SpeechScore,
     compute: Compute = Compute(),
 ) -> None:
-    """Publish the speech segments and the voiced fraction of every clip."""
+    """Publish the speech segments and the fraction with speech of every clip."""
 
     def prepare() -> ScoreChunk:
         detector = (
@@ -188,7 +188,7 @@ def score_speech(
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if detector is None:
                 return [
-                    {"segment_start_s": [], "segment_end_s": [], "voiced_fraction": None}
+                    {"segment_start_s": [], "segment_end_s": [], "speech_fraction": None}
                     for _ in rows
                 ]
             waveforms = [
@@ -212,15 +212,15 @@ def _identity(kind: str, name: str | None, compute: Compute) -> str | None:
 
 
 def _speech_row(segments: list[tuple[float, float]], duration_s: float) -> dict[str, Any]:
-    voiced_s = sum(end - start for start, end in segments)
+    speech_s = sum(end - start for start, end in segments)
     return {
         "segment_start_s": [start for start, _ in segments],
         "segment_end_s": [end for _, end in segments],
-        "voiced_fraction": min(1.0, voiced_s / duration_s),
+        "speech_fraction": min(1.0, speech_s / duration_s),
     }
 
 
-def score_prints(results: Results, shard: str) -> None:
+def score_fingerprints(results: Results, shard: str) -> None:
     """Publish the fingerprints by which copies are found; they need no pretrained weights."""
 
     def prepare() -> ScoreChunk:
@@ -235,7 +235,7 @@ def score_prints(results: Results, shard: str) -> None:
         return score
 
     heavy = ["frames", "audio_flac"]
-    _publish_scores("scores/prints", results, shard, [], heavy, prepare)
+    _publish_scores("scores/fingerprints", results, shard, [], heavy, prepare)
 
 
 def _publish_scores(

@@ -9,7 +9,7 @@ from typing import Any
 from nano4m_audio.config.curate import Split
 from nano4m_audio.curate import duplicates
 from nano4m_audio.curate.assign import assign_splits, measure_leak
-from nano4m_audio.curate.fingerprints import read_prints
+from nano4m_audio.curate.fingerprints import read_fingerprints
 from nano4m_audio.paths import Results
 from nano4m_audio.shards import count_shards
 from nano4m_audio.tables import (
@@ -21,29 +21,29 @@ from nano4m_audio.tables import (
 )
 
 #: The artifacts, of every shard, that the split is made from.
-INPUTS = ("candidates", "media", "verdicts", "scores/prints")
+INPUTS = ("candidates", "media", "verdicts", "scores/fingerprints")
 _SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
 
 
 def split_clips(results: Results, settings: Split) -> None:
     """Write split.parquet and one table of selected clips per shard.
 
-    Reads candidates, media, verdicts and scores/prints of every shard under ``results``.
+    Reads candidates, media, verdicts and scores/fingerprints of every shard under ``results``.
     """
     shards = shard_names(count_shards(results.root))
     accepted = _accepted(results, shards)
-    prints: dict[str, Any] = {}
+    fingerprints: dict[str, Any] = {}
     for shard in shards:
-        table = read_table(results.table("scores/prints", shard), "scores/prints")
-        found = read_prints(table)
-        prints.update({name: found[name] for name in found if name in accepted})
+        table = read_table(results.table("scores/fingerprints", shard), "scores/fingerprints")
+        found = read_fingerprints(table)
+        fingerprints.update({name: found[name] for name in found if name in accepted})
     rows = list(accepted.values())
-    _group(rows, prints, settings)
+    _group(rows, fingerprints, settings)
     kept = [row for row in rows if not row["duplicate_of"]]
     splits = assign_splits(kept, settings.fractions, settings.seed, settings.unit)
     for row in rows:
         row["split"] = splits.get(row["clip_id"], "")
-    for clip_id, nearest in measure_leak(kept, prints, splits).items():
+    for clip_id, nearest in measure_leak(kept, fingerprints, splits).items():
         accepted[clip_id].update(nearest)
     write_rows(results.split, "split", [_only(row, "split") for row in rows])
     for shard in shards:
@@ -70,10 +70,10 @@ def _accepted(results: Results, shards: Sequence[str]) -> dict[str, dict[str, An
     return dict(sorted(rows.items()))
 
 
-def _group(rows: list[dict[str, Any]], prints: dict[str, Any], settings: Split) -> None:
+def _group(rows: list[dict[str, Any]], fingerprints: dict[str, Any], settings: Split) -> None:
     """Fill ``group`` (same video or copies, transitively) and ``duplicate_of`` (the kept copy)."""
     limits = settings.duplicates
-    groups = duplicates.find_groups(rows, prints, limits.picture_min, limits.sound_min)
+    groups = duplicates.find_groups(rows, fingerprints, limits.picture_min, limits.sound_min)
     for row in rows:
         row["group"] = groups.group[row["clip_id"]]
         if limits.keep == "one":

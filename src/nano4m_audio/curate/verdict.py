@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.config.curate import Verdict
+from nano4m_audio.filters import COLUMNS, FILTERS
 from nano4m_audio.media import windows
 from nano4m_audio.paths import Results
-from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
 
 Row = Mapping[str, Any]
@@ -62,9 +62,12 @@ def _judge(
     """Choose the window and compare every score with its threshold; a null threshold is off, and so
     is that of a model which does not know the clip's class."""
     name = candidate["class_name"]
-    unknown = {"audio_min": audio, "visual_min": visual}
-    off = {key: None for key, row in unknown.items() if name not in row["labels"]}
-    settings = settings.model_copy(update=off)
+    unknown = [
+        score
+        for score, row in (("score.audio", audio), ("score.visual", visual))
+        if name not in row["labels"]
+    ]
+    settings = settings.model_copy(update={f.key: None for f in FILTERS if f.score in unknown})
     window, audio_score = _best_window(audio, name)
     frame_times = np.array(clip["frame_times_s"])
     best_time, visual_score = _best_frame(visual, name)
@@ -75,13 +78,9 @@ def _judge(
         else windows.spread(len(frame_times), windows.KEYFRAMES)
     )
     keyframes += keyframes[-1:] * (windows.KEYFRAMES - len(keyframes))
-    values = {
-        "audio_score": audio_score,
-        "visual_score": visual_score,
-        "voiced_fraction": speech["voiced_fraction"],
-        "level_dbfs": clip["level_dbfs"],
-    }
-    reasons = [str(reason) for reason in failed_filters(values, settings)]
+    numbers = {**clip, **speech, "audio_score": audio_score, "visual_score": visual_score}
+    values = {column: numbers[column] for column in COLUMNS}
+    reasons = failed_filters(values, settings)
     return {
         "clip_id": candidate["clip_id"],
         "clip_key": clip["key"],
@@ -115,17 +114,6 @@ def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
     return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())
 
 
-def failed_filters(values: Row, settings: Verdict) -> list[Reason]:
-    """Every filter that the values fail, in a fixed order; a missing value fails its filter."""
-
-    def below(value: float | None, least: float | None) -> bool:
-        return least is not None and (value is None or value < least)
-
-    voiced, most = values["voiced_fraction"], settings.voiced_max
-    checks = {
-        Reason.SILENT: below(values["level_dbfs"], settings.level_min_dbfs),
-        Reason.AUDIO_LOW: below(values["audio_score"], settings.audio_min),
-        Reason.VISUAL_LOW: below(values["visual_score"], settings.visual_min),
-        Reason.SPEECH: most is not None and (voiced is None or voiced > most),
-    }
-    return [reason for reason, failed in checks.items() if failed]
+def failed_filters(values: Row, settings: Verdict) -> list[str]:
+    """The reason of every filter that the values fail, in the order of the filters."""
+    return [f.reason for f in FILTERS if f.fails(values[f.column], settings.threshold(f))]

@@ -2,197 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nano4m_audio.config.grids import members
-from nano4m_audio.report import funnel, numbers, provenance, runs, tokenizers, truth
-from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens, read_clips
-from nano4m_audio.report.listing import notes, read_listing, videos_unknown
-from nano4m_audio.report.runs import MetricRow, Run
-from nano4m_audio.report.studies import Study, studies
+from nano4m_audio.filters import FILTERS
+from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
+from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
+from nano4m_audio.report.runs import Run
 
-_FILTERS = {
-    "level_min_dbfs": "level",
-    "audio_min": "sound",
-    "visual_min": "picture",
-    "voiced_max": "speech",
-}
-#: The model family whose scores mean nothing outside the synthetic world.
+#: The sections of the config that select models. Those of the mini family mean nothing outside the
+#: synthetic world.
+_MODELS = ("score", "label", "tokenize")
+#: At most this many classes are named in a warning.
 _SHOWN = 10
-_MINI_SECTIONS = ("score", "label", "tokenize")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: the template NAME.html.j2 shows as ``s`` what ``collect`` returns;
+    None leaves the section out."""
+
+    name: str
+    title: str
+    collect: Callable[[ReportInputs], Any]
+
+
+def _examples(inputs: ReportInputs) -> Any:
+    if not inputs.threads or not inputs.config["report"]["examples"]:
+        return None
+    from nano4m_audio.report.examples import make_examples  # loads torch
+
+    return make_examples(inputs)
+
+
+SECTIONS = (
+    Section("funnel", "Funnel", funnel.collect),
+    Section("scores", "Scores", scores.collect),
+    Section("truth", "Filters and truth", truth.collect),
+    Section("split", "Split", split.collect),
+    Section("tokenizers", "Tokenizers", lambda inputs: inputs.tokenizers or None),
+    Section("training", "Training", training.collect),
+    Section("metrics", "Evaluation", metrics.collect),
+    Section("examples", "Examples", _examples),
+    Section("provenance", "Provenance", provenance.collect),
+)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Counts of clips, their videos and classes, and tokens by modality."""
+
+    candidates: int
+    videos: int
+    decodable: int
+    accepted: int
+    complete: int
+    classes: int
+    tokens: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Content:
-    """The values of every section of the page."""
+    """The values of the page: those of its head, and of every section by its name."""
 
     title: str
-    classes: list[str]
-    clips: list[Clip]
-    headline: dict[str, Any]
-    warnings: list[str]
-    steps: list[funnel.Step]
-    reasons: list[funnel.ReasonCount]
-    class_table: dict[str, Any]
-    histograms: list[numbers.Histogram]
-    truth: truth.Truth | None
-    split: dict[str, Any]
-    notes: list[str]
-    videos_unknown: str
-    leak: dict[str, Any] | None
-    tokenizers: list[tokenizers.Pictures]
-    runs: list[Run]
+    config: Mapping[str, Any]
+    headline: Headline
     lead: Run | None
-    experiments: dict[str, Any]
-    studies: list[Study]
-    metrics: list[MetricRow]
-    evaluate: dict[str, Any]
-    per_class: list[dict[str, Any]]
-    paper: dict[str, Any]
-    caveat: str
-    card: dict[str, Any] | None
-    provenance: dict[str, Any]
+    warnings: list[str]
+    sections: dict[str, Any]
 
 
 def collect(inputs: ReportInputs) -> Content:
     """Read all tables and compute all numbers. Raises UserError, or FunnelError when the counts do
     not add up."""
-    config = inputs.config
-    classes, verdict = list(config["classes"]), config["verdict"]
-    clips = read_clips(inputs.results)
-    steps = funnel.steps(clips, verdict)
-    known = truth.read_truth(inputs.truth_csv) if inputs.truth_csv else None
-    listing = read_listing(inputs.results)
-    split = numbers.split_tables(clips, classes)
-    leak = numbers.leak(clips, config["split"])
-    synthetic = config["source"] == "barnyard"
-    # Measured on the synthetic world, the card says nothing about media of one's own.
-    card = runs.read_json(inputs.card) if inputs.card and synthetic else None
-    quality = tokenizers.read_quality(inputs.results, config)
-    found = runs.read_runs(inputs.results, list(config["experiments"]))
-    lead = next((r for r in found if r.name == config["report"]["experiment"]), None)
-    in_grids = {m for name, g in config["grids"].items() for m in members(name, g["vary"])}
-    alone = [run for run in found if run.name not in in_grids]
-    paper = runs.paper_numbers()
-    beside = runs.papers_probes(config, paper)
-    evaluation = runs.read_evaluation(inputs.results, config["report"]["experiment"])
-    class_table = funnel.by_class(clips, classes)
+    found = {section.name: section.collect(inputs) for section in SECTIONS}
     return Content(
-        title=config["report"]["title"],
-        classes=classes,
-        clips=clips,
-        headline=headline(inputs, clips),
-        warnings=warnings(inputs, clips, class_table, split, leak),
-        steps=steps,
-        reasons=funnel.reason_counts(clips),
-        class_table=class_table,
-        histograms=numbers.score_histograms(clips, verdict),
-        truth=truth.compare(clips, known) if known is not None else None,
-        split=split,
-        notes=notes(clips, listing, config["decode"]),
-        videos_unknown=videos_unknown(listing),
-        leak=leak,
-        tokenizers=quality,
-        runs=found,
-        lead=lead,
-        experiments=runs.experiments_table(inputs.results, alone),
-        studies=studies(config["grids"], found, paper["studies"] if beside else {}),
-        metrics=runs.metric_rows(evaluation, tokenizers.rgb_fidelity(quality), paper, beside),
-        evaluate=config["evaluate"],
-        per_class=evaluation.get("classes", {}).get("per_class", []),
-        paper=paper,
-        caveat=paper["caveats"]["synthetic" if synthetic else "real"] if beside else "",
-        card=card,
-        provenance=provenance.collect(config, found, inputs.results, inputs.repository),
+        title=inputs.config["report"]["title"],
+        config=inputs.config,
+        headline=headline(inputs),
+        lead=inputs.lead,
+        warnings=warnings(inputs, found["split"]),
+        sections={name: values for name, values in found.items() if values is not None},
     )
 
 
-def headline(inputs: ReportInputs, clips: Sequence[Clip]) -> dict[str, Any]:
-    """Candidates, clips, accepted, complete, tokens in all and per modality, videos."""
+def headline(inputs: ReportInputs) -> Headline:
+    """Count the clips and the tokens of those that have all."""
+    clips = inputs.clips
     complete = [clip for clip in clips if clip.complete]
-    tokens = count_tokens(inputs.results, complete)
-    return {
-        "candidates": len(clips),
-        "videos": len({clip.video_id for clip in clips}),
-        "decodable": sum(clip.stop not in ("media", "clips") for clip in clips),
-        "accepted": sum(clip.accepted for clip in clips),
-        "complete": len(complete),
-        "classes": len({clip.class_name for clip in complete}),
-        "tokens": sum(tokens.values()),
-        "tokens_by_modality": tokens,
-    }
+    return Headline(
+        candidates=len(clips),
+        videos=len({clip.video_id for clip in clips}),
+        decodable=sum(clip.stop not in ("media", "clips") for clip in clips),
+        accepted=sum(clip.accepted for clip in clips),
+        complete=len(complete),
+        classes=len({clip.class_name for clip in complete}),
+        tokens=count_tokens(inputs.results, complete),
+    )
 
 
-def warnings(
-    inputs: ReportInputs,
-    clips: Sequence[Clip],
-    class_table: dict[str, Any],
-    split: dict[str, Any],
-    leak: dict[str, Any] | None,
-) -> list[str]:
+def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
     """What a reader must know before believing a number, worst first."""
-    config = inputs.config
-    out = []
-    if not any(clip.complete for clip in clips):
+    config, clips, out = inputs.config, inputs.clips, []
+    usable = {clip.class_name for clip in clips if clip.complete}
+    if not usable:
         out.append(
             "No clip became tokens: nothing could be trained. See the funnel for the reasons."
         )
-    if split["crossing_groups"]:
-        n = len(split["crossing_groups"])
+    if n := len(splits.crossing_groups):
         out.append(f"{n} {'group is' if n == 1 else 'groups are'} in more than one split.")
-    if leak and leak["copies_n"]:
-        out.append(
-            f"{leak['copies_n']} of {leak['n']} test clips have a copy among the training clips."
-        )
+    if splits.leak and splits.leak.copies:
+        n, of = len(splits.leak.copies), splits.leak.n
+        out.append(f"{n} of {of} test clips have a copy among the training clips.")
     out += _about_models(config)
-    off = [name for key, name in _FILTERS.items() if config["verdict"].get(key) is None]
+    off = [row.title.lower() for row in FILTERS if config["verdict"].get(row.key) is None]
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")
     out += _without_scores(config, clips)
-    empty = [row["name"] for row in class_table["rows"] if not row["complete"]]
-    if empty and len(empty) < len(class_table["rows"]):
+    classes = [*config["classes"], *sorted({c.class_name for c in clips} - {*config["classes"]})]
+    empty = [name for name in classes if name not in usable]
+    if empty and usable:
         out.append(f"Without a single usable clip: {', '.join(empty)}.")
     return out
 
 
-def _without_scores(config: Any, clips: Sequence[Clip]) -> list[str]:
+def _without_scores(config: Mapping[str, Any], clips: Sequence[Clip]) -> list[str]:
     """The classes that a model does not know: its filter is off for them."""
     out = []
-    for score, kind in (("audio", "sound"), ("visual", "picture")):
-        backend, column = config["score"][score]["backend"], f"{score}_score"
-        names = sorted(
-            {c.class_name for c in clips if c.verdict["clip_key"] and c.verdict[column] is None}
-        )
-        if backend and names and config["verdict"][f"{score}_min"] is not None:
+    for row in FILTERS:
+        section, _, key = row.score.partition(".")
+        backend = config[section][key]["backend"] if row.score else None
+        if backend is None or config["verdict"][row.key] is None:
+            continue
+        scored = [c for c in clips if c.verdict["clip_key"]]
+        names = sorted({c.class_name for c in scored if c.verdict[row.column] is None})
+        if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             out.append(
-                f"{backend} (score.{score}) does not know {', '.join(names[:_SHOWN])}{more}: "
-                f"the {kind} filter is off for the clips of "
+                f"{backend} ({row.score}) does not know {', '.join(names[:_SHOWN])}{more}: "
+                f"the {row.title.lower()} filter is off for the clips of "
                 f"{'this class' if len(names) == 1 else 'these classes'}."
             )
     return out
 
 
-def mini_members(config: Any) -> list[str]:
-    """The config keys that select a model of the mini family."""
-    return [
-        f"{section}.{key}"
-        for section in _MINI_SECTIONS
-        for key, value in config[section].items()
-        if (value.get("backend") if isinstance(value, dict) else value) == "mini"
-    ]
-
-
-def _about_models(config: Any) -> list[str]:
+def _about_models(config: Mapping[str, Any]) -> list[str]:
+    """Synthetic clips, or real clips that models of the synthetic world look at."""
     if config["source"] == "barnyard":
         return [
             "All pictures and sounds are synthetic: these numbers show that the pipeline works, "
             "and say nothing about real video."
         ]
-    names = mini_members(config)
+    names = [
+        f"{section}.{key}"
+        for section in _MODELS
+        for key, value in config[section].items()
+        if (value.get("backend") if isinstance(value, dict) else value) == "mini"
+    ]
     if not names:
         return []
     return [

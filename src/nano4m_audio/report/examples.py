@@ -15,12 +15,14 @@ import numpy as np
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.files import write_json
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.label.maps import visible
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.modalities import IMAGES, MODALITIES
 from nano4m_audio.paths import Results
+from nano4m_audio.reasons import Reason
 from nano4m_audio.report import media
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import kept
@@ -89,7 +91,7 @@ def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
 def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     """Up to three decoded clips per first reason, of different classes where possible."""
     out = []
-    for stop in ("silent", "audio_low", "visual_low", "speech", "duplicate"):
+    for stop in (*(row.reason for row in FILTERS), Reason.DUPLICATE):
         seen: dict[str, int] = defaultdict(int)
         ranked = []
         for clip in sorted((c for c in clips if c.stop == stop), key=lambda c: c.clip_id):
@@ -99,12 +101,12 @@ def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
     return out
 
 
-def make_examples(inputs: ReportInputs, clips: Sequence[Clip], threads: int = 1) -> Examples:
+def make_examples(inputs: ReportInputs) -> Examples:
     """Read the pictures and sounds of some clips from the store and decode their tokens."""
-    chosen = pick(clips, int(inputs.config["report"]["examples"]))
-    rejected = [_rejected(inputs, clip) for clip in pick_rejected(clips)]
+    chosen = pick(inputs.clips, int(inputs.config["report"]["examples"]))
+    rejected = [_rejected(inputs, clip) for clip in pick_rejected(inputs.clips)]
     used, accepted = sum(len(r.picture) for r in rejected), []
-    load = _loader(inputs.config, inputs.results, threads)
+    load = _loader(inputs.config, inputs.results, inputs.threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
         if used + example.size_bytes > BUDGET_BYTES:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from nano4m_audio.report.numbers import Histogram, nice_step
-from nano4m_audio.report.runs import Curves, MetricRow
-from nano4m_audio.report.studies import Study
+from nano4m_audio.report.metrics import MetricRow
+from nano4m_audio.report.runs import Curves
+from nano4m_audio.report.scores import Histogram, nice_step
+from nano4m_audio.report.training import Study
 
 WIDTH = 340
 #: Dashes that tell the lines of a chart apart.

@@ -7,39 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nano4m_audio.reasons import DESCRIPTIONS, Reason
-from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip
-
-#: What a clip that gets past each stop has shown.
-STEP_NAMES = {
-    "media": "File present",
-    "clips": "Decodable",
-    "silent": "Loud enough",
-    "audio_low": "Sounds like its class",
-    "visual_low": "Looks like its class",
-    "speech": "Free of speech",
-    "duplicate": "Not a copy",
-    "label": "Depth and normals made",
-    "tokens": "Tokens in all five modalities",
-}
-#: Stop -> the threshold that can be switched off.
-STEP_THRESHOLDS = {
-    "silent": "level_min_dbfs",
-    "audio_low": "audio_min",
-    "visual_low": "visual_min",
-    "speech": "voiced_max",
-}
-_COLUMN_NAMES = {
-    "media": "no file",
-    "clips": "undecodable",
-    "silent": "silent",
-    "audio_low": "wrong sound",
-    "visual_low": "wrong picture",
-    "speech": "speech",
-    "duplicate": "copy",
-    "label": "no labels",
-    "tokens": "no tokens",
-}
+from nano4m_audio.filters import CATALOGUE, FILTERS
+from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip, ReportInputs
+from nano4m_audio.report.listing import notes, read_listing
 
 
 class FunnelError(RuntimeError):
@@ -73,18 +43,48 @@ class ReasonCount:
     alone: int
 
 
+@dataclass(frozen=True)
+class ClassRow:
+    """The candidates of a class: those lost, by the headings of their stops, and the complete."""
+
+    name: str
+    candidates: int
+    lost: dict[str, int]
+    complete: int
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The funnel, what it cannot count, the same by class with the total last, and all reasons."""
+
+    steps: list[Step]
+    notes: list[str]
+    classes: list[ClassRow]
+    reasons: list[ReasonCount]
+
+
+def collect(inputs: ReportInputs) -> Funnel:
+    """Count every candidate. Raises FunnelError when the counts do not add up."""
+    clips, config = inputs.clips, inputs.config
+    return Funnel(
+        steps(clips, config["verdict"]),
+        notes(clips, read_listing(inputs.results), config["decode"]),
+        by_class(clips, config["classes"]),
+        reason_counts(clips),
+    )
+
+
 def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     """The funnel by first reason. Raises FunnelError when it does not end at the complete clips."""
     lost = Counter(clip.stop for clip in clips)
     first = Counter((clip.stop, clip.reasons[0]) for clip in clips if clip.reasons)
+    off = {row.reason for row in FILTERS if verdict.get(row.key) is None}
     arriving, out = len(clips), []
-    for stop in STOPS:
+    for stop, (passed, _) in STOPS.items():
         why = sorted(
             ((r, n) for (s, r), n in first.items() if s == stop), key=lambda x: (-x[1], x[0])
         )
-        threshold = STEP_THRESHOLDS.get(stop)
-        off = threshold is not None and verdict.get(threshold) is None
-        step = Step(stop, STEP_NAMES[stop], arriving, lost[stop], why, off)
+        step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(
                 f"{stop}: {step.lost} clips stop here, {sum(n for _, n in why)} say why"
@@ -105,38 +105,24 @@ def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
     first = Counter(reasons[0] for reasons in stopped)
     any_ = Counter(reason for reasons in stopped for reason in set(reasons))
     alone = Counter(reasons[0] for reasons in stopped if len(set(reasons)) == 1)
-    known = [str(reason) for reason in Reason]
-    order = [r for r in known if r in any_] + sorted(set(any_) - set(known))
-    return [
-        ReasonCount(r, DESCRIPTIONS[Reason(r)] if r in known else "", first[r], any_[r], alone[r])
-        for r in order
-    ]
+    order = [r for r in CATALOGUE if r in any_] + sorted(set(any_) - set(CATALOGUE))
+    return [ReasonCount(r, CATALOGUE.get(r, ""), first[r], any_[r], alone[r]) for r in order]
 
 
-def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> dict[str, Any]:
-    """Class x stop counts with totals: columns, rows of (name, candidates, counts, complete).
+def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> list[ClassRow]:
+    """Class x stop counts and their total. Every class of the config has a row, also an empty one.
 
-    Every class of the config has a row, also an empty one. Raises FunnelError when a row does not
-    add up to its candidates.
+    Raises FunnelError when a row does not add up to its candidates.
     """
     counts = Counter((clip.class_name, clip.stop) for clip in clips)
     totals = Counter(clip.class_name for clip in clips)
     used = [stop for stop in STOPS if any(clip.stop == stop for clip in clips)]
-    names = [*classes, *sorted(set(totals) - set(classes))]
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        lost = [counts[name, stop] for stop in used]
+    rows = []
+    for name in [*classes, *sorted(set(totals) - set(classes))]:
+        lost = {STOPS[stop][1]: counts[name, stop] for stop in used}
         complete = counts[name, COMPLETE]
-        if totals[name] != sum(lost) + complete:
+        if totals[name] != sum(lost.values()) + complete:
             raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
-        rows.append({"name": name, "candidates": totals[name], "lost": lost, "complete": complete})
-    return {
-        "columns": [_COLUMN_NAMES[stop] for stop in used],
-        "rows": rows,
-        "total": {
-            "name": "all classes",
-            "candidates": len(clips),
-            "lost": [sum(row["lost"][i] for row in rows) for i in range(len(used))],
-            "complete": sum(row["complete"] for row in rows),
-        },
-    }
+        rows.append(ClassRow(name, totals[name], lost, complete))
+    lost = {STOPS[stop][1]: sum(row.lost[STOPS[stop][1]] for row in rows) for stop in used}
+    return [*rows, ClassRow("all classes", len(clips), lost, sum(row.complete for row in rows))]

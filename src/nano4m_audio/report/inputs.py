@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
+from nano4m_audio.report.runs import Run, read_runs
+from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenizers.names import backend_name
@@ -25,18 +29,16 @@ _STATUS = ["clip_id", "key", "status", "reason", "message"]
 #: A source that lasts this much longer than its clip was cut; the last frame may stand that long.
 _CUT_S = 0.25
 _SHARD_NAME = re.compile(r"\d{4}")
-#: Where a clip can stop, in order; a clip that stops nowhere reaches "complete".
-STOPS = (
-    "media",
-    "clips",
-    "silent",
-    "audio_low",
-    "visual_low",
-    "speech",
-    "duplicate",
-    "label",
-    "tokens",
-)
+#: Where a clip can stop, in order -> what a clip that gets past has shown, and the heading of those
+#: that do not. A clip that stops nowhere reaches "complete".
+STOPS = {
+    "media": ("File present", "no file"),
+    "clips": ("Decodable", "undecodable"),
+    **{row.reason: (row.passed, row.failed) for row in FILTERS},
+    "duplicate": ("Not a copy", "copy"),
+    "label": ("Depth and normals made", "no labels"),
+    "tokens": ("Tokens in all five modalities", "no tokens"),
+}
 COMPLETE = "complete"
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
@@ -48,6 +50,8 @@ class ReportInputs:
 
     ``truth_csv`` has the columns file, video_id, class, kind, expected, duplicate_of. ``card`` is
     the JSON model card of the mini family, ``repository`` a git checkout whose commit is named.
+    Examples are decoded with this many ``threads``: with none there are no examples, and no model
+    is loaded. What several sections show is read once, when it is first asked for.
     """
 
     config: Mapping[str, Any]
@@ -55,10 +59,29 @@ class ReportInputs:
     truth_csv: Path | None = None
     card: Path | None = None
     repository: Path | None = None
+    threads: int = 0
 
     @property
     def store(self) -> Path:
         return self.results / "store"
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        return read_clips(self.results)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return read_runs(self.results, list(self.config["experiments"]))
+
+    @property
+    def lead(self) -> Run | None:
+        """The run that the config names for the report, if it has finished."""
+        name = self.config["report"]["experiment"]
+        return next((run for run in self.runs if run.name == name), None)
+
+    @cached_property
+    def tokenizers(self) -> list[Pictures]:
+        return read_quality(self.results, self.config)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,33 +17,18 @@ import yaml
 from nano4m_audio.backends import registry
 from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.paths import Results
-from nano4m_audio.report.runs import Run
+from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.runs import Run, read_json
 from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import STAGES, stage_version
 
-_PACKAGES = (
-    "nano4m-audio",
-    "torch",
-    "torchaudio",
-    "numpy",
-    "pyarrow",
-    "av",
-    "faiss-cpu",
-    "silero-vad",
-    "snakemake",
-    "pillow",
-)
-
-
-def config_yaml(config: Mapping[str, Any]) -> str:
-    """The resolved config as YAML, in its own order."""
-    return yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
+_PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av faiss-cpu silero-vad snakemake pillow"
 
 
 def versions() -> list[tuple[str, str]]:
     """Name and version of Python and the packages in use; packages that are absent are left out."""
     found = [("python", platform.python_version())]
-    for name in _PACKAGES:
+    for name in _PACKAGES.split():
         try:
             found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
@@ -52,14 +38,11 @@ def versions() -> list[tuple[str, str]]:
 
 def machine() -> str:
     """Operating system, architecture, processor and number of cores."""
-    return f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
-
-
-def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
     models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown processor")
+    processor = next(models, platform.processor() or "unknown processor")
+    return f"{platform.system()} {platform.machine()}, {processor}, {os.cpu_count()} cores"
 
 
 #: Files that are no code: the config is on the page as it was used, and prose changes no number.
@@ -83,56 +66,23 @@ def git_state(repository: Path | None) -> tuple[str, bool] | None:
         return None
 
 
-def backend_rows(config: Mapping[str, Any], results: Path) -> list[dict[str, str]]:
-    """One row per backend in use: config key, name, what it is, identity, weights hashes."""
-    rows = []
+def backend_rows(config: Mapping[str, Any], results: Path) -> list[tuple[str, ...]]:
+    """Config key, name, identity with weights' digests and note of every backend in use, or off."""
+    rows: list[tuple[str, ...]] = []
     for key, kind in BACKEND_KEYS.items():
         section, _, field = key.partition(".")
         value = config.get(section, {}).get(field)
         name = value.get("backend") if isinstance(value, Mapping) else value
         if name is None:
-            rows.append({"key": key, "name": "off", "note": "", "identity": "", "weights": ""})
+            rows.append((key, "off", "", ""))
             continue
-        spec = registry.get_spec(kind, name, key)
-        rows.append(
-            {
-                "key": key,
-                "name": name,
-                "note": spec.note,
-                "identity": _identity(
-                    kind, backend_name(name, Results(results)), config["compute"]["dtype"][section]
-                ),
-                "weights": _weights(spec),
-            }
-        )
+        try:
+            dtype = config["compute"]["dtype"][section]
+            identity = registry.identity(kind, backend_name(name, Results(results)), dtype)
+        except (FileNotFoundError, metadata.PackageNotFoundError):
+            identity = "not installed here"
+        rows.append((key, name, identity, registry.get_spec(kind, name, key).note))
     return rows
-
-
-def _weights(spec: registry.BackendSpec) -> str:
-    member = f"{spec.member}.safetensors" if spec.member else ""
-    return spec.weights or member or spec.package
-
-
-def _identity(kind: str, name: str, dtype: str) -> str:
-    try:
-        return registry.identity(kind, name, dtype)
-    except (FileNotFoundError, metadata.PackageNotFoundError):
-        return "not installed here"
-
-
-def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Experiment, digests of data and training code, key, seed and torch version of each run."""
-    return [
-        {
-            "name": run.name,
-            "data_digest": run.facts.get("data_digest", ""),
-            "code_digest": run.facts.get("code_digest", ""),
-            "key": run.facts.get("key", ""),
-            "seed": find(run.facts, "seed"),
-            "torch": run.facts.get("torch", ""),
-        }
-        for run in runs
-    ]
 
 
 def find(values: Any, key: str) -> Any:
@@ -161,21 +111,35 @@ def seeds(config: Mapping[str, Any]) -> list[tuple[str, int]]:
     return out
 
 
-def collect(
-    config: Mapping[str, Any], runs: Sequence[Run], results: Path, repository: Path | None
-) -> dict[str, Any]:
-    """Everything the section shows."""
-    return {
-        "config": config_yaml(config),
-        "git": git_state(repository),
-        "versions": versions(),
-        "machine": machine(),
-        "backends": backend_rows(config, results),
-        "runs": run_rows(runs),
-        "seeds": seeds(config),
-        "stages": sorted(
-            (name, stage_version(name))
-            for name in STAGES
-            if name != "barnyard" or config["source"] == "barnyard"
-        ),
-    }
+@dataclass(frozen=True)
+class Provenance:
+    """Everything the section shows: runs with their seeds, the mini family's model card, ..."""
+
+    config: str
+    git: tuple[str, bool] | None
+    versions: list[tuple[str, str]]
+    machine: str
+    backends: list[tuple[str, ...]]
+    runs: list[tuple[Run, Any]]
+    seeds: list[tuple[str, int]]
+    stages: list[tuple[str, str]]
+    card: Mapping[str, Any] | None
+
+
+def collect(inputs: ReportInputs) -> Provenance:
+    """What this machine, the checkout, the config and the runs say."""
+    config = inputs.config
+    synthetic = config["source"] == "barnyard"
+    text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
+    return Provenance(
+        config=text,
+        git=git_state(inputs.repository),
+        versions=versions(),
+        machine=machine(),
+        backends=backend_rows(config, inputs.results),
+        runs=[(run, find(run.facts, "seed")) for run in inputs.runs],
+        seeds=seeds(config),
+        stages=[(n, stage_version(n)) for n in sorted(STAGES) if n != "barnyard" or synthetic],
+        # Measured on the synthetic world, the card says nothing about media of one's own.
+        card=read_json(inputs.card) if inputs.card and synthetic else None,
+    )

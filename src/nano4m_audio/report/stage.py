@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from nano4m_audio.files import write_bytes
+from nano4m_audio.filters import LISTED
 from nano4m_audio.intervals import MIN_GROUPS
 from nano4m_audio.report import figures
-from nano4m_audio.report.collect import Content, collect
+from nano4m_audio.report.collect import SECTIONS, Content, collect
 from nano4m_audio.report.inputs import ReportInputs
-from nano4m_audio.report.runs import REPORTED_PROBES
-from nano4m_audio.report.studies import value_text
-from nano4m_audio.report.verdicts import short_verdict
+from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
+from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
 
@@ -29,16 +29,11 @@ def build_report(
     Without examples no model and no torch is loaded. Raises UserError for missing or contradictory
     tables, FunnelError when the counts do not add up.
     """
-    content = collect(inputs)
-    examples = None
-    if with_examples and inputs.config["report"]["examples"]:
-        from nano4m_audio.report.examples import make_examples
-
-        examples = make_examples(inputs, content.clips, threads)
-    write_bytes(out, render(content, examples).encode("utf-8", "replace"))
+    content = collect(replace(inputs, threads=threads if with_examples else 0))
+    write_bytes(out, render(content).encode("utf-8", "replace"))
 
 
-def render(content: Content, examples: Any = None) -> str:
+def render(content: Content) -> str:
     """The HTML of the page; all text from the tables is escaped by the template engine."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -56,15 +51,21 @@ def render(content: Content, examples: Any = None) -> str:
         short=short,
         words=words,
         signed=signed,
+        filtered=filtered,
         value=value_text,
     )
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
     environment.globals.update(
-        min_groups=MIN_GROUPS, short_verdict=short_verdict, probes=REPORTED_PROBES
+        c=content,
+        css=Markup(css),
+        figures=figures,
+        filters=LISTED,
+        min_groups=MIN_GROUPS,
+        probes=REPORTED_PROBES,
+        sections=SECTIONS,
+        short_verdict=short_verdict,
     )
-    page = environment.get_template("report.html.j2")
-    html = page.render(c=content, examples=examples, css=Markup(css), figures=figures)
-    return name_regions(html)
+    return name_regions(environment.get_template("report.html.j2").render())
 
 
 def name_regions(html: str) -> str:
@@ -113,6 +114,11 @@ def signed(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "\N{EN DASH}"
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def filtered(value: float | None, unit: str) -> str:
+    """The number that a filter compares, by its unit: scores have none, and two decimals."""
+    return share(value) if unit == "share" else signed(value, 0 if unit else 2)
 
 
 def short(text: str | None, length: int = 12) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from nano4m_audio.errors import UserError
 from nano4m_audio.intervals import Interval, group_numbers, share_interval
 from nano4m_audio.reasons import Reason
-from nano4m_audio.report.inputs import Clip
+from nano4m_audio.report.inputs import Clip, ReportInputs
 
 _COLUMNS = {"file", "kind", "expected", "duplicate_of"}
 _SHOWN_MISTAKES = 40
@@ -78,6 +78,13 @@ def read_truth(path: Path) -> dict[str, dict[str, str]]:
         raise UserError(f"{path}: no such truth file") from None
 
 
+def collect(inputs: ReportInputs) -> Truth | None:
+    """The decisions on the clips against the truth; None where it is not known."""
+    if inputs.truth_csv is None:
+        return None
+    return compare(inputs.clips, read_truth(inputs.truth_csv))
+
+
 def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Truth:
     """Precision and recall of "keep", what happened to every planted kind, and the mistakes."""
     known = [(c, truth[p]) for c in clips if (p := posixpath.normpath(c.path)) in truth]
@@ -119,14 +126,10 @@ def _expected(row: Mapping[str, str]) -> str:
     return word
 
 
-def _kept(clip: Clip) -> bool:
-    return clip.accepted and not clip.split.get("duplicate_of")
-
-
 def _decisions(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, bool]:
     """Whether each clip was kept. Of a clip and its planted copies any one may stay: where a copy
     stayed instead of the original, the two swap places, as the dataset is the same."""
-    kept = {clip.clip_id: _kept(clip) for clip, _ in known}
+    kept = {c.clip_id: c.accepted and not c.split.get("duplicate_of") for c, _ in known}
     root = _roots(known)
     by_id = {clip.clip_id: (clip, row) for clip, row in known}
     for clip, row in known:

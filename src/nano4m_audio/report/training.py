@@ -1,13 +1,16 @@
-"""Grids of experiments side by side: what was varied, how large each run is, and its losses."""
+"""Training: the leading run, runs side by side, and grids of runs with their losses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nano4m_audio.config.grids import members
-from nano4m_audio.report.runs import Run
+from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.metrics import paper_numbers, papers_probes
+from nano4m_audio.report.runs import Run, baselines_of, read_evaluation
 
 #: Keys that make a model larger: their chart has the number of parameters on its axis.
 _SIZE_KEYS = ("size", "dim", "encoder_depth", "decoder_depth")
@@ -43,6 +46,50 @@ class Study:
     note: str
 
 
+@dataclass(frozen=True)
+class Training:
+    """The leading run; runs of no grid side by side, one metric per column of (probe, metric), one
+    (run, values) per row; and the grids. ``label`` names the paper."""
+
+    lead: Run | None
+    columns: list[tuple[str, str]]
+    rows: list[tuple[Run, list[Any]]]
+    studies: list[Study]
+    label: str
+
+
+def collect(inputs: ReportInputs) -> Training:
+    """What is known of every finished run."""
+    grids, paper = inputs.config["grids"], paper_numbers()
+    in_grids = {m for name, grid in grids.items() for m in members(name, grid["vary"])}
+    alone = [run for run in inputs.runs if run.name not in in_grids]
+    notes = paper["studies"] if papers_probes(inputs.config, paper) else {}
+    return Training(
+        inputs.lead,
+        *experiments_table(inputs.results, alone),
+        studies(grids, inputs.runs, notes),
+        paper["label"],
+    )
+
+
+def experiments_table(
+    results: Path, runs: Sequence[Run]
+) -> tuple[list[tuple[str, str]], list[tuple[Run, list[Any]]]]:
+    """Every experiment side by side: columns of (probe, metric), rows of values. Baselines have no
+    columns: they are the same clips' and hardly differ from run to run."""
+    evaluations = {run.name: read_evaluation(results, run.name) for run in runs}
+    columns: list[tuple[str, str]] = []
+    values: dict[str, dict[tuple[str, str], Any]] = {}
+    for name, probes in evaluations.items():
+        values[name] = {
+            (p, m["name"]): m for p, content in probes.items() for m in content["metrics"]
+        }
+        baselines = baselines_of(probes)
+        columns += [key for key in values[name] if key not in baselines and key not in columns]
+    rows = [(run, [values[run.name].get(column) for column in columns]) for run in runs]
+    return columns, rows
+
+
 def studies(
     grids: Mapping[str, Mapping[str, Any]], runs: Sequence[Run], notes: Mapping[str, str]
 ) -> list[Study]:
@@ -58,14 +105,14 @@ def studies(
     return out
 
 
-def _short(key: str) -> str:
-    """dim for model.dim: no two sections share the name of a key."""
-    return key.rpartition(".")[2]
-
-
 def _member(run: Run, values: Mapping[str, Any]) -> Member:
     values = {_short(key): value for key, value in values.items()}
     return Member(run, values, run.facts.get("final_losses", {}).get("val") or {})
+
+
+def _short(key: str) -> str:
+    """dim for model.dim: no two sections share the name of a key."""
+    return key.rpartition(".")[2]
 
 
 def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: str) -> Study:
@@ -75,8 +122,15 @@ def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: s
     for row in rows if axis else []:
         if row.mean_loss is None:
             continue
-        line = ", ".join(_label(k, row.values[k]) for k in keys if k not in axis_keys)
-        series.setdefault(line, []).append((_place(row, axis), row.mean_loss))
+        facts = row.run.facts
+        x = facts["parameters"] if axis == "parameters" else facts["clips"]["train"]
+        # d6w512 says what it is; 0.2 does not.
+        line = ", ".join(
+            value if isinstance(value, str) else f"{key.replace('_', ' ')} {value_text(value)}"
+            for key, value in row.values.items()
+            if key not in axis_keys
+        )
+        series.setdefault(line, []).append((float(x), row.mean_loss))
     scored = [row for row in rows if row.mean_loss is not None]
     return Study(
         name=name,
@@ -89,17 +143,6 @@ def _study(name: str, keys: list[str], rows: list[Member], planned: int, note: s
         best=min(scored, key=lambda r: (r.mean_loss, r.run.name)).run.name if scored else "",
         note=note,
     )
-
-
-def _place(row: Member, axis: str) -> float:
-    if axis == "parameters":
-        return float(row.run.facts["parameters"])
-    return float(row.run.facts["clips"]["train"])
-
-
-def _label(key: str, value: Any) -> str:
-    """d6w512 says what it is; 0.2 does not."""
-    return value if isinstance(value, str) else f"{key.replace('_', ' ')} {value_text(value)}"
 
 
 def value_text(value: Any) -> str:

@@ -1,0 +1,187 @@
+"""The evaluation of the leading experiment, beside what the paper reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from nano4m_audio.evaluate.probes import PROBES, Probe
+from nano4m_audio.report.inputs import ReportInputs
+from nano4m_audio.report.runs import baselines_of, read_evaluation
+from nano4m_audio.report.tokenizers import rgb_fidelity
+from nano4m_audio.taxonomy import class_names
+
+_MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
+#: The probes, and the quality of the tokenizers, which is measured without a model.
+REPORTED_PROBES = (
+    *PROBES.values(),
+    Probe(
+        "tokenizer",
+        title="Tokenizer fidelity",
+        words="What is lost before the model sees anything. Higher is better.",
+        baseline="",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``claim`` says the ``word`` of an evaluation at length, ``evidence`` gives its figures."""
+
+    word: str
+    claim: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric: ours, the simplest baseline on the same clips and the verdict on the two, and the
+    paper's, if any."""
+
+    probe: str
+    name: str
+    title: str
+    unit: str
+    ours: Mapping[str, Any] | None
+    baseline: Mapping[str, Any] | None
+    paper: Mapping[str, Any] | None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All metrics, clips named right by class, and the caveat of the paper's numbers; none of these
+    are shown without a caveat. ``label`` says where they come from."""
+
+    rows: list[MetricRow]
+    per_class: list[dict[str, Any]]
+    caveat: str
+    label: str
+
+
+def collect(inputs: ReportInputs) -> Evaluation:
+    """What the probes of the leading experiment found."""
+    config, paper = inputs.config, paper_numbers()
+    beside = papers_probes(config, paper)
+    evaluation = read_evaluation(inputs.results, config["report"]["experiment"])
+    source = "synthetic" if config["source"] == "barnyard" else "real"
+    return Evaluation(
+        metric_rows(evaluation, rgb_fidelity(inputs.tokenizers), paper, beside),
+        evaluation.get("classes", {}).get("per_class", []),
+        paper["caveats"][source] if beside else "",
+        paper["label"],
+    )
+
+
+def paper_numbers() -> dict[str, Any]:
+    """The committed facts about the paper: label, caveats, tokenizers, metrics."""
+    text = resources.files("nano4m_audio.report").joinpath("paper_numbers.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[str]:
+    """The probes whose numbers in the paper may stand beside those of this run.
+
+    The demo shows them all, as an example, beside a caveat. A run on other data has them where they
+    measure the same thing: losses of the same tokenizers' tokens, and the class out of the same
+    classes.
+    """
+    probes = {metric["probe"] for metric in paper["metrics"]}
+    same_tokens = all(config["tokenize"][m] == name for m, name in paper["tokenizers"].items())
+    if config["source"] != "barnyard" and not same_tokens:
+        return set()
+    same_classes = set(config["classes"]) == set(class_names())
+    return probes if same_classes else probes - {"classes"}
+
+
+def metric_rows(
+    evaluation: Mapping[str, Mapping[str, Any]],
+    rgb_fidelity: Mapping[str, Any] | None,
+    paper: Mapping[str, Any],
+    probes_beside: Collection[str] | None = None,
+) -> list[MetricRow]:
+    """Our metrics and the paper's, joined by probe and name; first those that both have.
+
+    Of the paper's only those of ``probes_beside`` (None: all) are given; titles are the same.
+    """
+    ours = {
+        (probe, metric["name"]): metric
+        for probe, content in evaluation.items()
+        for metric in content["metrics"]
+    }
+    if rgb_fidelity:
+        ours["tokenizer", rgb_fidelity["name"]] = rgb_fidelity
+    titles = {(m["probe"], m["metric"]): m for m in paper["metrics"]}
+    theirs = {k: m for k, m in titles.items() if probes_beside is None or k[0] in probes_beside}
+    baselines = baselines_of(evaluation)
+    known = [key for key in titles if key in theirs or key in ours]
+    order = [*known, *(key for key in ours if key not in titles and key not in baselines)]
+    rows = []
+    for key in order:
+        probe, name = key
+        mine, other = ours.get(key), theirs.get(key)
+        title = titles[key]["title"] if key in titles else name.replace("_", " ")
+        unit = (mine or other or {}).get("unit") or ""
+        compared = (mine or {}).get("baseline") or {}
+        baseline = ours.get((probe, compared.get("name", "")))
+        verdict = verdict_of(probe, mine)
+        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict))
+    probes = [probe.name for probe in REPORTED_PROBES]
+    return sorted(rows, key=lambda r: probes.index(r.probe))
+
+
+def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
+    """The verdict on one metric of an evaluation; None for one without a baseline."""
+    comparison = (metric or {}).get("baseline")
+    if metric is None or not comparison:
+        return None
+    word, gain = comparison["verdict"], comparison["gain"]
+    than = PROBES[probe].baseline if probe in PROBES else "its baseline"
+    by = _difference(comparison, metric["unit"])
+    here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
+    if word == "too few":
+        groups = f"{metric['groups']} independent group{'s' * (metric['groups'] != 1)} of clips"
+        claim, evidence = f"Too few clips to compare with {than}", f"{here} in {groups}"
+    elif word == "unclear":
+        claim, evidence = f"Not distinguishable from {than}", here
+    elif word == "chance":
+        claim, evidence = f"Better than {than}, but not distinguishable from chance", by
+    else:
+        claim, evidence = f"{word.capitalize()} than {than}", by
+    return Verdict(word, claim, evidence)
+
+
+def short_verdict(metric: Mapping[str, Any] | None) -> str:
+    """A few words for a table's cell; none for what is better than its baseline."""
+    comparison = (metric or {}).get("baseline") or {}
+    words = {
+        "worse": "worse than its baseline",
+        "unclear": "not better than its baseline",
+        "chance": "not better than chance",
+        "too few": "too few clips",
+    }
+    return words.get(comparison.get("verdict", ""), "")
+
+
+def _difference(comparison: Mapping[str, Any], unit: str) -> str:
+    """by 0.42 nats (0.30 to 0.55), p < 0.001; the interval turns with the sign."""
+    gain, low, high = comparison["gain"], comparison["low"], comparison["high"]
+    if gain < 0:
+        gain, low, high = -gain, *(None if x is None else -x for x in (high, low))
+    text = f"by {_amount(gain, unit)}{_NARROW}{'points' if unit == 'accuracy' else 'nats'}"
+    if low is not None and high is not None:
+        text += f" ({_amount(low, unit)} to {_amount(high, unit)})"
+    p = comparison["p"]
+    if p is None:
+        return text
+    return f"{text}, p{' < 0.001' if p < 0.001 else f' = {p:.3f}'}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """A share in percentage points, nats as they are."""
+    text = f"{100 * value:.1f}" if unit == "accuracy" else f"{value:.3f}"
+    return text.replace("-", _MINUS)
