@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from nano4m_audio.filters import CATALOGUE
+from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.reasons import LIMITS, PASSING
 from nano4m_audio.tables import HEAVY, TABLES, Column
 from nano4m_audio.training.stage import METRICS_SCHEMA
@@ -23,13 +24,11 @@ ROWS = {
     "verdicts": "candidate: accepted, or every reason why not",
     "split": "accepted clip, in one table without shards: group, kept copy, split",
     "selected": "kept clip: what is labelled and tokenized",
-    "labels/depth": "kept clip: inverse depth of its keyframes",
-    "labels/normals": "kept clip: surface normals of its keyframes",
-    "tokens/rgb": "kept clip: the dataset, image tokens of its keyframes",
-    "tokens/depth": "kept clip: the dataset, tokens of its depth maps",
-    "tokens/normals": "kept clip: the dataset, tokens of its normal maps",
-    "tokens/audio": "kept clip: the dataset, tokens of its audio window",
-    "tokens/caption": "kept clip: the dataset, tokens of its caption",
+    **{f"labels/{name}": f"kept clip: its {MODALITIES[name].about}" for name in LABELS},
+    **{
+        f"tokens/{name}": f"kept clip: the dataset, tokens of its {row.about}"
+        for name, row in MODALITIES.items()
+    },
 }
 #: Columns of a run's curves, beside its schema in training/stage.py.
 METRICS = {

@@ -134,12 +134,6 @@ def test_an_edit_changes_the_stages_and_backends_that_use_it(
     assert {stage for stage in ROOTS if now[stage] != before[stage]} == changed
 
 
-def names_bound_by(statement: ast.stmt) -> set[str]:
-    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-    bound = {t.id for t in targets if isinstance(t, ast.Name)}
-    return bound | {getattr(statement, "name", "")}
-
-
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_number_of_any_code_that_is_reached_counts(package, before, data):
@@ -149,8 +143,9 @@ def test_any_number_of_any_code_that_is_reached_counts(package, before, data):
     path = package.joinpath(*module.split(".")[1:]).with_suffix(".py")
     text = path.read_text()
     tree = ast.parse(text)
+    body = [s for s in tree.body if name in code_digest._bound_names(s)]
     numbers = [
-        node for s in tree.body if name in names_bound_by(s) for node in ast.walk(s)
+        node for s in body for node in ast.walk(s)
         if isinstance(node, ast.Constant) and type(node.value) in (int, float)
     ]  # fmt: skip
     if not numbers:
