@@ -25,7 +25,7 @@ from nano4m_audio.paths import Results
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings
 from nano4m_audio.tables import shard_names
-from nano4m_audio.tokenizers.names import from_file_name
+from nano4m_audio.tokenize.names import from_file_name
 from nano4m_audio.versions import stage_version
 
 

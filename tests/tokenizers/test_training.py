@@ -14,7 +14,7 @@ from nano4m_audio.backends import registry
 from nano4m_audio.config.tokenizers import QualitySettings, Tokenizer
 from nano4m_audio.errors import UserError
 from nano4m_audio.paths import Results
-from nano4m_audio.tokenizers.names import backend_name, from_file_name
+from nano4m_audio.tokenize.names import backend_name, from_file_name
 from nano4m_audio.tokenizers.quality import measure_quality
 from nano4m_audio.tokenizers.train import train_tokenizer
 from tests.report.fake import Fate, write_results

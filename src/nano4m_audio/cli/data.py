@@ -178,8 +178,8 @@ def tokenize(
     from nano4m_audio.backends.registry import trained_files
     from nano4m_audio.config.tokenizers import TokenizeSettings
     from nano4m_audio.modalities import MODALITIES
+    from nano4m_audio.tokenize.names import backend_name
     from nano4m_audio.tokenize.stage import tokenize_clips
-    from nano4m_audio.tokenizers.names import backend_name
 
     folder, name = paths.Results(results), f"tokenize-{modality}"
     section = stage_settings(TokenizeSettings, name, settings, folder, modality=modality)

@@ -70,7 +70,7 @@ def quality(
     from nano4m_audio.config.tokenizers import QualitySettings
     from nano4m_audio.shards import count_shards
     from nano4m_audio.tokenize.keyframes import image_tables
-    from nano4m_audio.tokenizers.names import backend_name
+    from nano4m_audio.tokenize.names import backend_name
     from nano4m_audio.tokenizers.quality import measure_quality
 
     folder, name = paths.Results(results), f"quality-{modality}"

@@ -30,7 +30,7 @@ from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.interleave import deinterleave
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
-from nano4m_audio.tokenizers.names import backend_name
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import stage_version
 
 #: All pictures and sounds of the page together; the page stays below 12 MB.

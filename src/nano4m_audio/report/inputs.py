@@ -21,7 +21,7 @@ from nano4m_audio.report.runs import Run, read_runs
 from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.shards import table_files
 from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
-from nano4m_audio.tokenizers.names import backend_name
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
 _IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]

@@ -19,7 +19,7 @@ from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.paths import Results
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import Run, read_json
-from nano4m_audio.tokenizers.names import backend_name
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import STAGES, stage_version
 
 _PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av faiss-cpu silero-vad snakemake pillow"

@@ -24,7 +24,7 @@ from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.interleave import interleave
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
-from nano4m_audio.tokenizers.names import backend_name
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import stage_version
 
 Rows = Sequence[Any]

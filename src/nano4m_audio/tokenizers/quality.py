@@ -22,8 +22,8 @@ from nano4m_audio.progress import track
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.tokenize.keyframes import Pick, content_of, list_clips, read_all, spread
+from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.tokenizers.fidelity import psnr_db, ssim, vocabulary_use
-from nano4m_audio.tokenizers.names import backend_name
 from nano4m_audio.versions import stage_version
 
 #: Where to look for images that no tokenizer of the run has learnt from.
