@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from nano4m_audio.nano4m.settings import Modality, ModelConfig, OptimConfig, TrainSettings
-from nano4m_audio.tables import nested_lists, published_schema, read_rows, shard_names, write_table
+from nano4m_audio.paths import shard_names
+from nano4m_audio.tables import nested_lists, published_schema, read_rows, write_table
 from nano4m_audio.training.token_sets import IN_MEMORY_BYTES, SPLITS, TokenSet, read_token_sets
 
 MODALITIES = (

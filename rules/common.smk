@@ -17,14 +17,13 @@ from nano4m_audio.config import schema
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.config.sources import Files
 from nano4m_audio.errors import UserError
-from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.lineage import outdated
 from nano4m_audio.modalities import MODALITIES
-from nano4m_audio.paths import Results
+from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings
-from nano4m_audio.tables import shard_names
 from nano4m_audio.tokenize.names import from_file_name
 from nano4m_audio.versions import stage_version
 

@@ -1,17 +1,5 @@
 """Curate: scores of every clip, verdicts by threshold, duplicates and split."""
 
-#: What a score must know of the classes: nothing more, so that nothing else changes it.
-CLASS_DETAILS = {"audio": ["audioset"], "visual": ["prompts", "negatives"]}
-
-
-def score_settings(what):
-    """The file with the settings of a score."""
-    section = getattr(CONFIG.score, what).model_dump()
-    if what in CLASS_DETAILS:
-        section["classes"] = CONFIG.class_details(*CLASS_DETAILS[what])
-    return SETTINGS.path(f"score-{what}", section)
-
-
 for score in ("audio", "visual", "speech"):
 
     rule:
@@ -33,7 +21,7 @@ for score in ("audio", "visual", "speech"):
             device=CONFIG.compute.device,
         params:
             what=score,
-            settings=score_settings(score),
+            settings=SETTINGS.path(f"score-{score}", CONFIG.score_settings(score)),
             dtype=dtype(f"score.{score}"),
             identity=identity_of(f"score.{score}"),
             version=stage_version(f"scores/{score}"),

@@ -5,7 +5,7 @@ from nano4m_audio.report.inputs import report_files
 
 rule report:
     input:
-        tables=report_files(RESULTS.root, CONFIG),
+        tables=report_files(RESULTS, CONFIG),
         truth=as_input(FOLDER.truth),
     output:
         report=RESULTS.report,

@@ -15,7 +15,7 @@ ROOT = Path(nano4m_audio.__file__).parent
 #: From the ground up: wings and modules import those of lower floors and of their own.
 FLOORS = (
     {"errors", "files", "code_digest", "processor", "progress", "reasons", "filters", "section",
-     "modalities"},
+     "modalities", "probes"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
      "settings_files", "versions", "intervals"},
     {"nano4m", "backends"},

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import nano4m_audio
 from nano4m_audio import code_digest
 from nano4m_audio.backends.registry import REGISTRY, get_spec
-from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.probes import PROBES
 from nano4m_audio.tables import SCHEMAS
 from nano4m_audio.versions import STAGES, stage_version
 

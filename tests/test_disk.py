@@ -19,6 +19,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, write_bytes
 from nano4m_audio.interchange.layout import export_tokens
 from nano4m_audio.locks import locked
+from nano4m_audio.paths import Results
 from nano4m_audio.store import Item, RowStore, publish
 from nano4m_audio.tables import write_rows
 from tests.tokens import write_tokens
@@ -84,9 +85,9 @@ def test_a_full_disk_stops_an_export_in_one_line(small_disk, tmp_path):
     sound = {"tokens": [[0, 1024] * 256]}
     changed: dict[tuple[str, str], dict] = {("caption", clip): caption for clip in clips}
     changed |= {("audio", clip): sound for clip in clips}
-    files = write_tokens(tmp_path, dict.fromkeys(clips, "train"), changed=changed)
+    write_tokens(tmp_path, dict.fromkeys(clips, "train"), changed=changed)
     with pytest.raises(UserError, match="no space left"):
-        export_tokens(tmp_path, files, small_disk)
+        export_tokens(Results(tmp_path), small_disk)
     assert not [name for name in files_of(small_disk) if "tmp" in name]
     for path in small_disk.rglob("*.npy"):
         assert np.load(path).shape[0] == 10  # none is half written

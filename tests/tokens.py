@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nano4m_audio.nano4m.settings import Modality
-from nano4m_audio.tables import shard_names, write_rows
+from nano4m_audio.paths import shard_names
+from nano4m_audio.tables import write_rows
 
 #: The sizes of the mini tokenizers.
 MODALITIES = (

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from nano4m_audio.modalities import MODALITIES
+
 
 def shard_names(n_shards: int) -> list[str]:
     """``["0000", "0001", ...]``: the values of the ``{shard}`` wildcard."""
@@ -34,9 +36,21 @@ class Results(os.PathLike[str]):
         """One shard of an artifact of tables.SCHEMAS, such as "clips" or "tokens/rgb"."""
         return self.root / name / f"{shard}.parquet"
 
-    def tables(self, name: str, n_shards: int) -> list[Path]:
-        """All shards of an artifact, in order."""
-        return [self.table(name, shard) for shard in shard_names(n_shards)]
+    @property
+    def shards(self) -> list[str]:
+        """The names of the shards that the folder has. Raises UserError where there are none."""
+        from nano4m_audio.shards import count_shards
+
+        return shard_names(count_shards(self.root))
+
+    def tables(self, name: str, n_shards: int | None = None) -> list[Path]:
+        """All shards of an artifact, in order; ``n_shards`` where they are not made yet."""
+        shards = self.shards if n_shards is None else shard_names(n_shards)
+        return [self.table(name, shard) for shard in shards]
+
+    def token_files(self, n_shards: int | None = None) -> dict[str, list[Path]]:
+        """The shards of every modality's token table."""
+        return {name: self.tables(f"tokens/{name}", n_shards) for name in MODALITIES}
 
     @property
     def split(self) -> Path:

@@ -10,16 +10,12 @@ from pathlib import Path
 from nano4m_audio import lineage
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
-from nano4m_audio.tables import SCHEMAS, shard_names
+from nano4m_audio.paths import shard_names
+from nano4m_audio.tables import SCHEMAS
 
 RECORD = "shards.json"
 _SHARD_NAME = re.compile(r"\d{4}")
 _SHARDED = tuple(name for name in SCHEMAS if name != "split")
-
-
-def table_files(results: Path, name: str, n_shards: int) -> list[Path]:
-    """The published tables of all shards of an artifact, in order."""
-    return [results / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
 
 
 def set_shards(results: Path, n_shards: int) -> None:
@@ -40,21 +36,16 @@ def set_shards(results: Path, n_shards: int) -> None:
     write_json(results / RECORD, {"n_shards": n_shards})
 
 
-def count_shards(results: Path, asked: int | None = None) -> int:
-    """The number of shards of ``results``. Raises UserError when ``asked`` is another number, when
-    there is none, or when nothing is recorded and tables are missing in between."""
+def count_shards(results: Path) -> int:
+    """The number of shards of ``results``. Raises UserError where there is none, or where nothing
+    is recorded and tables are missing in between."""
     known = _recorded(results) or _counted(results)
-    if known is None and asked is None:
+    if known is None:
         raise UserError(
             f"{results}: there are no tables yet: run the stage `candidates` (or `import tokens`) "
             "first, or name the folder with --results"
         )
-    if asked is not None and known not in (None, asked):
-        raise UserError(
-            f"--shards {asked}: {results} has {known} shards; leave --shards out, "
-            "or list the candidates again with another number"
-        )
-    return known or asked or 0
+    return known
 
 
 def _recorded(results: Path) -> int | None:

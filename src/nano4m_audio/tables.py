@@ -23,7 +23,6 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
 from nano4m_audio.filters import COLUMNS
 from nano4m_audio.modalities import LABELS, MODALITIES
-from nano4m_audio.paths import shard_names
 
 STR, F32, F64, I64, BOOL = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.bool_()
 STRINGS, FLOATS = pa.list_(STR), pa.list_(F32)
@@ -38,8 +37,6 @@ STATUS: list[Column] = [
     ("message", STR, "what was found, for people; sometimes also when ok"),
 ]
 ROWS_PER_GROUP = 1024
-#: Beside the candidates: what their listing found.
-LISTING = "listing.json"
 #: Ids of a text; rows of ids of an image or of audio. How many there are, tokenizers decide.
 _TEXT = pa.list_(pa.uint16())
 _GRID = pa.list_(_TEXT)
@@ -202,14 +199,6 @@ def shard_of(video_id: str, n_shards: int) -> int:
     """All clips of one video share a shard, whatever else is in the dataset."""
     digest = hashlib.blake2b(video_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % n_shards
-
-
-def token_files(results: Path, n_shards: int) -> dict[str, list[Path]]:
-    """The shards of every modality's token table, in order."""
-    return {
-        name: [results / "tokens" / name / f"{shard}.parquet" for shard in shard_names(n_shards)]
-        for name in MODALITIES
-    }
 
 
 def write_table(path: Path, table: pa.Table) -> None:

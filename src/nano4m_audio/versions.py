@@ -11,6 +11,7 @@ from functools import cache
 
 from nano4m_audio.code_digest import code_digest
 from nano4m_audio.modalities import LABELS, MODALITIES
+from nano4m_audio.probes import PROBES
 from nano4m_audio.tables import SCHEMAS, content_key
 
 _MAKERS = {kind: f"tokenize.stage:_{kind}_tokens" for kind in ("image", "audio", "text")}
@@ -42,9 +43,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tokenizers": ("tokenizers.train:train_tokenizer", *_forms(LABELS)),
     "quality": ("tokenizers.quality:measure_quality", *_forms(LABELS)),
     "train": ("training.stage:train_run",),
-    "evaluate/cross_entropy": ("evaluate.stage:evaluate_probe", "evaluate.cross_entropy:compute"),
-    "evaluate/classes": ("evaluate.stage:evaluate_probe", "evaluate.classes:compute"),
-    "evaluate/structure": ("evaluate.stage:evaluate_probe", "evaluate.structure:compute"),
+    **{
+        f"evaluate/{name}": ("evaluate.stage:evaluate_probe", f"evaluate.{name}:compute")
+        for name in PROBES
+    },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }

@@ -8,8 +8,8 @@ import numpy as np
 
 from nano4m_audio.config.curate import Split
 from nano4m_audio.curate.split import split_clips
-from nano4m_audio.paths import Results
-from nano4m_audio.tables import read_rows, shard_names, shard_of, write_rows
+from nano4m_audio.paths import Results, shard_names
+from nano4m_audio.tables import read_rows, shard_of, write_rows
 
 N_SHARDS = 3
 

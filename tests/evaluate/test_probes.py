@@ -16,10 +16,10 @@ from nano4m_audio.backends.compute import Compute
 from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
-from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.evaluate.stage import evaluate_probe
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
+from nano4m_audio.probes import PROBES
 from nano4m_audio.training.stage import train_run
 from tests.tokens import MODALITIES, number_of, write_tokens
 

@@ -21,7 +21,7 @@ def call(*arguments: object) -> None:
 
 def test_tokens_and_weights_there_and_back(tmp_path):
     write(tmp_path / "a", SPLITS, ["dog barking"])
-    call("export", "tokens", "--results", tmp_path / "a", "--shards", 2, "--out", tmp_path / "p")
+    call("export", "tokens", "--results", tmp_path / "a", "--out", tmp_path / "p")
     call("import", "tokens", "--root", tmp_path / "p", "--results", tmp_path / "b", "--shards", 1)
     assert (tmp_path / "b/tokens/caption/0000.parquet").is_file()
     (tmp_path / "a/runs/base").mkdir(parents=True)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from nano4m_audio.backends import registry
 from nano4m_audio.errors import UserError
 from nano4m_audio.interchange.layout import check_name, export_tokens, import_tokens
-from nano4m_audio.tables import read_rows, token_files
+from nano4m_audio.paths import Results
+from nano4m_audio.tables import read_rows
 from nano4m_audio.training.token_sets import read_token_sets
 from tests.tokens import MODALITIES, write_tokens
 
@@ -38,15 +39,15 @@ def write(results: Path, splits: dict[str, str], captions: list[str], shards: in
 
 
 def read(results: Path, shards: int) -> dict:
-    files = token_files(results, shards)
+    files = Results(results).token_files(shards)
     return read_token_sets(results / "split.parquet", files, MODALITIES, results / "store")
 
 
 @pytest.fixture
 def published(tmp_path) -> Path:
     """A published data set of three clips, one per split."""
-    files = write(tmp_path / "a", SPLITS, ["cat meowing", "pigeon cooing"])
-    assert export_tokens(tmp_path / "a", files, tmp_path / "published") == 3
+    write(tmp_path / "a", SPLITS, ["cat meowing", "pigeon cooing"])
+    assert export_tokens(Results(tmp_path / "a"), tmp_path / "published") == 3
     return tmp_path / "published"
 
 
@@ -87,8 +88,8 @@ names = st.text("abcXYZ09-_@#.", min_size=1, max_size=12).filter(lambda s: not s
 def test_tokens_there_and_back_are_the_same(splits, captions, shards):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = write(folder / "a", splits, captions, shards)
-        export_tokens(folder / "a", files, folder / "published")
+        write(folder / "a", splits, captions, shards)
+        export_tokens(Results(folder / "a"), folder / "published")
         assert import_tokens(folder / "published", folder / "b", 2) == len(splits)
         before, after = read(folder / "a", shards), read(folder / "b", 2)
         for split in before:
@@ -103,9 +104,9 @@ def test_tokens_there_and_back_are_the_same(splits, captions, shards):
 def test_a_name_that_is_no_file_name_is_refused_and_nothing_is_written(tmp_path, name):
     with pytest.raises(UserError, match="cannot be a file name"):
         check_name(name)
-    files = write(tmp_path / "a", {name: "train"}, ["cat meowing"])
+    write(tmp_path / "a", {name: "train"}, ["cat meowing"])
     with pytest.raises(UserError, match="cannot be a file name") as caught:
-        export_tokens(tmp_path / "a", files, tmp_path / "deep" / "published")
+        export_tokens(Results(tmp_path / "a"), tmp_path / "deep" / "published")
     assert "\n" not in str(caught.value) and not (tmp_path / "deep").exists()
 
 

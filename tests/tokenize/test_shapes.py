@@ -15,7 +15,7 @@ from nano4m_audio.media.windows import window_samples
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.paths import Results
 from nano4m_audio.report.inputs import count_tokens, read_clips
-from nano4m_audio.tables import read_rows, token_files
+from nano4m_audio.tables import read_rows
 from nano4m_audio.tokenize.interleave import deinterleave
 from nano4m_audio.tokenize.stage import tokenize_clips
 from nano4m_audio.training.token_sets import read_token_sets
@@ -53,7 +53,7 @@ def test_audio_tokens_of_any_shape_reach_the_engine(tmp_path, monkeypatch, name)
     audio = next(m for m in modalities if m.name == "audio")
     assert (audio.vocab_size, audio.max_tokens) == (books * 1024, books * frames)
     assert audio.span_stride == books
-    sets = read_token_sets(results.split, token_files(results.root, 2), modalities, results.store)
+    sets = read_token_sets(results.split, results.token_files(2), modalities, results.store)
     tokens = sets["train"].data.arrays[modalities.index(audio)]
     assert tokens.shape == (2, 1, books * frames)
     rows = read_rows(results.table("tokens/audio", "0000"), "tokens/audio")
@@ -78,7 +78,7 @@ def test_tokens_of_another_tokenizer_are_named_when_they_are_read(tmp_path, monk
     tokenize(results, "OneBook")
     modalities = [Modality(**row) for row in modality_table(Config())]
     with pytest.raises(UserError, match=r"clip 'clip0000' has 256 tokens in a row, not 512"):
-        read_token_sets(results.split, token_files(results.root, 2), modalities, results.store)
+        read_token_sets(results.split, results.token_files(2), modalities, results.store)
 
 
 def test_more_ids_than_the_tables_hold_are_refused(monkeypatch):

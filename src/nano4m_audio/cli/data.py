@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     Attempt,
@@ -33,9 +32,8 @@ def barnyard(results: Results = RESULTS, settings: Settings = None, threads: Thr
     from nano4m_audio.acquire.stage import film_barnyard
     from nano4m_audio.config.sources import Barnyard
 
-    folder = paths.Results(results)
-    film_barnyard(folder, stage_settings(Barnyard, "barnyard", settings, folder), threads)
-    record([folder / "barnyard/clips.csv", folder / "barnyard/truth.csv"], [])
+    film_barnyard(results, stage_settings(Barnyard, "barnyard", settings, results), threads)
+    record([results / "barnyard/clips.csv", results / "barnyard/truth.csv"], [])
 
 
 @app.command(
@@ -49,12 +47,11 @@ def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
     from nano4m_audio.acquire.stage import list_candidates
     from nano4m_audio.config.sources import Candidates
 
-    folder = paths.Results(results)
-    section = stage_settings(Candidates, "candidates", settings, folder)
-    list_candidates(folder, section)
-    csv = section.chosen_source.folder(results).csv
-    tables = folder.tables("candidates", section.n_shards)
-    record([*tables, folder.listing], [csv] if csv else [])
+    section = stage_settings(Candidates, "candidates", settings, results)
+    list_candidates(results, section)
+    csv = section.chosen_source.folder(results.root).csv
+    tables = results.tables("candidates")
+    record([*tables, results.listing], [csv] if csv else [])
 
 
 @app.command(epilog=example("media --shard 0000"))
@@ -66,10 +63,9 @@ def media(
     from nano4m_audio.acquire.stage import check_files
     from nano4m_audio.config.sources import Files
 
-    folder = paths.Results(results)
-    check_files(folder, shard, stage_settings(Files, "media", settings, folder))
-    record_attempt(folder, "media", shard, attempt)
-    record(folder.table("media", shard), [folder.table("candidates", shard)])
+    check_files(results, shard, stage_settings(Files, "media", settings, results))
+    record_attempt(results, "media", shard, attempt)
+    record(results.table("media", shard), [results.table("candidates", shard)])
 
 
 @app.command(epilog=example("decode --shard 0000"))
@@ -81,10 +77,9 @@ def decode(
     from nano4m_audio.acquire.stage import decode_clips
     from nano4m_audio.config.schema import DecodeFiles
 
-    folder = paths.Results(results)
-    decode_clips(folder, shard, stage_settings(DecodeFiles, "decode", settings, folder))
-    record_attempt(folder, "clips", shard, attempt)
-    record(folder.table("clips", shard), [folder.table("media", shard)])
+    decode_clips(results, shard, stage_settings(DecodeFiles, "decode", settings, results))
+    record_attempt(results, "clips", shard, attempt)
+    record(results.table("clips", shard), [results.table("media", shard)])
 
 
 @app.command(epilog=example("score audio --shard 0000"))
@@ -101,20 +96,20 @@ def score(
     from nano4m_audio.config import curate as config
     from nano4m_audio.curate import score as scores
 
-    folder, stage = paths.Results(results), f"score-{what}"
+    stage = f"score-{what}"
     compute = compute_options(device, dtype, threads)
     if what == "audio":
-        section = stage_settings(config.AudioStage, stage, settings, folder)
-        scores.score_audio(folder, shard, section, compute)
+        section = stage_settings(config.AudioStage, stage, settings, results)
+        scores.score_audio(results, shard, section, compute)
     elif what == "visual":
-        visual = stage_settings(config.VisualStage, stage, settings, folder)
-        scores.score_visual(folder, shard, visual, compute)
+        visual = stage_settings(config.VisualStage, stage, settings, results)
+        scores.score_visual(results, shard, visual, compute)
     elif what == "speech":
-        speech = stage_settings(config.SpeechScore, stage, settings, folder)
-        scores.score_speech(folder, shard, speech, compute)
+        speech = stage_settings(config.SpeechScore, stage, settings, results)
+        scores.score_speech(results, shard, speech, compute)
     else:
-        scores.score_fingerprints(folder, shard)
-    record(folder.table(f"scores/{what}", shard), [folder.table("clips", shard)])
+        scores.score_fingerprints(results, shard)
+    record(results.table(f"scores/{what}", shard), [results.table("clips", shard)])
 
 
 @app.command(
@@ -125,9 +120,8 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = None)
     from nano4m_audio.config.curate import Verdict
     from nano4m_audio.curate.verdict import INPUTS, verdicts
 
-    folder = paths.Results(results)
-    verdicts(folder, shard, stage_settings(Verdict, "verdict", settings, folder))
-    record(folder.table("verdicts", shard), [folder.table(name, shard) for name in INPUTS])
+    verdicts(results, shard, stage_settings(Verdict, "verdict", settings, results))
+    record(results.table("verdicts", shard), [results.table(name, shard) for name in INPUTS])
 
 
 @app.command(epilog=example('split --settings \'{"unit": "group"}\''))
@@ -135,13 +129,10 @@ def split(results: Results = RESULTS, settings: Settings = None) -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
     from nano4m_audio.curate.split import INPUTS, split_clips
-    from nano4m_audio.shards import count_shards
 
-    folder = paths.Results(results)
-    split_clips(folder, stage_settings(Split, "split", settings, folder))
-    shards = count_shards(results)
-    inputs = [path for name in INPUTS for path in folder.tables(name, shards)]
-    record([folder.split, *folder.tables("selected", shards)], inputs)
+    split_clips(results, stage_settings(Split, "split", settings, results))
+    inputs = [path for name in INPUTS for path in results.tables(name)]
+    record([results.split, *results.tables("selected")], inputs)
 
 
 @app.command(epilog=example('label depth --shard 0000 --settings \'{"backend": "mini"}\''))
@@ -158,10 +149,10 @@ def label(
     from nano4m_audio.config.tokenizers import LabelSettings
     from nano4m_audio.label.stage import label_clips
 
-    folder, name = paths.Results(results), f"label-{modality}"
-    section = stage_settings(LabelSettings, name, settings, folder, modality=modality)
-    label_clips(folder, shard, section, compute_options(device, dtype, threads))
-    record(folder.table(f"labels/{modality}", shard), [folder.table("selected", shard)])
+    name = f"label-{modality}"
+    section = stage_settings(LabelSettings, name, settings, results, modality=modality)
+    label_clips(results, shard, section, compute_options(device, dtype, threads))
+    record(results.table(f"labels/{modality}", shard), [results.table("selected", shard)])
 
 
 @app.command(epilog=example('tokenize rgb --shard 0000 --settings \'{"backend": "mini"}\''))
@@ -181,9 +172,9 @@ def tokenize(
     from nano4m_audio.tokenize.names import backend_name
     from nano4m_audio.tokenize.stage import tokenize_clips
 
-    folder, name = paths.Results(results), f"tokenize-{modality}"
-    section = stage_settings(TokenizeSettings, name, settings, folder, modality=modality)
-    tokenize_clips(folder, shard, section, compute_options(device, dtype, threads))
-    tables = [folder.table(name, shard) for name in ("selected", MODALITIES[modality].source)]
-    weights = trained_files(backend_name(section.backend, folder))
-    record(folder.table(f"tokens/{modality}", shard), [*tables, *weights])
+    name = f"tokenize-{modality}"
+    section = stage_settings(TokenizeSettings, name, settings, results, modality=modality)
+    tokenize_clips(results, shard, section, compute_options(device, dtype, threads))
+    tables = [results.table(name, shard) for name in ("selected", MODALITIES[modality].source)]
+    weights = trained_files(backend_name(section.backend, results))
+    record(results.table(f"tokens/{modality}", shard), [*tables, *weights])

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli.options import RESULTS, Results, Shards
+from nano4m_audio.cli.options import RESULTS, Results
 
 export_app = typer.Typer(
     no_args_is_help=True, help="Write tokens or weights in the forms of the published nano4M-Audio."
@@ -23,16 +23,12 @@ Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/b
 @export_app.command("tokens", epilog="Example: nano4m-audio export tokens --out tokenized")
 def export_tokens(
     out: Annotated[Path, typer.Option(help="folder to write {split}/{modality}/{clip} into")],
-    shards: Shards = None,
     results: Results = RESULTS,
 ) -> None:
     """Write the complete clips as {split}/{modality}/{clip}.npy and scene_desc/{clip}.json."""
     from nano4m_audio.interchange import layout
-    from nano4m_audio.shards import count_shards
-    from nano4m_audio.tables import token_files
 
-    files = token_files(results, count_shards(results, shards))
-    count = layout.export_tokens(results, files, out)
+    count = layout.export_tokens(results, out)
     print(f"{count:,} clips in {out}", file=sys.stderr)
 
 
@@ -48,11 +44,10 @@ def import_tokens(
     from nano4m_audio.interchange import layout
     from nano4m_audio.lineage import record
     from nano4m_audio.shards import set_shards
-    from nano4m_audio.tables import token_files
 
-    count = layout.import_tokens(root, results, shards)
-    set_shards(results, shards)
-    for path in chain([results / "split.parquet"], *token_files(results, shards).values()):
+    count = layout.import_tokens(root, results.root, shards)
+    set_shards(results.root, shards)
+    for path in chain([results.split], *results.token_files().values()):
         record(path, [])
     print(f"{count:,} clips in {results}", file=sys.stderr)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     Device,
@@ -22,7 +21,7 @@ from nano4m_audio.cli.options import (
     record,
     stage_settings,
 )
-from nano4m_audio.evaluate.probes import PROBES
+from nano4m_audio.probes import PROBES
 
 app = typer.Typer()
 if TYPE_CHECKING:
@@ -45,23 +44,20 @@ def train(
 ) -> None:
     """Train the model of one experiment; a killed run continues at its last checkpoint."""
     from nano4m_audio.nano4m.settings import TrainSettings
-    from nano4m_audio.shards import count_shards
-    from nano4m_audio.tables import token_files
     from nano4m_audio.training import stage
 
-    folder = paths.Results(results)
-    told = stage_settings(TrainSettings, f"train-{experiment}", settings, folder)
+    told = stage_settings(TrainSettings, f"train-{experiment}", settings, results)
     if device:
         hardware = told.hardware.model_copy(update={"device": device})
         told = told.model_copy(update={"hardware": hardware})
     if self_test:
-        stage.self_test(folder, told, self_test)
+        stage.self_test(results, told, self_test)
         return
-    stage.train_run(folder, experiment, told, command=sys.argv[1:])
+    stage.train_run(results, experiment, told, command=sys.argv[1:])
     if os.environ.get("RANK", "0") == "0":
-        tokens = token_files(results, count_shards(results))
-        run = folder.run(experiment)
-        record([run / name for name in stage.PUBLISHED], [folder.split, *chain(*tokens.values())])
+        tokens = results.token_files()
+        run = results.run(experiment)
+        record([run / name for name in stage.PUBLISHED], [results.split, *chain(*tokens.values())])
 
 
 @app.command(epilog=example("evaluate classes --experiment base"))
@@ -77,16 +73,13 @@ def evaluate(
     from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import Evaluate
     from nano4m_audio.evaluate.stage import evaluate_probe
-    from nano4m_audio.shards import count_shards
-    from nano4m_audio.tables import token_files
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
-    folder = paths.Results(results)
-    section = stage_settings(Evaluate, "evaluate", settings, folder)
-    evaluate_probe(folder, experiment, probe, section, Compute(device, threads=threads))
-    run, tokens = folder.run(experiment), token_files(results, count_shards(results))
-    inputs = [run / RUN, run / WEIGHTS, folder.split, *chain(*tokens.values())]
-    record(folder.probe(experiment, probe), inputs)
+    section = stage_settings(Evaluate, "evaluate", settings, results)
+    evaluate_probe(results, experiment, probe, section, Compute(device, threads=threads))
+    run, tokens = results.run(experiment), results.token_files()
+    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*tokens.values())]
+    record(results.probe(experiment, probe), inputs)
 
 
 @app.command(epilog=example("report"))
@@ -97,11 +90,12 @@ def report(results: Results = RESULTS, settings: Settings = None) -> None:
     from nano4m_audio.report.inputs import ReportInputs, report_files
     from nano4m_audio.report.stage import build_report
 
-    folder = paths.Results(results)
-    config = stage_settings(Config, "config", settings, folder)
-    truth = config.chosen_source.folder(results).truth
+    config = stage_settings(Config, "config", settings, results)
+    truth = config.chosen_source.folder(results.root).truth
     checkout = Path(__file__).parents[3]
     repository = checkout if (checkout / "Snakefile").is_file() else None
     resolved = config.model_dump(mode="json")
-    build_report(ReportInputs(resolved, results, truth, mini_card(), repository), folder.report)
-    record(folder.report, [*report_files(results, config), *([truth] if truth else [])])
+    build_report(
+        ReportInputs(resolved, results.root, truth, mini_card(), repository), results.report
+    )
+    record(results.report, [*report_files(results, config), *([truth] if truth else [])])

@@ -25,13 +25,15 @@ Settings = Annotated[
         "of the workflow in this results folder was told, or else the defaults"
     ),
 ]
-Store = Annotated[Path, typer.Option(help="folder of finished rows")]
 Shard = Annotated[str, typer.Option(help="shard name, such as 0000")]
-Shards = Annotated[
-    int | None, typer.Option(help="number of shards; absent: as many as the results folder has")
+Results = Annotated[
+    paths.Results,
+    typer.Option(
+        parser=lambda text: paths.Results(Path(text)),
+        metavar="FOLDER",
+        help="folder with the artifacts of all stages",
+    ),
 ]
-Results = Annotated[Path, typer.Option(help="folder with the artifacts of all stages")]
-Out = Annotated[Path, typer.Option(help="table to write")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
 ]
@@ -48,12 +50,8 @@ else:  # names of a table, which a type checker cannot know
     Image, Label, Modality = (
         Annotated[Literal[tuple(names)], typer.Argument()] for names in (IMAGES, LABELS, MODALITIES)
     )
-Links = Annotated[
-    Literal["inside", "follow"], typer.Option(help="follow: also links that lead out of the folder")
-]
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
-STORE = Path("results/store")
-RESULTS = Path("results")
+RESULTS = paths.Results()
 _Model = TypeVar("_Model", bound="BaseModel")
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio import paths
 from nano4m_audio.cli.options import (
     RESULTS,
     Device,
@@ -45,14 +44,13 @@ def train(
     """Train one tokenizer; a killed run continues at its last checkpoint."""
     from nano4m_audio.config.reading import parse_json
     from nano4m_audio.config.tokenizers import Tokenizer
-    from nano4m_audio.shards import count_shards
     from nano4m_audio.tokenize.keyframes import image_tables
     from nano4m_audio.tokenizers.train import RUN, TRAINED_WEIGHTS, train_tokenizer
 
-    folder, section = paths.Results(results), parse_json(Tokenizer, settings)
-    train_tokenizer(folder, name, section, threads)
-    out, shards = folder.tokenizer(name), count_shards(results)
-    tables = image_tables(folder, section.modality, shards)
+    section = parse_json(Tokenizer, settings)
+    train_tokenizer(results, name, section, threads)
+    out = results.tokenizer(name)
+    tables = image_tables(results, section.modality)
     record([out / TRAINED_WEIGHTS, out / RUN], tables)
 
 
@@ -68,15 +66,14 @@ def quality(
     """Measure PSNR, SSIM and the use of the vocabulary on held-out keyframes."""
     from nano4m_audio.backends.registry import trained_files
     from nano4m_audio.config.tokenizers import QualitySettings
-    from nano4m_audio.shards import count_shards
     from nano4m_audio.tokenize.keyframes import image_tables
     from nano4m_audio.tokenize.names import backend_name
     from nano4m_audio.tokenizers.quality import measure_quality
 
-    folder, name = paths.Results(results), f"quality-{modality}"
-    section = stage_settings(QualitySettings, name, settings, folder, modality=modality)
-    measure_quality(folder, section, compute_options(device, dtype, threads))
-    out = folder.quality(modality, section.backend)
-    tables = [*image_tables(folder, modality, count_shards(results)), folder.split]
-    weights = trained_files(backend_name(section.backend, folder))
+    name = f"quality-{modality}"
+    section = stage_settings(QualitySettings, name, settings, results, modality=modality)
+    measure_quality(results, section, compute_options(device, dtype, threads))
+    out = results.quality(modality, section.backend)
+    tables = [*image_tables(results, modality), results.split]
+    weights = trained_files(backend_name(section.backend, results))
     record([out, out.with_suffix(".png")], [*tables, *weights])

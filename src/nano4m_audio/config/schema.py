@@ -214,6 +214,12 @@ class Config(Candidates):
             return spec
         return replace(spec, vocab_size=self.tokenizers[name.removeprefix(TRAINED)].vocab_size)
 
+    def score_settings(self, what: str) -> dict[str, Any]:
+        """What the score ``what`` is told; of the classes no more than it reads."""
+        section = getattr(self.score, what).model_dump()
+        details = {"audio": ["audioset"], "visual": ["prompts", "negatives"]}.get(what)
+        return section if details is None else {**section, "classes": self.class_details(*details)}
+
     def label_settings(self, modality: str) -> LabelSettings:
         """What the stage label is told of a modality."""
         return LabelSettings(modality=modality, backend=getattr(self.label, modality))

@@ -11,12 +11,10 @@ from nano4m_audio.curate import duplicates
 from nano4m_audio.curate.assign import assign_splits, measure_leak
 from nano4m_audio.curate.fingerprints import read_fingerprints
 from nano4m_audio.paths import Results
-from nano4m_audio.shards import count_shards
 from nano4m_audio.tables import (
     published_schema,
     read_rows,
     read_table,
-    shard_names,
     write_rows,
 )
 
@@ -30,7 +28,7 @@ def split_clips(results: Results, settings: Split) -> None:
 
     Reads candidates, media, verdicts and scores/fingerprints of every shard under ``results``.
     """
-    shards = shard_names(count_shards(results.root))
+    shards = results.shards
     accepted = _accepted(results, shards)
     fingerprints: dict[str, Any] = {}
     for shard in shards:

@@ -10,11 +10,11 @@ from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.reading import parse
 from nano4m_audio.config.schema import Evaluate
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
+from nano4m_audio.probes import PROBES
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.files import user_errors
 from nano4m_audio.modalities import KEYFRAMES, MODALITIES, PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
+from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.tables import (
     content_key,
     nested_lists,
     published_schema,
     read_batches,
-    shard_names,
     shard_of,
     write_rows,
     write_table,
@@ -68,13 +68,14 @@ def check_name(stem: str) -> str:
     return stem
 
 
-def export_tokens(results: Path, token_files: Mapping[str, Sequence[Path]], root: Path) -> int:
+def export_tokens(results: Results, root: Path) -> int:
     """Write the complete clips of all splits; return how many.
 
     Raises UserError for a clip whose name is no file name, or a caption that is not GPT-2's.
     """
-    wide = [Modality(name, _MAX_ID + 1, _width(name, token_files[name])) for name in MODALITIES]
-    sets = read_token_sets(results / "split.parquet", token_files, wide, results / "store")
+    files = results.token_files()
+    wide = [Modality(name, _MAX_ID + 1, _width(name, files[name])) for name in MODALITIES]
+    sets = read_token_sets(results.split, files, wide, results.store)
     text = registry.load("text_tokenizer", "gpt2")
     for found in sets.values():
         for clip in found.clip_ids:

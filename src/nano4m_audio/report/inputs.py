@@ -12,15 +12,14 @@ from typing import Any
 from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
-from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.paths import Results
+from nano4m_audio.probes import PROBES
 from nano4m_audio.reasons import Reason
 from nano4m_audio.report.runs import Run, read_runs
 from nano4m_audio.report.tokenizers import Pictures, read_quality
-from nano4m_audio.shards import table_files
-from nano4m_audio.tables import LISTING, SCHEMAS, read_rows, read_table
+from nano4m_audio.tables import SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
@@ -113,20 +112,19 @@ class Clip:
         return self.stop == COMPLETE
 
 
-def report_files(results: Path, config: Config) -> list[Path]:
+def report_files(results: Results, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
-    tables = [name for name in SCHEMAS if name != "split"]
-    files = [results / "split.parquet", results / "candidates" / LISTING]
-    files += [path for name in tables for path in table_files(results, name, config.n_shards)]
+    files = [results.split, results.listing]
+    for name in SCHEMAS:
+        files += results.tables(name, config.n_shards) if name != "split" else []
     for experiment in config.experiments:
-        run, probes = results / "runs" / experiment, results / "evaluation" / experiment
-        files += [run / name for name in (RUN, METRICS, TIMING, START)]
-        files += [probes / f"{probe}.json" for probe in PROBES]
+        files += [results.run(experiment) / name for name in (RUN, METRICS, TIMING, START)]
+        files += [results.probe(experiment, probe) for probe in PROBES]
     for modality in IMAGES:
         for name in config.measured_tokenizers(modality):
-            measured = Results(results).quality(modality, name)
+            measured = results.quality(modality, name)
             files += [measured, measured.with_suffix(".png")]
-            files += trained_files(backend_name(name, Results(results)))
+            files += trained_files(backend_name(name, results))
     return files
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.paths import Results
 from nano4m_audio.report.inputs import Clip
-from nano4m_audio.tables import LISTING
 
 
 def read_listing(results: Path) -> dict[str, Any]:
     """What the listing of candidates found; nothing where the tables came without it."""
-    path = results / "candidates" / LISTING
+    path = Results(results).listing
     empty: dict[str, Any] = {"video_ids": {}, "left_out": []}
     return {**empty, **json.loads(path.read_text("utf-8"))} if path.exists() else empty
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nano4m_audio.evaluate.probes import PROBES, Probe
+from nano4m_audio.probes import PROBES, Probe
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import baselines_of, read_evaluation
 from nano4m_audio.report.tokenizers import rgb_fidelity

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.evaluate.probes import PROBES
 from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.probes import PROBES
 from nano4m_audio.tables import read_any
 
 _POINTS = 240

@@ -16,9 +16,8 @@ from nano4m_audio.modalities import KEYFRAMES, MODALITIES
 from nano4m_audio.nano4m.data import spread_keyframes
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks
-from nano4m_audio.shards import count_shards
 from nano4m_audio.store import opened
-from nano4m_audio.tables import read_rows, shard_names
+from nano4m_audio.tables import read_rows
 
 _CHUNK = 8
 
@@ -39,16 +38,16 @@ class Pick:
         return cls(selected["clip_id"], shard, key, tuple(range(KEYFRAMES)), selected)
 
 
-def image_tables(results: Results, modality: str, shards: int) -> list[Path]:
+def image_tables(results: Results, modality: str, n_shards: int | None = None) -> list[Path]:
     """The tables of all shards that say which images of a modality there are."""
     labels = [f"labels/{modality}"] if MODALITIES[modality].estimator else []
-    return [path for name in ("selected", *labels) for path in results.tables(name, shards)]
+    return [path for name in ("selected", *labels) for path in results.tables(name, n_shards)]
 
 
 def list_clips(results: Results, modality: str, split: str) -> list[Pick]:
     """All clips of a split that have this modality, with all their keyframes, by clip id."""
     found = []
-    for shard in shard_names(count_shards(results.root)):
+    for shard in results.shards:
         estimated = bool(MODALITIES[modality].estimator)
         labels = label_keys(results, shard, modality) if estimated else {}
         for row in read_rows(results.table("selected", shard), "selected"):

@@ -23,9 +23,8 @@ from nano4m_audio.files import copy_file, sha256, user_errors, write_json
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.seals import intact, publish_json, seal
-from nano4m_audio.shards import count_shards
 from nano4m_audio.store import locked
-from nano4m_audio.tables import content_key, token_files, write_table
+from nano4m_audio.tables import content_key, write_table
 from nano4m_audio.training.run_record import write_start
 from nano4m_audio.training.token_sets import TokenSet, read_token_sets
 from nano4m_audio.training.watching import watching
@@ -62,7 +61,7 @@ def read_sets(results: Results, settings: TrainSettings) -> dict[str, TokenSet]:
     """The clips that a run with these settings learns from and is measured on."""
     return read_token_sets(
         results.split,
-        token_files(results.root, count_shards(results.root)),
+        results.token_files(),
         settings.model.modalities,
         results.store,
         train_clips=settings.data.train_clips,
