@@ -47,11 +47,13 @@ FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
 	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }; }
 
 # The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
+# Bytecode is written here: a job that imports torch would take twice as long where Python may not write it.
 .venv/.ready: requirements.lock pyproject.toml
 	$(FIND_UV) && \
 	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
-	$$UV pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock && \
+	$$UV pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock && \
 	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
+	.venv/bin/python -m compileall -q src
 	touch $@
 
 slurm: .venv/.ready  ## add Snakemake's plugin for Slurm to .venv
