@@ -225,7 +225,7 @@ def test_a_run_never_goes_on_with_another_number_of_threads(tmp_path, monkeypatc
         ("numerics", {"threads": 0}, "numerics.threads = 0: Input should be greater"),
         ("numerics", {"threads": 1.5}, "numerics.threads = 1.5: Input should be a valid integer"),
         ("watch", {"tensorbord": True}, "watch.tensorbord: unknown key, did you mean"),
-        ("masking", {"input_alpha": {"rgb": 1}}, "input_alpha must name exactly"),
+        ("masking", {"input_alpha": {"rgbb": 1}}, "input_alpha: 'rgbb' is no modality"),
         ("hardware", {"devices": 5}, "above optim.batch_size"),
     ],
 )

@@ -181,18 +181,17 @@ class Shell:
     def serves(self, command: str, message: str, timeout_s: float = 120) -> str:
         """What a server prints until ``message``; then it is stopped."""
         script = "\n".join([*self.state, f"exec timeout {timeout_s} {command}"])
-        process = subprocess.Popen(
+        said = ""
+        with subprocess.Popen(
             ["bash", "-ec", script], cwd=self.folder, env=self.environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if message in line:
-                break
-        process.terminate()
-        process.wait(30)
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            for line in process.stdout:
+                said += line
+                if message in line:
+                    break
+            process.terminate()
         return said
 
 
@@ -249,7 +248,8 @@ def make_checkout(project: Project) -> None:
         os.utime(project.folder / name, (0, 0))
     venv = project.folder / ".venv"
     venv.mkdir()
-    (venv / "bin").symlink_to(Path(sys.executable).parent)
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (venv / name).symlink_to(Path(sys.prefix, name))
     (venv / ".ready").touch()
 
 

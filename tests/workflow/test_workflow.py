@@ -110,7 +110,7 @@ def test_a_grid_trains_and_is_compared_in_the_report(copy_of_finished):
     project.run()
     for dim in (32, 64):
         for clips in (5, 10):
-            folder = project.results / "runs" / f"demo_dim_{dim}_train_clips_{clips}"
+            folder = project.results / "runs" / f"demo_train_clips_{clips}_dim_{dim}"
             facts = json.loads((folder / "run.json").read_text())
             assert facts["clips"]["train"] == clips
             assert facts["settings"]["model"]["dim"] == dim

@@ -144,7 +144,9 @@ class MaskingConfig(Section):
     input_tokens: TokenRange = Field((16, 256), description="range of input tokens")
     target_tokens: TokenRange = Field((16, 256), description="range of target tokens")
     input_alpha: Alphas = Field(
-        1.0, description="Dirichlet alpha of the input budgets, or one per modality, in 0..100"
+        1.0,
+        description="Dirichlet alpha of the input budgets, in 0..100, or one per modality; those "
+        "not named have 1",
     )
     target_alpha: Alphas = Field(1.0, description="the same for the target budgets")
     mixture: tuple[Component, ...] = Field(
@@ -187,9 +189,9 @@ class MaskingConfig(Section):
 def _alphas(value: Alphas, names: Sequence[str], side: str) -> list[float]:
     if not isinstance(value, Mapping):
         return [float(value)] * len(names)
-    if sorted(value) != sorted(names):
-        raise ValueError(f"{side}_alpha must name exactly {names}, not {sorted(value)}")
-    return [float(value[name]) for name in names]
+    if unknown := sorted(set(value) - set(names)):
+        raise ValueError(f"{side}_alpha: {unknown[0]!r} is no modality of the run; it has {names}")
+    return [float(value.get(name, 1.0)) for name in names]
 
 
 class ObjectiveConfig(Section):
