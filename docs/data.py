@@ -15,6 +15,7 @@ from nano4m_audio.training.stage import METRICS_SCHEMA
 #: What one row of each table is.
 ROWS = {
     "candidates": "candidate clip, as the source lists it",
+    "fetched": "candidate of `source: web`: what became of it",
     "media": "candidate: its file, checked without decoding",
     "clips": "file that can be read: what decoding found",
     "scores/audio": "decoded clip: the audio tagger's scores",

@@ -24,6 +24,7 @@ rule barnyard:
 rule candidates:
     input:
         clips=as_input(FOLDER.csv),
+        lists=[path for path in LISTS if as_input(path)],
         outdated=mistrust,
     output:
         tables=RESULTS.tables("candidates", CONFIG.n_shards),
@@ -40,10 +41,10 @@ rule candidates:
             {
                 "source": CONFIG.source,
                 CONFIG.source: CONFIG.chosen_source.model_dump(
-                    mode="json", exclude={"truth_csv"}
+                    mode="json", exclude=CONFIG.chosen_source.unlisted
                 ),
                 "n_shards": CONFIG.n_shards,
-                "classes": CONFIG.class_details(),
+                "classes": CONFIG.class_details(*CONFIG.chosen_source.class_details),
             },
         ),
         # What is in the folder, with the list of clips where that is no input.

@@ -21,7 +21,7 @@ FLOORS = (
     {"nano4m", "backends"},
     {"config", "taxonomy"},
     {"media", "barnyard", "experiments", "prerequisites"},
-    {"acquire", "curate", "label"},
+    {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
     {"evaluate", "interchange"},
     {"report", "terminal"},

@@ -37,7 +37,10 @@ BAD = [
     ({"verdict": {"audio_min": float("nan")}}, "verdict.audio_min = nan"),
     ({"verdict": 3}, "verdict = 3"),
     ({"folder": {"rot": "x"}}, "folder.rot: unknown key, did you mean 'root'?"),
-    ({"source": "foldr"}, "source = 'foldr': Input should be 'barnyard', 'folder' or 'web'"),
+    (
+        {"source": "foldr"},
+        "source = 'foldr': Input should be 'barnyard', 'folder', 'mirror' or 'web'",
+    ),
     ({"n_shard": 2}, "n_shard: unknown key, did you mean 'n_shards'?"),
     ({"n_shards": True}, "n_shards"),
     ({"n_shards": 0}, "n_shards = 0: Input should be greater than or equal to 1"),

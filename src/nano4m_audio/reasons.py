@@ -18,6 +18,12 @@ class Reason(StrEnum):
         member._value_, member.description = value, description
         return member
 
+    # fetch: what the web, or a mirror of it, answers
+    NOT_FETCHED_YET = "not_fetched_yet", "it was not asked for yet, or not answered so far"
+    GONE = "gone", "the video is no longer to be had"
+    RESTRICTED = "restricted", "the video needs an account, a payment or another country"
+    FETCH_FAILED = "fetch_failed", "it could not be fetched, after several tries"
+    NOT_IN_MIRROR = "not_in_mirror", "the mirror has no such clip"
     # media: the file itself
     MISSING_FILE = "missing_file", "the listed file does not exist"
     UNREADABLE = "unreadable", "the file could not be read this time"

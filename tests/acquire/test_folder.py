@@ -40,6 +40,8 @@ def test_a_full_row(tmp_path):
             "class_name": "dog",
             "sources": ["audioset", "vggsound"],
             "path": "m/-a_000040.mp4",
+            "byte_start": None,
+            "byte_count": None,
             "url": "",
         }
     ]

@@ -14,8 +14,9 @@ from typing import Any
 
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
-from nano4m_audio.config.sources import Folder
+from nano4m_audio.config.sources import Source
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.paths import Results
 from nano4m_audio.taxonomy import normal, unknown_class
 
 _REQUIRED = ("file", "class")
@@ -51,12 +52,14 @@ class Findings:
 
 
 def list_folder(
-    settings: Folder, class_names: Sequence[str]
+    source: Source, results: Results, classes: Iterable[str]
 ) -> tuple[list[dict[str, Any]], Findings]:
-    """The candidates of a folder, by its list or its sub-folders, and what a reader must know.
+    """The candidates of a source's folder, by its list or its sub-folders, and what a reader must
+    know.
 
     Raises UserError for a folder that is not there, or without clips.
     """
+    settings, class_names = source.folder(results.root), tuple(classes)
     root, findings = Path(settings.root), Findings()
     if not root.is_dir():
         raise UserError(f"folder.root: {settings.root!r} is not a folder")
@@ -264,6 +267,8 @@ def _candidate(
         "class_name": class_name,
         "sources": sources,
         "path": path,
+        "byte_start": None,
+        "byte_count": None,
         "url": "",
     }
 

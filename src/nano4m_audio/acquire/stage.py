@@ -39,7 +39,7 @@ def list_candidates(results: Results, settings: Candidates) -> None:
     source, n_shards = settings.chosen_source, settings.n_shards
     module, _, function = source.candidates.partition(":")
     list_source = getattr(importlib.import_module(module), function)
-    rows, findings = list_source(source.folder(results.root), tuple(settings.classes))
+    rows, findings = list_source(source, results, settings.classes)
     shards: dict[int, list[dict[str, Any]]] = {i: [] for i in range(n_shards)}
     for row in sorted(rows, key=lambda r: r["clip_id"]):
         shards[shard_of(row["video_id"], n_shards)].append(row)

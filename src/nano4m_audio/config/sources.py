@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -24,11 +24,16 @@ class Files(Section):
 
 
 class Source(Section):
-    """What every source says of itself. ``made_here``: a rule of the workflow writes its files."""
+    """What every source says of itself."""
 
+    #: Whether a rule of the workflow makes the files, so that nobody else changes them.
     made_here: ClassVar[bool] = True
-    #: "module:function", called with (folder, classes); returns candidate rows and Findings.
+    #: "module:function", called with (source, results, classes); gives candidate rows and Findings.
     candidates: ClassVar[str] = "nano4m_audio.acquire.folder:list_folder"
+    #: What the listing must know of every class, besides its name.
+    class_details: ClassVar[tuple[str, ...]] = ()
+    #: Keys of the section that do not change which candidates are listed.
+    unlisted: ClassVar[frozenset[str]] = frozenset()
 
     def folder(self, results: Path) -> Folder:
         """The folder in which its files lie, with their list, when they are there."""
@@ -66,6 +71,7 @@ class Folder(Files, Source):
     with one sub-folder per class."""
 
     made_here: ClassVar[bool] = False
+    unlisted: ClassVar[frozenset[str]] = frozenset({"truth_csv"})
     clips_csv: str | None = Field(
         "clips.csv", description="the list inside the folder; null scans one sub-folder per class"
     )
@@ -100,31 +106,122 @@ class Folder(Files, Source):
             )
 
 
-class Web(Source):
-    """AudioSet and VGGSound segment lists, fetched from the web."""
+class Lists(Source):
+    """Lists of labelled segments of videos."""
+
+    class_details: ClassVar[tuple[str, ...]] = ("audioset", "vggsound")
 
     audioset_csvs: tuple[str, ...] = Field((), description="AudioSet segment CSV files")
     vggsound_csvs: tuple[str, ...] = Field((), description="VGGSound CSV files (id, start, label)")
-    max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
+    segments_csvs: tuple[str, ...] = Field(
+        (), description="lists of your own, with columns video_id or url, start_s, end_s, class"
+    )
+    labels: Literal["core", "all"] = Field(
+        "core", description="all: also labels that mean a class and others, such as Hiss for cat"
+    )
 
-    def folder(self, results: Path) -> Folder:
-        return Folder(root=str(results / "web"), clips_csv=None)
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """All files with lists."""
+        return self.audioset_csvs + self.vggsound_csvs + self.segments_csvs
 
     def check_runnable(self) -> None:
-        raise UserError(
-            "source = 'web': fetching is not part of this version yet; "
-            "use 'barnyard' or 'folder' (your own clips)"
-        )
+        name = type(self).__name__.lower()
+        if not self.lists:
+            raise UserError(
+                f"{name}: no list names its segments: set {name}.audioset_csvs, "
+                f"{name}.vggsound_csvs or {name}.segments_csvs"
+            )
+        for path in self.lists:
+            if not Path(path).is_file():
+                raise UserError(f"{name}: the list {path!r} is not there")
+
+
+class Mirror(Files, Lists):
+    """Clips that somebody has cut already, in folders or tar archives, named by video and start."""
+
+    made_here: ClassVar[bool] = False
+    candidates: ClassVar[str] = "nano4m_audio.acquire.mirror:list_mirror"
+
+    root: str = Field("mirror", description="the folder with the clips or archives")
+
+    def folder(self, results: Path) -> Folder:
+        return Folder(root=self.root, follow_links=self.follow_links, clips_csv=None)
+
+    def identity(self, results: Path) -> dict[str, Any]:
+        return self.folder(results).identity(results)
+
+    def check(self) -> None:
+        if not Path(self.root).is_dir():
+            raise UserError(f"mirror.root: {self.root!r} is not a folder: name yours there")
+
+
+class Breaker(Section):
+    """When to stop asking: answers that are about this address and not about a video."""
+
+    walls: int = Field(3, ge=1, le=1000, description="so many walls open the breaker")
+    among: int = Field(10, ge=1, le=1000, description="... among so many answers in a row")
+    pauses_min: tuple[Annotated[float, Field(ge=0, le=10_000)], ...] = Field(
+        (60.0, 360.0),
+        description="pauses before trying again [min]; then the run ends",
+    )
+
+
+class Web(Lists):
+    """Lists whose segments are fetched from the web with yt-dlp (pip install ".[web]")."""
+
+    candidates: ClassVar[str] = "nano4m_audio.acquire.lists:list_segments"
+
+    rate_per_hour: float = Field(
+        250.0, gt=0, le=100_000, description="videos asked for in an hour, at most"
+    )
+    sleep_s: tuple[Annotated[float, Field(ge=0, le=3600)], ...] = Field(
+        (10.0, 20.0),
+        min_length=2,
+        max_length=2,
+        description="pause between videos, from, to [s]",
+    )
+    request_sleep_s: float = Field(
+        0.75, ge=0, le=60, description="pause between the requests for one video [s]"
+    )
+    workers: int = Field(1, ge=1, le=64, description="videos that are fetched at once")
+    per_host: int = Field(2, ge=1, le=64, description="connections to one host at once")
+    max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
+    max_segment_s: float = Field(60.0, gt=0, le=3600, description="longest segment to fetch [s]")
+    max_mb: int = Field(500, ge=1, le=100_000, description="read at most so much of a video [MB]")
+    timeout_s: float = Field(30.0, ge=1, le=600, description="wait at most so long for bytes [s]")
+    route: Literal["auto", "range", "whole"] = Field(
+        "auto",
+        description="range reads only the segment, whole the whole file; auto: range where it can",
+    )
+    clients: tuple[str, ...] = Field((), description="YouTube clients to ask; none: yt-dlp's own")
+    cookies: str | None = Field(None, description="file with cookies in Netscape format")
+    proxy: str | None = Field(None, description="proxy, such as http://127.0.0.1:8080")
+    private_hosts: tuple[str, ...] = Field(
+        (), description="hosts on private addresses that may be asked, such as 127.0.0.1"
+    )
+    breaker: Breaker = Breaker()
+    partial: bool = Field(
+        False, description="true: go on with what is there; the rest counts as not fetched yet"
+    )
+
+    @property
+    def unlisted(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(Web.model_fields) - frozenset(Lists.model_fields)
+
+    def folder(self, results: Path) -> Folder:
+        return Folder(root=str(results / "web" / "pieces"), clips_csv=None)
 
 
 class Sources(Section):
     """The part of a config that says where clips come from."""
 
-    source: Literal["barnyard", "folder", "web"] = Field(
+    source: Literal["barnyard", "folder", "mirror", "web"] = Field(
         "barnyard", description="where clips come from; the section of that name says more"
     )
     barnyard: Barnyard = Barnyard()
     folder: Folder = Folder()
+    mirror: Mirror = Mirror()
     web: Web = Web()
 
     @property

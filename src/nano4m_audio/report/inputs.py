@@ -115,8 +115,8 @@ class Clip:
 def report_files(results: Results, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
     files = [results.split, results.listing]
-    for name in SCHEMAS:
-        files += results.tables(name, config.n_shards) if name != "split" else []
+    for name in sorted(SCHEMAS.keys() - {"split", "fetched"}):  # what was fetched is in media, too
+        files += results.tables(name, config.n_shards)
     for experiment in config.experiments:
         files += [results.run(experiment) / name for name in (RUN, METRICS, TIMING, START)]
         files += [results.probe(experiment, probe) for probe in PROBES]

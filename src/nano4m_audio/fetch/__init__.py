@@ -1,0 +1,1 @@
+"""Segments of videos from the web: asked for politely, read exactly, and written down."""
