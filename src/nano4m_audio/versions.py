@@ -27,6 +27,7 @@ def _forms(modalities: Iterable[str]) -> tuple[str, ...]:
 STAGES: dict[str, tuple[str, ...]] = {
     "barnyard": ("barnyard.build:build",),
     "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
+    "fetched": ("fetch.stage:write_tables",),
     "media": ("acquire.stage:check_files",),
     "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
     "scores/audio": ("curate.score:score_audio",),
