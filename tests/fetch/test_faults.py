@@ -22,9 +22,9 @@ LOGIN = (
 )
 RATE = (
     "Video unavailable. This content isn’t available, try again later. The current session has "
-    "been rate-limited by YouTube for up to an hour. It is recommended to use `-t sleep` to add a delay "
-    "between video requests to avoid exceeding the rate limit. For more information, refer to  "
-    "https://github.com/yt-dlp/yt-dlp/wiki/Extractors#this-content-isnt-available-try-again-later"
+    "been rate-limited by YouTube for up to an hour. It is recommended to use `-t sleep` to add a "
+    "delay between video requests to avoid exceeding the rate limit. For more information, refer "
+    "to  https://github.com/yt-dlp/yt-dlp/wiki/Extractors#this-content-isnt-available-try-again-later"
 )
 NO_FORMAT = "Requested format is not available. Use --list-formats for a list of available formats"
 SOLVER = (
@@ -73,8 +73,8 @@ ANSWERS: list[tuple[str, str, Any, str, str]] = [
     ("14", "Video unavailable. This video contains content from Example Media, who has blocked it "
      "on copyright grounds", {}, "copyright", "long"),
     ("15", "The uploader has not made this video available in your country\nThis video is "
-     "available in France, Germany.\nYou might want to use a VPN or a proxy server (with --proxy) to "
-     "workaround.", {}, "geo_blocked", "long"),
+     "available in France, Germany.\nYou might want to use a VPN or a proxy server (with --proxy) "
+     "to workaround.", {}, "geo_blocked", "long"),
     ("15", "Video unavailable. This video is not available in your country", {},
      "geo_blocked", "long"),
     ("15", "This video is not available on this country domain", {}, "geo_blocked", "long"),

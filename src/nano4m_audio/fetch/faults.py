@@ -208,9 +208,10 @@ def cleaned(text: str, length: int = RAW_CHARS) -> str:
 
 def _one_line(text: str) -> str:
     plain = unicodedata.normalize("NFKC", _COLOURS.sub("", text))
-    kinds = {char: unicodedata.category(char)[0] for char in set(plain)}
-    blank = {char: " " if char.isspace() or kind == "Z" else "" for char, kind in kinds.items()
-             if kind in "CZ"}  # fmt: skip
+    blank: dict[str, str | int | None] = {}
+    for char in set(plain):
+        if (kind := unicodedata.category(char)[0]) in "CZ":
+            blank[char] = " " if kind == "Z" or char.isspace() else ""
     return " ".join(plain.translate(str.maketrans(blank)).split())
 
 
