@@ -2,10 +2,11 @@
 
     closed --walls--> open --pause--> half-open --a wall--> open, for longer --...--> Exhausted
       ^                                   |
-      +------ any answer of the site -----+
+      +----- an answer about a video -----+
 
 The state is what the ledger's rows of this session make of it, so a restart knows it and there is
-no second place for it. A network that is down, too, opens it: when all of the last answers say so.
+no second place for it. A network that is down, or clients that are never served, open it, too: when
+all of the last answers say so.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from threading import RLock
 from typing import Literal
 
 from nano4m_audio.config import sources
-from nano4m_audio.fetch.faults import named
+from nano4m_audio.fetch.faults import NOT_THE_VIDEO, named
 from nano4m_audio.fetch.ledger import Attempt
 
 State = Literal["closed", "open", "half-open"]
 #: Sleeps are cut into pieces of this length [s], so that a state can be shown meanwhile.
 _NAP_S = 10.0
+#: Answers to a probe that do not tell that the site serves us again, beside walls.
+_UNCLEAR = frozenset({"network", "server_error", "unknown"})
 
 
 class Exhausted(Exception):
@@ -43,6 +46,7 @@ class Opening:
     at: datetime
     until: datetime
     names: tuple[str, ...]
+    newest: str
     last: bool
 
 
@@ -69,8 +73,11 @@ class Breaker:
         self._shut = True
         self._hold: datetime | None = None
         self._probing = False
+        self._ended: Opening | None = None
         for attempt in sorted(past, key=lambda row: row.ended_at):
             self.record(attempt)
+        newest = self.openings[-1] if self.openings and not self._shut else None
+        self._ended = newest if newest and newest.last and clock() < newest.until else None
 
     def state(self) -> State:
         """The state at this moment."""
@@ -120,8 +127,8 @@ class Breaker:
         while True:
             with self._lock:
                 wait_s, state = self.wait_s(), self.state()
-                if self.openings and self.openings[-1].last and state == "open":
-                    raise self._exhausted()
+                if self._ended or wait_s > 60 * max(self.settings.pauses_min, default=0.0):
+                    raise self._exhausted(wait_s)
                 if wait_s <= 0 and state == "closed":
                     return False
                 if wait_s <= 0 and not self._probing:
@@ -132,40 +139,46 @@ class Breaker:
     def _answer_when_open(self, attempt: Attempt) -> None:
         if attempt.started_at < self.openings[-1].until:
             return
-        if _is_wall(attempt):
+        if attempt.kind in NOT_THE_VIDEO or attempt.name in _UNCLEAR:
             self._last.append(attempt)
             self._open(attempt.ended_at)
-        elif attempt.kind in ("ok", "permanent", "long"):
+        else:
             self._shut = True
             self._last.clear()
 
     def _too_many(self) -> bool:
         walls = sum(map(_is_wall, self._last))
         full = len(self._last) == self.settings.among
-        down = full and all(_is_wall(look) or look.name == "network" for look in self._last)
+        down = full and all(
+            look.kind in NOT_THE_VIDEO or look.name == "network" for look in self._last
+        )
         return walls >= min(self.settings.walls, self.settings.among) or down
 
     def _open(self, at: datetime) -> None:
         pauses = self.settings.pauses_min
-        last = self._used >= len(pauses) or all(look.kind == "config" for look in self._last)
-        pause = pauses[min(self._used, len(pauses) - 1)] if pauses else 0.0
-        until = at + timedelta(minutes=pause)
-        names = tuple(sorted({look.name for look in self._last if _is_wall(look)}))
-        self.openings.append(Opening(at, until, names or ("network",), last))
+        walls = [look for look in self._last if look.kind in NOT_THE_VIDEO] or list(self._last)
+        no_use = all(look.kind == "config" for look in walls)  # a pause installs nothing
+        last = self._used >= len(pauses) or no_use
+        pause = 0.0 if no_use or not pauses else pauses[min(self._used, len(pauses) - 1)]
+        names = tuple(sorted({look.name for look in walls}))
+        opening = Opening(at, at + timedelta(minutes=pause), names, walls[-1].name, last)
+        self.openings.append(opening)
+        self._ended = opening if last else None
         self._used = 0 if last else self._used + 1
         self._shut = False
-        self._advice = named(self._last[-1].name).advice
         self._last.clear()
 
-    def _exhausted(self) -> Exhausted:
-        opening = self.openings[-1]
-        why = f"the site answers {', '.join(opening.names)} to whatever is asked"
-        return Exhausted(why, self._advice, opening.until)
+    def _exhausted(self, wait_s: float) -> Exhausted:
+        after = self._clock() + timedelta(seconds=wait_s) if wait_s > 0 else None
+        if not self._ended:
+            return Exhausted("the site asks for a long pause", named("rate_limited").advice, after)
+        why = f"the site answers {', '.join(self._ended.names)} to whatever is asked"
+        return Exhausted(why, named(self._ended.newest).advice, after)
 
 
 def _is_wall(attempt: Attempt) -> bool:
-    """Whether the answer was about who asks; also what clients are refused, when it is often."""
-    return attempt.kind in ("address", "config")
+    """Whether the answer was about who asks."""
+    return attempt.kind == "address"
 
 
 def openings(settings: sources.Breaker, attempts: Sequence[Attempt], session: str) -> list[Opening]:
