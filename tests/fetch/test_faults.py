@@ -175,6 +175,14 @@ ANSWERS: list[tuple[str, str, Any, str, str]] = [
     ("42", "This video is unavailable", {}, "unavailable", "long"),
     ("42", "This video is not available", {}, "unavailable", "long"),
     ("42", "Video unavailable. Something that was never said before", {}, "unavailable", "long"),
+    ("44", "content too short: the video ends after 3.00 s", MEDIA, "no_segment", "long"),
+    ("45", "refused: 'a.example' is on a private address (10.0.0.1)", MEDIA, "refused", "long"),
+    ("45", "refused: an address of the kind 'file', not http(s)", {}, "refused", "long"),
+    ("46", "too large: more than 500 MB were sent", MEDIA, "too_large", "long"),
+    ("47", "HTML instead of media", {"status": 200, **MEDIA}, "corrupt", "transient"),
+    ("48", "no HTTP answer: BadStatusLine: x", MEDIA, "network", "transient"),
+    ("49", "the media has no picture", MEDIA, "no_format", "long"),
+    ("50", "a playlist and not a video", {}, "bad_id", "permanent"),
     ("43", "The hamster is asleep", {}, "unknown", "transient"),
 ]  # fmt: skip
 IDS = [f"{row}-{number}" for number, (row, *_) in enumerate(ANSWERS)]
@@ -184,7 +192,7 @@ def test_every_row_of_the_table_has_an_answer():
     rows = {row.row for row in (*table().statuses, *table().rows)}
     assert rows - {row for row, *_ in ANSWERS} == set()
     numbers = {int(re.match(r"\d+", row)[0]) for row, *_ in ANSWERS}
-    assert numbers == set(range(1, 44))
+    assert numbers == set(range(1, 51))
 
 
 def variants(text: str) -> list[str]:
