@@ -18,7 +18,7 @@ from typing import Any
 from nano4m_audio.acquire.retry import last_attempt, record_attempt
 from nano4m_audio.config.sources import Web
 from nano4m_audio.fetch import ledger as books
-from nano4m_audio.fetch.history import due
+from nano4m_audio.fetch.history import Retry, due
 from nano4m_audio.fetch.kept import kept
 from nano4m_audio.fetch.ledger import Attempt
 from nano4m_audio.paths import Results
@@ -57,7 +57,7 @@ def _shuffled(video_id: str) -> bytes:
     return hashlib.blake2b(video_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def fetch_segments(results: Results, settings: Web, retry: str = "", attempt: int = 0) -> None:
+def fetch_segments(results: Results, settings: Web, retry: Retry = "", attempt: int = 0) -> None:
     """Ask for what is due, unless ``partial``; then write the fetched tables.
 
     A row is ok, with its piece and where in it the clip lies, or failed, with the reason that the
