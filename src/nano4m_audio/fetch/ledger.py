@@ -8,6 +8,7 @@ all, and any reader of Parquet can read the folder at any time.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -26,6 +27,8 @@ from nano4m_audio.tables import F64, I64, STR, STRINGS, Column, write_table
 
 PART_ROWS = 256
 _WARNINGS = 5
+#: A part, or one that was set aside: its number is not used again.
+_NUMBERED = re.compile(r"_?(\d+)\.parquet")
 _TIME = pa.timestamp("us", tz="UTC")
 COLUMNS: list[Column] = [
     ("video_id", STR, "the video that was asked for"),
@@ -139,8 +142,8 @@ def open_ledger(folder: Path) -> Iterator[Ledger]:
             raise UserError(f"{folder} is in use by another fetch: wait for it or stop it")
         remove_leftovers(folder)
         parts = [part for part in _parts(folder) if _sound(part)]
-        last = max((int(path.name.strip("_").split(".")[0]) for path in
-                    folder.glob("*.parquet*")), default=-1)  # fmt: skip
+        named = (_NUMBERED.match(path.name) for path in folder.iterdir())
+        last = max((int(match[1]) for match in named if match), default=-1)
         part, rows = folder / f"{last + 1:08d}.parquet", SCHEMA.empty_table()
         if parts and int(parts[-1].stem) == last:
             newest = _read(parts[-1], SCHEMA.names)
