@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -49,9 +50,11 @@ def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
 
     section = stage_settings(Candidates, "candidates", settings, results)
     list_candidates(results, section)
-    csv = section.chosen_source.folder(results.root).csv
+    source = section.chosen_source
+    csv = source.folder(results.root).csv
+    lists = [Path(path) for path in getattr(source, "lists", ())]
     tables = results.tables("candidates")
-    record([*tables, results.listing], [csv] if csv else [])
+    record([*tables, results.listing], [*([csv] if csv else []), *lists])
 
 
 @app.command(epilog=example("media --shard 0000"))
