@@ -23,7 +23,7 @@ FLOORS = (
     {"media", "barnyard", "experiments", "prerequisites"},
     {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
-    {"evaluate", "interchange"},
+    {"audit", "evaluate", "interchange"},
     {"report", "terminal"},
     {"cli"},
 )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Before others rely on a dataset: audit any manifest, prove this run's own, release and verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nano4m_audio.cli.options import example
+
+app = typer.Typer()
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="also write all that was found here")]
+
+
+@app.command(epilog=example("audit manifest.csv --splits splits.json --lists eval_segments.csv"))
+def audit(
+    manifest: Annotated[
+        Path, typer.Argument(help="CSV, Parquet or JSON; a results folder; a release")
+    ],
+    splits: Annotated[
+        list[Path] | None,
+        typer.Option(help="split files: JSON lists of names, or one manifest per split"),
+    ] = None,
+    lists: Annotated[
+        list[Path] | None, typer.Option(help="CSV lists of AudioSet or VGGSound, to hold against")
+    ] = None,
+    thresholds: Annotated[
+        list[str] | None, typer.Option(help="instead of the stated ones, such as audio_min=0.3")
+    ] = None,
+    json_file: JsonFile = None,
+    strict: Annotated[bool, typer.Option(help="exit with 1 where anything was found")] = False,
+) -> None:
+    """Say what is wrong with a list of clips: thresholds, repeats, overlaps, leaks, sources."""
+    from rich.console import Console
+
+    from nano4m_audio.audit.audit import audit as run
+    from nano4m_audio.audit.audit import found_any, read_limits, show
+    from nano4m_audio.audit.lists import read_lists
+    from nano4m_audio.audit.manifest import read_manifest
+    from nano4m_audio.files import write_json
+
+    limits = read_limits(thresholds or [])
+    others = [read_manifest(path) for path in splits or []]
+    result = run(read_manifest(manifest), others, read_lists(lists or []), limits)
+    show(result, Console())
+    if json_file:
+        write_json(json_file, result)
+    if strict and found_any(result):
+        raise typer.Exit(1)
