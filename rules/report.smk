@@ -1,6 +1,33 @@
-"""Report: one self-contained page."""
+"""Report: the proof of the dataset, and one self-contained page."""
 
+from nano4m_audio.audit.proof import proof_files
 from nano4m_audio.report.inputs import report_files
+
+
+rule proof:
+    input:
+        tables=proof_files(RESULTS, CONFIG.n_shards),
+    output:
+        proof=RESULTS.proof,
+    log:
+        "results/logs/proof.log",
+    benchmark:
+        "results/benchmarks/proof.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        settings=SETTINGS.path(
+            "proof",
+            {
+                "verdict": CONFIG.verdict.model_dump(),
+                "split": CONFIG.split.model_dump(),
+            },
+        ),
+        version=stage_version("proof"),
+    shell:
+        "nano4m-audio proof --settings={params.settings:q} 2> {log}"
 
 
 rule report:

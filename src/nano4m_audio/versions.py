@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/fingerprints": ("curate.score:score_fingerprints",),
     "verdicts": ("curate.verdict:verdicts",),
     "split": ("curate.split:split_clips",),
+    "proof": ("audit.proof:prove",),
     **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},
     **{
         f"tokens/{name}": ("tokenize.stage:tokenize_clips", _MAKERS[row.kind], *_forms([name]))

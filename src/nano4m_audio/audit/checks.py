@@ -215,17 +215,23 @@ def leaks(manifest: Manifest) -> list[Check]:
     rows = {s: [r for r in manifest.rows if r.split == s] for s in splits}
     checks = [_leak(rows[a], rows[b], a, b) for a, b in combinations(splits, 2)]
     if "group" in manifest.columns:
-        groups = defaultdict(set)
-        for row in manifest.rows:
-            groups[row.group].add(row.split)
-        crossing = [g for g, found in groups.items() if g and len(found - {""}) > 1]
-        text = f"{len(crossing)} groups"
-        items = [{"group": g} for g in crossing]
+        groups = [(row.group, row.split) for row in manifest.rows if row.group and row.split]
+        found = crossing(groups)
+        text = f"{len(found)} groups"
+        items = [{"group": group} for group in found]
         title = "groups of copies in two splits"
         checks.append(
-            Check("group_leaks", title, "groups", len(groups), len(crossing), text, items)
+            Check("group_leaks", title, "groups", len(dict(groups)), len(found), text, items)
         )
     return checks
+
+
+def crossing(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The names that are in more than one split, of (name, split) pairs; sorted."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for name, split in pairs:
+        splits[name].add(split)
+    return sorted(name for name, found in splits.items() if len(found) > 1)
 
 
 def _leak(first: Sequence[Row], second: Sequence[Row], a: str, b: str) -> Check:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli.options import example
+from nano4m_audio.cli.options import RESULTS, Results, Settings, example, record, stage_settings
 
 app = typer.Typer()
 
@@ -49,3 +49,13 @@ def audit(
         write_json(json_file, result)
     if strict and found_any(result):
         raise typer.Exit(1)
+
+
+@app.command(epilog=example("proof"))
+def proof(results: Results = RESULTS, settings: Settings = None) -> None:
+    """Check what the tables claim together, row by row; a claim that does not hold is an error."""
+    from nano4m_audio.audit.proof import proof_files, prove
+    from nano4m_audio.config.curate import ProofSettings
+
+    prove(results, stage_settings(ProofSettings, "proof", settings, results))
+    record(results.proof, proof_files(results))

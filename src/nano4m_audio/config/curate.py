@@ -133,3 +133,10 @@ class Split(Section):
         if abs(sum(value) - 1) > 1e-6 or min(value) < 0:
             raise ValueError("three shares of at least 0 that sum to 1")
         return value
+
+
+class ProofSettings(Section):
+    """What the stage ``proof`` is told: what the tables must hold to."""
+
+    verdict: Verdict = Verdict()
+    split: Split = Split()

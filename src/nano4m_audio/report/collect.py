@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio import files
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS
+from nano4m_audio.paths import Results
 from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
@@ -37,11 +39,18 @@ def _examples(inputs: ReportInputs) -> Any:
     return make_examples(inputs)
 
 
+def read_proof(inputs: ReportInputs) -> Any:
+    """The claims of proof.json; None where the tables came without it."""
+    path = Results(inputs.results).proof
+    return files.read_json(path, "make the proof again")["claims"] if path.exists() else None
+
+
 SECTIONS = (
     Section("funnel", "Funnel", funnel.collect),
     Section("scores", "Scores", scores.collect),
     Section("truth", "Filters and truth", truth.collect),
     Section("split", "Split", split.collect),
+    Section("proof", "Proof", read_proof),
     Section("tokenizers", "Tokenizers", lambda inputs: inputs.tokenizers or None),
     Section("training", "Training", training.collect),
     Section("metrics", "Evaluation", metrics.collect),
