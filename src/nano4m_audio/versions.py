@@ -50,6 +50,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name in PROBES
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
+    "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
 

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from nano4m_audio.acquire.video_names import Cut, cuts
@@ -87,7 +88,7 @@ def read_manifest(path: Path) -> Manifest:
         return _of_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: name a manifest, or a results folder") from None
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as a manifest ({error})") from None
 
 
@@ -109,10 +110,10 @@ def _of_csv(path: Path) -> Manifest:
         reader = csv.DictReader(handle, delimiter="\t" if path.suffix == ".tsv" else ",")
         names = [name or "" for name in reader.fieldnames or []]
         records = ((f"line {reader.line_num}", record) for record in reader)
-        return build(path.name, names, [(place, _unescaped(r)) for place, r in records])
+        return build(path.name, names, [(place, unescaped(r)) for place, r in records])
 
 
-def _unescaped(record: Mapping[str, Any]) -> dict[str, Any]:
+def unescaped(record: Mapping[str, Any]) -> dict[str, Any]:
     """The cells without the apostrophe that keeps a spreadsheet from running them."""
     return {
         name: cell[1:]

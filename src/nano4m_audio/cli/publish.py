@@ -59,3 +59,50 @@ def proof(results: Results = RESULTS, settings: Settings = None) -> None:
 
     prove(results, stage_settings(ProofSettings, "proof", settings, results))
     record(results.proof, proof_files(results))
+
+
+@app.command(epilog=example("release"))
+def release(results: Results = RESULTS, settings: Settings = None) -> None:
+    """Write results/release: ids, windows, scores, verdicts, split and hashes; no media."""
+    from nano4m_audio.config.schema import Config
+    from nano4m_audio.release.build import RELEASE_FILES, build_release, release_inputs
+
+    config = stage_settings(Config, "config", settings, results)
+    build_release(results, config.model_dump(mode="json"))
+    outputs = [results.release / name for name in RELEASE_FILES]
+    record(outputs, release_inputs(results))
+
+
+@app.command(epilog=example("verify results/release --folder clips"))
+def verify(
+    release: Annotated[Path, typer.Argument(help="the folder of a release")],
+    folder: Annotated[Path | None, typer.Option(help="look in this folder of media")] = None,
+    mirror: Annotated[
+        Path | None, typer.Option(help="look in this mirror: files, or tar archives of them")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="look in these results, at media and tokens")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="also clips that were rejected")] = False,
+    json_file: JsonFile = None,
+    strict: Annotated[bool, typer.Option(help="exit with 1 where anything is amiss")] = False,
+) -> None:
+    """Say what of a release is still to be had, class by class, and whether hashes agree."""
+    from rich.console import Console
+
+    from nano4m_audio import paths
+    from nano4m_audio.files import write_json
+    from nano4m_audio.release.verify import show
+    from nano4m_audio.release.verify import verify as run
+
+    other = None if results is None else paths.Results(results)
+    result = run(release, folder, mirror, other, every)
+    show(result, Console())
+    if json_file:
+        write_json(json_file, result)
+    tokens = [
+        n for counts in result["tokens"].values() for n in (counts["other"], counts["missing"])
+    ]
+    amiss = any(clip["state"] != "same" for clip in result["clips"])
+    if strict and (amiss or any(tokens) or result["notes"]):
+        raise typer.Exit(1)
