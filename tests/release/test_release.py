@@ -8,6 +8,7 @@ import io
 import json
 import re
 import tarfile
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +123,7 @@ def test_the_csv_alone_is_read_as_the_parquet_file_is(results):
     (results.release / "clips.parquet").unlink()
     plain = read_release(results.release, columns)
     for one, other in zip(exact, plain, strict=True):
-        assert {**one, "sources": sorted(one["sources"])} == pytest.approx(other)
+        assert one == other
 
 
 def test_an_audit_reads_a_release_with_its_thresholds(results):
@@ -180,12 +181,14 @@ def test_a_folder_is_compared_by_hash_then_by_name_and_id(results, tmp_path):
     assert states(verify(results.release, folder=folder, every=True))[GONE] == "unknown"
 
 
-@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
-def test_members_of_archives_count_in_a_mirror(results, tmp_path, ending):
+@pytest.mark.parametrize(("ending", "mode"), [("tar", "w"), ("tar.gz", "w:gz")])
+def test_members_of_archives_count_in_a_mirror(
+    results, tmp_path, ending, mode: Literal["w", "w:gz"]
+):
     folder = with_media(results, tmp_path)
     mirror = tmp_path / "mirror"
     mirror.mkdir()
-    with tarfile.open(mirror / f"part0.{ending}", f"w:{ending.partition('.')[2]}") as archive:
+    with tarfile.open(mirror / f"part0.{ending}", mode) as archive:
         archive.add(folder / "clips", "../..//clips")
     (mirror / "broken.tar").write_bytes(b"no archive")
     result = verify(results.release, mirror=mirror)
@@ -209,7 +212,7 @@ def test_other_results_are_compared_in_media_and_tokens(results, tmp_path):
 
 def test_a_list_that_was_changed_is_said(results, tmp_path):
     path = results.release / "clips.csv"
-    path.write_text(path.read_text().replace("val", "test"))
+    path.write_text(path.read_text().replace('"val"', '"test"'))
     result = verify(results.release, folder=tmp_path)
     assert result["notes"] == ["clips.csv is not the file that release.json describes"]
 
@@ -247,9 +250,9 @@ def test_what_is_no_release_is_one_line(tmp_path):
             verify(folder, folder=tmp_path)
         assert "\n" not in str(error.value)
     table = pa.table({"clip_id": [1, 2]})
-    pq.write_table(table, tmp_path / "clips.parquet")
+    pq.write_table(table, tmp_path / "clips.parquet" / "clips.parquet")
     with pytest.raises(UserError, match="no column 'clip_id' of type string"):
-        verify(tmp_path, folder=tmp_path)
+        verify(tmp_path / "clips.parquet", folder=tmp_path)
     with pytest.raises(UserError, match="name one of --folder, --mirror and --results"):
         verify(tmp_path)
 

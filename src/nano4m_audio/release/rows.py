@@ -127,7 +127,8 @@ def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """The rows as CSV: lists joined by +, and text that a spreadsheet would run behind an
     apostrophe."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # All text in quotes: a bare carriage return in an id would begin another row.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     names = [name for name in SCHEMA.names if not _is_numbers(name)]
     writer.writerow(names)
     for row in rows:
