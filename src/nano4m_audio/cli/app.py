@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli import classes, data, mini, model, tokenizer, web, weights
+from nano4m_audio.cli import classes, data, mini, model, publish, tokenizer, web, weights
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example
 from nano4m_audio.errors import UserError
@@ -49,6 +49,7 @@ def _options(
 app.add_typer(data.app)
 app.add_typer(web.app)
 app.add_typer(model.app)
+app.add_typer(publish.app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")
