@@ -28,8 +28,7 @@ def film(
 ) -> Path:
     """Write a film of moving noise, whose frames all differ, with a chord that glides."""
     codec_v, codec_a = codecs
-    container = {} if options is None else {"container_options": options}
-    with av.open(str(path), "w", **container) as out:
+    with av.open(str(path), "w", container_options=options or {}) as out:
         streams: list[Any] = []
         if codec_v:
             video: Any = out.add_stream(codec_v, rate=fps)
@@ -41,6 +40,8 @@ def film(
         if codec_a:
             audio: Any = out.add_stream(codec_a, rate=rate_hz, layout="stereo")
             audio.bit_rate = bit_rates[1]
+            if codec_a == "aac":  # its noise is another one at every start of a decoder
+                audio.options = {"aac_pns": "0"}
             streams.append((audio, _sounds(seconds, rate_hz)))
         shown = {id(stream): Fraction(0) for stream, _ in streams}
         while streams:

@@ -46,10 +46,11 @@ class Media:
     ``origin_s`` of theirs. ``video_s`` is when its picture ends, where a container says so.
     """
 
+    sources: Sequence[Any]
     containers: list[Any]
-    streams: list[list[Any]]
     origin_s: float
     video_s: float | None
+    fresh: list[bool]
 
     @classmethod
     def open(cls, sources: Sequence[Any]) -> Media:
@@ -64,22 +65,36 @@ class Media:
             for source in sources:
                 source.check()
             raise FetchError(str(error), place="media") from error
-        streams = [_streams(container) for container in containers]
         origin = min(Fraction(c.start_time or 0, 1_000_000) for c in containers)
         ends = [
             end - origin
-            for container, some in zip(containers, streams, strict=True)
-            for stream in some
+            for container in containers
+            for stream in _streams(container)
             if stream.type == "video" and (end := _end(container, stream)) is not None
         ]
-        if not any(stream.type == "video" for some in streams for stream in some):
+        video_s = float(max(ends)) if ends else None
+        media = cls(sources, containers, float(origin), video_s, [True] * len(containers))
+        if not any(stream.type == "video" for stream in media.streams):
+            media.close()
             raise FetchError("the media has no picture", place="media")
-        return cls(containers, streams, float(origin), float(max(ends)) if ends else None)
+        return media
+
+    @property
+    def streams(self) -> list[Any]:
+        """The streams of all files that are copied."""
+        return [stream for container in self.containers for stream in _streams(container)]
 
     @property
     def has_sound(self) -> bool:
         """Is there a stream of sound?"""
-        return any(stream.type == "audio" for some in self.streams for stream in some)
+        return any(stream.type == "audio" for stream in self.streams)
+
+    def at_start(self, number: int) -> Any:
+        """A file's container, read from its first packet: no seeking finds all that comes first."""
+        if not self.fresh[number]:
+            self.containers[number].close()
+            self.containers[number] = open_media(self.sources[number])
+        return self.containers[number]
 
     def close(self) -> None:
         """Close the containers."""
@@ -111,14 +126,14 @@ def cut(media: Media, start_s: float, end_s: float, out: Path) -> Cut:
     try:
         packets = [
             packet
-            for container, streams in zip(media.containers, media.streams, strict=True)
-            for packet in _read(container, streams, begin, end)
+            for number in range(len(media.containers))
+            for packet in _read(media, number, begin, end)
         ]
         shift_s = _shift_s(packets)
         with atomic_path(out) as temp:
-            _write(temp, [s for some in media.streams for s in some], packets, shift_s)
+            _write(temp, media.streams, packets, shift_s)
             return look(temp, media, start_s, end_s, shift_s)
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, MediaError, ValueError) as error:
         raise FetchError(f"the media cannot be read: {say(error)}", place="media") from error
 
 
@@ -174,25 +189,29 @@ def _streams(container: Any) -> list[Any]:
     ][:_MANY_STREAMS]
 
 
-def _read(container: Any, streams: Sequence[Any], begin: Fraction, end: Fraction) -> list[Any]:
-    """The packets from the last keyframe before ``begin`` to ``end``, times of the container."""
+def _read(media: Media, number: int, begin: Fraction, end: Fraction) -> list[Any]:
+    """The packets of a file from the last keyframe before ``begin`` to ``end``."""
+    container = media.containers[number]
     first = Fraction(container.start_time or 0, 1_000_000)
-    lead_stream = next((s for s in streams if s.type == "video"), streams[0] if streams else None)
-    if lead_stream is None:
-        return []
-    for lead_s in (*_LEADS_S, None):
-        target = first if lead_s is None else max(first, begin - lead_s)
-        at_start = target == first
-        if lead_stream.type == "video" and not at_start:
-            offset = math.floor(target / lead_stream.time_base)
-            container.seek(offset, stream=lead_stream)
-        else:
-            container.seek(math.floor(target * 1_000_000))
-        strict = {"video"} if (lead_s or 99) > _PATIENT_LEAD_S else set(_KINDS)
-        packets = _from_here(container, streams, begin, end, set() if at_start else strict)
+    for lead_s in _LEADS_S:
+        target = begin - lead_s
+        if target <= first:
+            break
+        streams = _streams(container)
+        if not streams:
+            return []
+        leading = next((s for s in streams if s.type == "video"), streams[0])
+        media.fresh[number] = False
+        container.seek(math.floor(target / leading.time_base), stream=leading)
+        strict = set(_KINDS) if lead_s <= _PATIENT_LEAD_S else {"video"}
+        packets = _from_here(container, streams, begin, end, strict)
         if packets is not None:
             return packets
-    raise AssertionError("the last look is from the start")
+    container = media.at_start(number)
+    media.fresh[number] = False
+    packets = _from_here(container, _streams(container), begin, end, set())
+    assert packets is not None
+    return packets
 
 
 def _from_here(

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 from urllib import request
 from urllib.parse import unquote, urlsplit
@@ -43,9 +44,10 @@ def is_public(address: str) -> bool:
     Not: private, loopback, link-local, shared, multicast, reserved, and IPv6 that stands for IPv4.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped or ip.is_site_local or any(ip in net for net in _IPV4_INSIDE):
-            return False
+    if isinstance(ip, ipaddress.IPv6Address) and (
+        ip.ipv4_mapped or ip.is_site_local or any(ip in net for net in _IPV4_INSIDE)
+    ):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -151,10 +153,8 @@ class Guard:
         if not host:
             raise Refused("refused: an address without a host")
         if _is_address(host) or self.proxy_of(url):
-            try:
+            with suppress(socket.gaierror):  # the proxy may know the name
                 self._resolve(host, port or _PORTS[parts.scheme])
-            except socket.gaierror:
-                pass  # the proxy may know the name
 
     def connect(
         self, address: tuple[str, int], timeout: Any = None, source_address: Any = None
@@ -220,7 +220,7 @@ class Guard:
             raise Refused(f"refused: {host[:100]!r} is no name of a host") from error
         if _plain(host) not in self._private:
             for *_, where in found:
-                if not is_public(where[0]):
+                if not is_public(str(where[0])):
                     raise Refused(f"refused: {host[:100]} is on a private address ({where[0]})")
         return found
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import UserError
 from nano4m_audio.fetch.answers import FetchError
+from nano4m_audio.fetch.failures import retry_after_s
 from nano4m_audio.fetch.guard import MAX_REDIRECTS, Budget, Guard, Refused
 
 INSTALL = 'pip install ".[web]"'
@@ -144,9 +145,9 @@ def session(settings: Web, log: Log, budget: Budget | None = None, **more: Any) 
                 opener.handle_open.pop(scheme, None)
             for handler in opener.handlers:
                 if isinstance(handler, urllib.request.HTTPRedirectHandler):
-                    handler.max_redirections = MAX_REDIRECTS
+                    setattr(handler, "max_redirections", MAX_REDIRECTS)  # noqa: B010
                 elif isinstance(handler, urllib.request.AbstractHTTPHandler):
-                    handler.do_open = partial(_guarded, guard, handler.do_open)
+                    setattr(handler, "do_open", partial(_guarded, guard, handler.do_open))  # noqa: B010
             return opener
 
     class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
@@ -168,8 +169,6 @@ def said(
     from yt_dlp.networking.exceptions import HTTPError
     from yt_dlp.utils import YoutubeDLError
 
-    from nano4m_audio.fetch.http import retry_after_s
-
     if isinstance(error, UserError | MemoryError):
         raise error
     if not isinstance(error, YoutubeDLError | OSError):
@@ -183,6 +182,8 @@ def said(
             text = str(cause)
         elif isinstance(cause, HTTPError):
             status, wait_s = cause.status, retry_after_s(cause.response.headers)
+            if status in range(300, 400):
+                text = "refused: redirects to another kind of address, or too many of them"
         elif countries := getattr(cause, "countries", None):
             text += f" (available in: {', '.join(map(str, countries))})"
     return FetchError(text, status=status, retry_after_s=wait_s, place=place, warnings=warnings)
@@ -198,7 +199,7 @@ def versions(ydl: Any) -> dict[str, str]:
             continue
     for name, runtime in getattr(ydl, "_js_runtimes", {}).items():
         if runtime is not None and runtime.info is not None:
-            found[name] = runtime.info.version
+            found[name] = runtime.info.version + ("" if runtime.info.supported else " (too old)")
     return found
 
 
