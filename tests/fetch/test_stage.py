@@ -1,4 +1,4 @@
-"""The stage from candidates to fetched tables, with the real yt-dlp and a server on this machine."""
+"""The stage from candidates to fetched tables, with the real yt-dlp and a server of our own."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def test_what_is_there_is_fetched_and_what_is_not_says_why(tmp_path, film_bytes)
         }  # fmt: skip
         n_asked = len(server.seen)
         fetch_segments(results, Web(**FAST), retry="all")
-        assert len(server.seen) == n_asked, "what is there, or gone for good, is not asked for again"
+        assert len(server.seen) == n_asked, (
+            "what is there, or gone for good, is not asked for again"
+        )
     assert len(ledger.read_attempts(results.ledger)) == 3, "the unit of asking is a video"
     assert next_attempt(results, Web()) == 0
 
