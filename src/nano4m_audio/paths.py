@@ -77,6 +77,16 @@ class Results(os.PathLike[str]):
         return self.root / "settings"
 
     @property
+    def proof(self) -> Path:
+        """Every claim about the tables, and on how many rows it was checked."""
+        return self.root / "proof.json"
+
+    @property
+    def release(self) -> Path:
+        """The folder for others: who, when, which numbers and hashes; no media."""
+        return self.root / "release"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 

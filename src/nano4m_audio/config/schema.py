@@ -169,12 +169,15 @@ class Config(Candidates):
             for name in getattr(self.quality, image):
                 self._check_backend(MODALITIES[image].tokenizer, name, f"quality.{image}")
         for row in FILTERS:
-            on = self.verdict.threshold(row) is not None
-            if on and row.score and self.backend(row.score) is None:
+            if self.verdict.is_on(row) and row.score and self.backend(row.score) is None:
                 raise ValueError(
                     f"verdict.{row.key} needs the scores of {row.score}.backend, which is null: "
                     "set both or neither"
                 )
+        for name in self.verdict.per_class:
+            if self.classes and name not in self.classes:
+                hint = did_you_mean(name, self.classes)
+                raise ValueError(f"verdict.per_class: there is no class {name!r}{hint}")
         if not self.experiments:
             raise ValueError("at least one experiment")
         audio = self.tokenizer("audio")
