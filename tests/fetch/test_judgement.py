@@ -22,7 +22,7 @@ from nano4m_audio.fetch.history import due, next_attempt, probe_video
 from nano4m_audio.fetch.ledger import Attempt, open_ledger
 from nano4m_audio.fetch.pace import Pace
 
-RATE = 60.0
+RATE = 4.0
 CLIPS = {f"v{n}": [f"v{n}@{start}" for start in range(1 + n % 2)] for n in range(7)}
 GONE = ["removed by the uploader", "This video is DRM protected", "members-only"]
 ANSWERS = [
