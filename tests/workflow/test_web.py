@@ -36,13 +36,18 @@ def video_id(number: int) -> str:
     return f"barnyard{number:03d}"
 
 
+def read_list(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of films with a list whose videos have names like those of a video site."""
     folder = tmp_path_factory.mktemp("films")
     build(folder / "world", purpose="test", seed=5, clips=CLIPS, clip_s=CLIP_S, fps=4, workers=2,
           defect_fraction=0.1)  # fmt: skip
-    rows = list(csv.DictReader(open(folder / "world/clips.csv", encoding="utf-8")))
+    rows = read_list(folder / "world/clips.csv")
     with open(folder / "clips.csv", "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["file", "class", "video_id", "source"])
@@ -57,7 +62,7 @@ def answers(films: Path) -> dict[str, Answer]:
 
 
 def write_list(films: Path, path: Path, url: str, *, start_s: float = 0.0) -> None:
-    rows = list(csv.DictReader(open(films / "clips.csv", encoding="utf-8")))
+    rows = read_list(films / "clips.csv")
     with open(path, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["video_id", "url", "start_s", "end_s", "class"])

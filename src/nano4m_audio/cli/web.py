@@ -51,11 +51,11 @@ def fetch(
         from nano4m_audio.fetch import tell
 
         if explain is not None:
-            tell.explain(results, explain)
+            tell.tell_video(results, explain)
         elif plan:
-            tell.plan(results, section)
+            tell.tell_plan(results, section)
         else:
-            tell.probe(results, section)
+            tell.tell_address(results, section)
         return
     stage.fetch_segments(results, section, retry or "", attempt)
     record(results.tables("fetched"), results.tables("candidates"))
