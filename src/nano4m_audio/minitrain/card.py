@@ -92,42 +92,13 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
 
 def render_page(content: dict[str, Any]) -> str:
     """The Markdown page of a card's content."""
-    data, measured, members = content["data"], content["measured"], content["members"]
-    lines = [
-        "# The mini family",
-        "",
-        "Small networks of our own for every place where the paper uses a pretrained model. They",
-        "are trained on the barnyard alone, know nothing else, and let the whole pipeline run",
-        "offline on a CPU.",
-        "This page is written by `snakemake --cores 2 mini`.",
-        "",
-        f"Measured on {data['evaluation_views']} views and {data['evaluation_sounds']} sounds of "
-        f"barnyard seed {data['evaluation_seed']}, trained on seed {data['training_seed']} and up.",
-        "",
-        "| requirement | measured | required |",
-        "|---|---|---|",
-    ]
-    for row in REQUIRED:
-        member, measure, limit, more, shown = row
-        sign = ">=" if more else "<="
-        lines.append(f"| {shown} | {measured[member][measure]:.3f} | {sign} {limit:g} |")
-    lines += ["", "| member | all measures |", "|---|---|"]
-    for member, row in measured.items():
-        lines.append(f"| {member} | {', '.join(f'{k} {v:.3f}' for k, v in row.items())} |")
-    lines += [
-        "",
-        "| weight file | parameters | bytes | steps x batch | seed |",
-        "|---|---|---|---|---|",
-    ]
-    for name, m in members.items():
-        recipe = m["notes"]["recipe"]
-        lines.append(
-            f"| {name} | {m['parameters']:,} | {m['bytes']:,} "
-            f"| {recipe['steps']} x {recipe['batch']} | {m['notes']['seed']} |"
-        )
-    total = sum(m["bytes"] for m in members.values())
-    lines += ["", f"All weights together: {total / 1e6:.2f} MB, stored as fp16, run as fp32.", ""]
-    return "\n".join(lines)
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    text = Path(__file__).with_name("card.md.j2").read_text("utf-8")
+    return environment.from_string(text).render(content, required=REQUIRED)
 
 
 def _describe(path: Path) -> dict[str, object]:
