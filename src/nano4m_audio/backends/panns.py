@@ -76,7 +76,6 @@ class PannsCnn14:
     """
 
     sample_rate_hz = 32_000
-    backend_id = "panns_cnn14"
 
     def __init__(self, net: nn.Module, compute: Compute) -> None:
         self._net, self._compute = net, compute

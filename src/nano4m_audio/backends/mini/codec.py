@@ -3,8 +3,6 @@ waveform."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -65,7 +63,7 @@ class MiniCodec(MiniBackend):
     """AudioTokenizer at 1.5 kbit/s."""
 
     net: CodecNet
-    backend_id = "mini-codec"
+    network = CodecNet
     member = "codec"
     sample_rate_hz = SAMPLE_RATE_HZ
     n_codebooks = N_CODEBOOKS
@@ -73,10 +71,6 @@ class MiniCodec(MiniBackend):
     @property
     def codebook_size(self) -> int:
         return self.net.fsq.vocab_size
-
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return CodecNet()
 
     def encode(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, 81920] at 24 kHz -> int32 [B, 2, 256]."""

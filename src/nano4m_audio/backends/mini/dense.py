@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -68,12 +66,8 @@ class MiniDepth(MiniBackend):
     """DepthEstimator."""
 
     net: DenseNet
-    backend_id = "mini-depth"
+    network = DenseNet
     member = "dense"
-
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return DenseNet()
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224] inverse depth in 1/m: larger is nearer,
@@ -89,12 +83,8 @@ class MiniNormals(MiniBackend):
     """NormalEstimator."""
 
     net: DenseNet
-    backend_id = "mini-normals"
+    network = DenseNet
     member = "dense"
-
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return DenseNet()
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3] unit vectors, x right, y down, z
