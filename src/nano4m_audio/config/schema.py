@@ -8,13 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
 from nano4m_audio.config.curate import Score, Split, Verdict

@@ -37,8 +37,7 @@ def score_audio(
 ) -> None:
     """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window.
 
-    A class scores as high as the highest of its labels; one that the tagger does not know has no
-    column.
+    A class scores as high as its highest label; one that the tagger does not know has no column.
     """
     classes = settings.classes
 

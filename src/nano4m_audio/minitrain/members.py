@@ -39,16 +39,9 @@ _IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {
 
 
 def train_member(
-    name: str,
-    out: Path,
-    *,
-    data: Path,
-    seed: int,
-    steps: int | None = None,
-    threads: int = 1,
+    name: str, out: Path, *, data: Path, seed: int, steps: int | None = None, threads: int = 1
 ) -> None:
-    """Train one member of ``RECIPES`` on the data set in folder ``data`` and write its weights to
-    ``out``.
+    """Train one member of ``RECIPES`` on the data in folder ``data``; write its weights to ``out``.
 
     ``steps`` overrides the recipe's. The result depends on seed, data, thread count and processor.
     """

@@ -1,5 +1,4 @@
-"""The texts that the scorer is trained on: templates, other words for each class, and texts about
-nothing."""
+"""The texts that the scorer is trained on; see prompts.yaml."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Discrete audio codes: two 10-bit tokens per 13.3 ms frame, decoded to a spectrogram and a
-waveform."""
+"""Discrete audio codes: two 10-bit tokens per 13.3 ms frame, decoded by way of a spectrogram."""
 
 from __future__ import annotations
 
@@ -25,8 +24,7 @@ _ITERATIONS = 24
 
 
 class CodecNet(nn.Module):
-    """Waveforms [B, S] at 24 kHz <-> codes [B, N_CODEBOOKS, S / HOP]; the decoder predicts log
-    magnitudes."""
+    """Waveforms [B, S] at 24 kHz <-> codes [B, N_CODEBOOKS, S / HOP], by way of log magnitudes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +48,7 @@ class CodecNet(nn.Module):
         return flat.unflatten(1, (N_CODEBOOKS, len(LEVELS))).transpose(2, 3)
 
     def log_magnitudes(self, values: torch.Tensor) -> torch.Tensor:
-        """Quantised latents [B, N_CODEBOOKS, T, d] -> natural-log magnitudes [B, T, N_FFT // 2 +
-        1]."""
+        """Quantised latents [B, N_CODEBOOKS, T, d] -> log magnitudes [B, T, N_FFT // 2 + 1]."""
         flat = values.transpose(2, 3).flatten(1, 2)
         return self.decoder(flat).float().transpose(1, 2)
 
@@ -82,8 +79,7 @@ class MiniCodec(MiniBackend):
         return run_each(codes, waveforms, self.threads).astype(np.int32)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Integer [B, 2, 256] -> float32 [B, 81920] in -1..1; phases by Griffin-Lim from a fixed
-        start."""
+        """Integer [B, 2, 256] -> float32 [B, 81920] in -1..1, by Griffin-Lim from fixed phases."""
         net, fsq = self.net, self.net.fsq
 
         def waveform(ids: torch.Tensor) -> torch.Tensor:

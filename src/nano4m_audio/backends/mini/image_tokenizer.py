@@ -1,5 +1,4 @@
-"""Discrete image codes: a strided convolutional encoder, a finite scalar grid and a decoder, 14 x
-14 tokens."""
+"""Discrete image codes, 14 x 14: a convolutional encoder, a finite scalar grid and a decoder."""
 
 from __future__ import annotations
 

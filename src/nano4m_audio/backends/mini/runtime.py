@@ -26,8 +26,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
-    """Write a folded network as fp16 safetensors, atomically; ``notes`` (JSON values) go into its
-    header."""
+    """Write a folded network as fp16 safetensors with ``notes`` (JSON values) in its header."""
     from safetensors.torch import save
 
     tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in net.state_dict().items()}
@@ -48,8 +47,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def load_net(net: nn.Module, path: Path) -> nn.Module:
-    """Fold ``net``, fill it from ``path`` as float32 and freeze it. UserError when file and network
-    differ."""
+    """Fold ``net``, fill it from ``path`` as float32, freeze it. UserError for another network."""
     from safetensors.torch import load_file
 
     fold_norms(net)

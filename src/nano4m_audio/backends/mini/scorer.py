@@ -1,5 +1,4 @@
-"""Picture-text similarity: an image network and a bag-of-words text tower in one 48-dimensional
-space."""
+"""Picture-text similarity: an image and a bag-of-words tower in one space of 48 dimensions."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ _HOP = 320
 
 
 class TaggerNet(nn.Module):
-    """Waveforms [B, WINDOW_SAMPLES] at 32 kHz -> logits [B, C], one independent yes/no per
-    class."""
+    """Waveforms [B, WINDOW_SAMPLES] at 32 kHz -> logits [B, C], independent per class."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
