@@ -8,23 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import sha256, write_bytes
 from nano4m_audio.minitrain.data import EVALUATION_OFFSET
 
-# (measure set, measure, least or greatest allowed value, whether more is better, shown as)
-REQUIRED = (
-    ("tagger", "top_1", 0.95, True, "tagger: right class first"),
-    ("tagger", "false_alarms", 0.05, False, "tagger: other sounds scored above 0.5"),
-    ("scorer", "top_1", 0.95, True, "scorer: right class first"),
-    ("scorer", "seen", 0.95, True, "scorer: own cosine above 0.5"),
-    ("scorer", "empty_unseen", 0.95, True, "scorer: empty scenes below 0.3 for every class"),
-    ("depth", "abs_rel", 0.10, False, "depth: mean relative error"),
-    ("normals", "mean_deg", 15.0, False, "normals: mean angular error, degrees"),
-    ("rgb_tokenizer", "psnr_db", 24.0, True, "RGB tokenizer: PSNR, dB"),
-    ("depth_tokenizer", "psnr_db", 24.0, True, "depth tokenizer: PSNR, dB"),
-    ("normal_tokenizer", "psnr_db", 24.0, True, "normals tokenizer: PSNR, dB"),
-    ("codec", "class_kept", 0.80, True, "codec: class kept after decoding"),
+#: (measure set, measure, "least" or "most", limit, shown as)
+REQUIRED: list[tuple[str, str, str, float, str]] = yaml.safe_load(
+    Path(__file__).with_name("required.yaml").read_text("utf-8")
 )
 
 
@@ -63,9 +55,9 @@ def write_card(
 def missed_requirements(measured: dict[str, dict[str, float]]) -> list[str]:
     """The requirements, in words, that the measures do not meet."""
     missed = []
-    for member, measure, limit, more, shown in REQUIRED:
+    for member, measure, side, limit, shown in REQUIRED:
         value = measured[member][measure]
-        if value < limit if more else value > limit:
+        if value < limit if side == "least" else value > limit:
             missed.append(shown)
     return missed
 
