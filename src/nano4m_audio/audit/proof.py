@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from nano4m_audio.audit.checks import crossing
 from nano4m_audio.config.curate import ProofSettings, Verdict
-from nano4m_audio.curate.verdict import failed_filters
+from nano4m_audio.curate.verdict import failed_filters, has_numbers
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS
@@ -26,7 +26,7 @@ from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_batches, read_table
 
-_SCORES = ("scores/audio", "scores/visual", "scores/speech")
+_SCORES = ("scores/audio", "scores/visual", "scores/speech", "scores/fingerprints")
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{name}" for name in MODALITIES)
 _INPUTS = (*("candidates", "media", "clips", *_SCORES, "verdicts", "selected", *_LABELS, *_TOKENS),)
@@ -175,9 +175,9 @@ def _check_verdicts(
     uneven = classes.keys() ^ verdicts.keys()
     twice = [row["values"] for row in pc.value_counts(ids).to_pylist() if row["counts"] > 1]
     claims["verdicts"].put(len(candidates), [*sorted(uneven), *twice])
-    media, clips = table("media", "status", "sha256"), table("clips", "status", "key", "level_dbfs")
+    media, clips = table("media", "status", "sha256"), table("clips", "status", "key")
     decoded = {name: row for name, row in clips.items() if row["status"] == "ok"}
-    numbers, unknown = _numbers(results, shard, classes, decoded)
+    numbers, unknown = _numbers(results, shard, settings, classes, decoded)
     accepted = [name for name, row in verdicts.items() if row["accepted"]]
     wrong = [
         name
@@ -209,17 +209,21 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def _numbers(
-    results: Results, shard: str, classes: Mapping[str, str], decoded: Mapping[str, Any]
+    results: Results,
+    shard: str,
+    settings: Verdict,
+    classes: Mapping[str, str],
+    decoded: Mapping[str, Any],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
     """Of every decoded clip the numbers that filters compare, from the tables of scores, and the
     thresholds that are off because a model does not know its class."""
-    numbers = {name: {"level_dbfs": row["level_dbfs"]} for name, row in decoded.items()}
+    numbers: dict[str, dict[str, Any]] = {name: {} for name in decoded}
     unknown: dict[str, list[str]] = {}
-    speech = read_table(
-        results.table("scores/speech", shard), "scores/speech", ["clip_id", "speech_fraction"]
-    )
-    for row in speech.to_pylist():
-        numbers.setdefault(row["clip_id"], {})["speech_fraction"] = row["speech_fraction"]
+    for row in FILTERS:
+        if has_numbers(results, shard, settings, row):
+            found = read_table(results.table(row.table, shard), row.table, ["clip_id", row.column])
+            for clip in found.to_pylist():
+                numbers.setdefault(clip["clip_id"], {})[row.column] = clip[row.column]
     for kind, column in (("audio", "scores"), ("visual", "cosines")):
         name = f"scores/{kind}"
         table = read_table(results.table(name, shard), name, ["clip_id", "labels", column])
