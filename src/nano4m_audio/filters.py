@@ -18,7 +18,7 @@ class Filter:
     """One number of a clip and the threshold that it is compared with.
 
     ``column`` is a number of the artifact ``table``, or (no table) one of the two that the verdict
-    picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in section ``verdict``: with
+    picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in ``verdict``: with
     ``side`` "min" a clip below it fails, with "max" one above it. ``score`` is the config key
     of the model that gives the number, if any: without that model the threshold must be null.
     ``unit`` "share" is shown in percent.
