@@ -21,7 +21,7 @@ from nano4m_audio.config.plain import shown
 from nano4m_audio.errors import UserError, did_you_mean
 
 VGGSOUND_S = 10.0
-_BLOCK = 1 << 25
+_BLOCK = 1 << 24
 _LINES_SHOWN = 20
 _MAX_COLUMNS = 100
 #: First bytes of files that are no plain text, and what to do with these.

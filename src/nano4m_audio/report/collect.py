@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nano4m_audio.filters import FILTERS
-from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
+from nano4m_audio.report import funnel, listing, metrics, provenance, scores, split, training, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
@@ -37,6 +37,7 @@ def _examples(inputs: ReportInputs) -> Any:
 
 
 SECTIONS = (
+    Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
     Section("scores", "Scores", scores.collect),
     Section("truth", "Filters and truth", truth.collect),
