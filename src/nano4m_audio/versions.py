@@ -31,6 +31,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "acquire.folder:list_folder",
         "acquire.lists:list_segments",
     ),
+    "fetched": ("fetch.stage:write_tables",),
     "media": ("acquire.stage:check_files",),
     "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
     "scores/audio": ("curate.score:score_audio",),
@@ -39,6 +40,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/fingerprints": ("curate.score:score_fingerprints",),
     "verdicts": ("curate.verdict:verdicts",),
     "split": ("curate.split:split_clips",),
+    "proof": ("audit.proof:prove",),
     **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},
     **{
         f"tokens/{name}": ("tokenize.stage:tokenize_clips", _MAKERS[row.kind], *_forms([name]))
@@ -53,6 +55,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name in PROBES
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
+    "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
 

@@ -128,12 +128,12 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = None)
 
 
 @app.command(epilog=example('split --settings \'{"unit": "group"}\''))
-def split(results: Results = RESULTS, settings: Settings = None) -> None:
+def split(results: Results = RESULTS, settings: Settings = None, threads: Threads = 1) -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
     from nano4m_audio.curate.split import INPUTS, split_clips
 
-    split_clips(results, stage_settings(Split, "split", settings, results))
+    split_clips(results, stage_settings(Split, "split", settings, results), threads)
     inputs = [path for name in INPUTS for path in results.tables(name)]
     record([results.split, *results.tables("selected")], inputs)
 
