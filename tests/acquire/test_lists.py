@@ -146,7 +146,7 @@ BAD_ROWS: dict[str, list[Any]] = {
                     f"{A[:10]}é,0,1,dog", f"\ufeff{A},0,1,dog"],
     "no web address": ["file:///etc/passwd,0,1,dog", "ftp://a/b,0,1,dog", "http://,0,1,dog",
                        "https://me:word@example.org/a,0,1,dog", "javascript://a/b,0,1,dog",
-                       "http://a b/c,0,1,dog"],
+                       "http://a b/c,0,1,dog", f"http://a/{'b' * 2000},0,1,dog"],
     "no number of seconds": [f"{A},-1,1,dog", f"{A},nan,1,dog", f"{A},0,inf,dog", f"{A},,1,dog",
                              f"{A},0,1e12,dog", f"{A},0:10,0:20,dog", f"{A},0x1,9,dog"],
     "end is not after": [f"{A},5,5,dog", f"{A},5,4,dog", f"{A},5.0001,5.0002,dog"],
@@ -185,6 +185,14 @@ def test_faults_of_the_published_kinds_of_list(lists):
     text = f"{A},0,dog barking,test\nbad_000010.mp4,dog barking\n{A}_10.mp4,dog barking\n{A},1,,x\n"
     _, findings = lists(vggsound=text)
     assert [*faults(findings.lists[0]).values()] == [[2, 3], [4]] and adds_up(findings)
+
+
+@pytest.mark.parametrize("first", ["a\rb,c", '"' + "x" * 200_000, "\0,\0", '"a', "x," * 9000])
+def test_any_first_line_costs_no_other_row(lists, first):
+    for name in ("audioset", "vggsound", "mine"):
+        good = {"audioset": f'{A},0,10,"{DOG}"', "vggsound": f"{A},0,dog barking"}
+        found, findings = lists(**{name: f"{first}\n{good.get(name, f'{A},0,10,dog')}\n"})
+        assert len(found) == 1 and findings.lists[0]["bad"] == 1
 
 
 def test_many_bad_rows_are_counted_and_the_first_named(lists):
