@@ -10,7 +10,6 @@ its time and peak memory, with imports and all of the candidates' rows.
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -68,7 +67,9 @@ def read(large: str, small: str) -> None:
     source = Web(audioset_csvs=(large,), vggsound_csvs=(small,))
     rows, findings = list_segments(source, Results(Path("results")), known_classes())
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Not ru_maxrss, in which a process begins with what its parent had.
+    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) / 2**20
     print(*findings.lines(), sep="\n")
     print(f"{len(rows):,} candidates: {wall:.1f} s ({cpu:.1f} s CPU), peak {peak:.2f} GiB")
 

@@ -17,14 +17,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from nano4m_audio.acquire.list_labels import label_maps
 from nano4m_audio.acquire.list_rows import ListFile, read_list
 from nano4m_audio.acquire.lists import list_segments, piece_path, read_lists
 from nano4m_audio.acquire.stage import list_candidates
+from nano4m_audio.cli.app import app
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.config.sources import Candidates, Web
 from nano4m_audio.errors import UserError
+from nano4m_audio.lineage import outdated
 from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_rows
 from nano4m_audio.taxonomy import class_names, classes_named, known_classes
@@ -376,6 +379,18 @@ def test_the_stage_writes_tables_and_what_was_found(tmp_path, capsys):
     assert {r["clip_id"].partition("@")[2] for r in rows} == {"0", "250"}
     assert json.loads(results.listing.read_text())["lists"][0]["rows"] == 3
     assert "mine.csv: 3 rows: 2 clips, 1 bad (another number" in capsys.readouterr().err
+
+
+def test_the_command_remembers_its_lists(tmp_path):
+    mine, results = tmp_path / "mine.csv", tmp_path / "results"
+    mine.write_text(f"{A},0,1,dog\n")
+    settings = {"source": "web", "n_shards": 1, "web": {"segments_csvs": [str(mine)]}}
+    arguments = ["candidates", "--results", str(results), "--settings", json.dumps(settings)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert not outdated(results)
+    mine.write_text(f"{A},0,2,dog\n")
+    assert results / "candidates/0000.parquet" in outdated(results)
 
 
 def test_classes_of_the_folder_are_of_no_use_here(tmp_path):
