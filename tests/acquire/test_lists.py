@@ -17,14 +17,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from nano4m_audio.acquire.list_labels import label_maps
 from nano4m_audio.acquire.list_rows import ListFile, read_list
 from nano4m_audio.acquire.lists import list_segments, piece_path, read_lists
 from nano4m_audio.acquire.stage import list_candidates
+from nano4m_audio.cli.app import app
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.config.sources import Candidates, Web
 from nano4m_audio.errors import UserError
+from nano4m_audio.lineage import outdated
 from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_rows
 from nano4m_audio.taxonomy import class_names, classes_named, known_classes
@@ -146,7 +149,7 @@ BAD_ROWS: dict[str, list[Any]] = {
                     f"{A[:10]}é,0,1,dog", f"\ufeff{A},0,1,dog"],
     "no web address": ["file:///etc/passwd,0,1,dog", "ftp://a/b,0,1,dog", "http://,0,1,dog",
                        "https://me:word@example.org/a,0,1,dog", "javascript://a/b,0,1,dog",
-                       "http://a b/c,0,1,dog"],
+                       "http://a b/c,0,1,dog", f"http://a/{'b' * 2000},0,1,dog"],
     "no number of seconds": [f"{A},-1,1,dog", f"{A},nan,1,dog", f"{A},0,inf,dog", f"{A},,1,dog",
                              f"{A},0,1e12,dog", f"{A},0:10,0:20,dog", f"{A},0x1,9,dog"],
     "end is not after": [f"{A},5,5,dog", f"{A},5,4,dog", f"{A},5.0001,5.0002,dog"],
@@ -187,6 +190,14 @@ def test_faults_of_the_published_kinds_of_list(lists):
     assert [*faults(findings.lists[0]).values()] == [[2, 3], [4]] and adds_up(findings)
 
 
+@pytest.mark.parametrize("first", ["a\rb,c", '"' + "x" * 200_000, "\0,\0", '"a', "x," * 9000])
+def test_any_first_line_costs_no_other_row(lists, first):
+    for name in ("audioset", "vggsound", "mine"):
+        good = {"audioset": f'{A},0,10,"{DOG}"', "vggsound": f"{A},0,dog barking"}
+        found, findings = lists(**{name: f"{first}\n{good.get(name, f'{A},0,10,dog')}\n"})
+        assert len(found) == 1 and findings.lists[0]["bad"] == 1
+
+
 def test_many_bad_rows_are_counted_and_the_first_named(lists):
     _, findings = lists(mine=f"{A},0,1,dog\n" + "x\n" * 50_000)
     (fault,) = findings.lists[0]["faults"]
@@ -204,7 +215,7 @@ def test_many_bad_rows_are_counted_and_the_first_named(lists):
         (b"start_s,end_s,class\n", "no column 'video_id \\(or url\\)'"),
         (b"video_id,video_id,start_s,end_s,class\n", "'video_id' more than once"),
         (b"video_id,start_s,end_s,class" + b",x" * 200, "more than 100 columns"),
-        (b"x" * 40_000_000, "is it a list"), (b"", "no list has a row: .*mine.csv"),
+        (b"x" * 20_000_000, "is it a list"), (b"", "no list has a row: .*mine.csv"),
         (b"\xef\xbb\xbf", "no list has"),
         (b"<html>\n<body>\n", "2 rows: 2 bad \\(another number .* lines 1, 2, such as '<html>'"),
     ],
@@ -368,6 +379,18 @@ def test_the_stage_writes_tables_and_what_was_found(tmp_path, capsys):
     assert {r["clip_id"].partition("@")[2] for r in rows} == {"0", "250"}
     assert json.loads(results.listing.read_text())["lists"][0]["rows"] == 3
     assert "mine.csv: 3 rows: 2 clips, 1 bad (another number" in capsys.readouterr().err
+
+
+def test_the_command_remembers_its_lists(tmp_path):
+    mine, results = tmp_path / "mine.csv", tmp_path / "results"
+    mine.write_text(f"{A},0,1,dog\n")
+    settings = {"source": "web", "n_shards": 1, "web": {"segments_csvs": [str(mine)]}}
+    arguments = ["candidates", "--results", str(results), "--settings", json.dumps(settings)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert not outdated(results)
+    mine.write_text(f"{A},0,2,dog\n")
+    assert results / "candidates/0000.parquet" in outdated(results)
 
 
 def test_classes_of_the_folder_are_of_no_use_here(tmp_path):

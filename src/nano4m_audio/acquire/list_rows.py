@@ -6,6 +6,7 @@ with a fault costs no other: a bad row is counted under what is wrong with it.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,9 @@ from nano4m_audio.config.plain import shown
 from nano4m_audio.errors import UserError, did_you_mean
 
 VGGSOUND_S = 10.0
-_BLOCK = 1 << 25
+_BLOCK = 1 << 24
 _LINES_SHOWN = 20
-_MAX_COLUMNS = 100
+_MAX_COLUMNS, _HEAD_MAX = 100, 10_000
 #: First bytes of files that are no plain text, and what to do with these.
 _NO_TEXT = {
     b"\x1f\x8b": "is compressed: unpack it first (gunzip)",
@@ -46,6 +47,7 @@ _VALUE = r'[ \t]*(?:"{q}[^"\x00-\x08\x0a-\x1f\x7f]*)"|{u}[^",\x00-\x08\x0a-\x1f\
 _VIDEO_ID = r"^[A-Za-z0-9_-]{11}$"
 _SECONDS = r"^\+?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?$"
 _URL = r"^(?i:https?)://[^\s/?#@\\]+(?:[/?][^\s\\]*)?$"
+_URL_MAX = 2000
 _YOUTUBE = (
     r"^(?i:https?://(?:(?:www|m|music)\.)?(?:youtube(?:-nocookie)?\.com/"
     r"(?:watch/?\?(?:[^#]*&)?v=|shorts/|embed/|live/|v/)|youtu\.be/))"
@@ -171,10 +173,9 @@ def _lines(data: bytes, first: int) -> tuple[pa.Array, np.ndarray]:
 
 def _header(file: ListFile, line: bytes) -> tuple[tuple[str, ...], int]:
     """The names of the columns of a user's list, and how many lines (0 or 1) name columns."""
-    names = [
-        part.strip().strip('"').strip().casefold()
-        for part in line.decode("utf-8", "replace").split(",")
-    ]
+    text = re.sub(r"[\x00-\x1f]", " ", line[:_HEAD_MAX].decode("utf-8", "replace"))
+    cells = next(csv.reader([text], skipinitialspace=True), [""])
+    names = [cell.strip().casefold() for cell in cells]
     if file.kind != "own":
         return (), int(names[0] in _HEADS)
     if not {*names} & {*_COLUMNS}:
@@ -320,7 +321,8 @@ def _addresses(columns: Columns, codes: np.ndarray) -> tuple[pa.Array, pa.Array]
     ids, urls = columns.get("video_id", empty), columns.get("url", empty)
     has_id, has_url = ~_equals(ids, ""), ~_equals(urls, "")
     urls = pc.replace_substring_regex(urls, "#.*", "")
-    _flag(codes, _ADDRESS, has_url & ~_true(pc.match_substring_regex(urls, _URL)))
+    long = _true(pc.greater(pc.binary_length(urls), _URL_MAX))
+    _flag(codes, _ADDRESS, has_url & (long | ~_true(pc.match_substring_regex(urls, _URL))))
     _flag(codes, _ID, (has_id | ~has_url) & ~_true(pc.match_substring_regex(ids, _VIDEO_ID)))
     tube = pc.fill_null(pc.struct_field(pc.extract_regex(urls, _YOUTUBE), "id"), "")
     is_tube = ~_equals(tube, "")

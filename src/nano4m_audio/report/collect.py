@@ -10,7 +10,7 @@ from nano4m_audio import files
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.paths import Results
-from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
+from nano4m_audio.report import funnel, listing, metrics, provenance, scores, split, training, truth
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
@@ -46,6 +46,7 @@ def read_proof(inputs: ReportInputs) -> Any:
 
 
 SECTIONS = (
+    Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
     Section("scores", "Scores", scores.collect),
     Section("truth", "Filters and truth", truth.collect),
