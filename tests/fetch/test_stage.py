@@ -1,4 +1,4 @@
-"""The stage from candidates to fetched tables, with the real yt-dlp and a server on this machine."""
+"""The stage from candidates to fetched tables, with the real yt-dlp and a server of our own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from nano4m_audio.config.sources import Web
+from nano4m_audio.config.sources import Breaker, Web
 from nano4m_audio.errors import TryLaterError, UserError
-from nano4m_audio.fetch import ledger, run
+from nano4m_audio.fetch import ledger, run, tell
 from nano4m_audio.fetch.stage import fetch_segments, next_attempt, videos
 from nano4m_audio.paths import Results
 from nano4m_audio.shards import set_shards
@@ -84,7 +84,9 @@ def test_what_is_there_is_fetched_and_what_is_not_says_why(tmp_path, film_bytes)
         }  # fmt: skip
         n_asked = len(server.seen)
         fetch_segments(results, Web(**FAST), retry="all")
-        assert len(server.seen) == n_asked, "what is there, or gone for good, is not asked for again"
+        assert len(server.seen) == n_asked, (
+            "what is there, or gone for good, is not asked for again"
+        )
     assert len(ledger.read_attempts(results.ledger)) == 3, "the unit of asking is a video"
     assert next_attempt(results, Web()) == 0
 
@@ -114,8 +116,7 @@ def test_what_passes_is_tried_again(tmp_path, film_bytes, monkeypatch):
 
 def test_walls_end_the_run_and_count_for_no_video(tmp_path, film_bytes):
     names = "a b c d e f g h"
-    breaker = {"walls": 3, "among": 10, "pauses_min": ()}
-    settings = Web(**FAST, breaker=breaker)
+    settings = Web(**FAST, breaker=Breaker(walls=3, among=10, pauses_min=()))
     with serving({f"/{n}.mp4": status(429) for n in names.split()}) as server:
         results = results_with(tmp_path, server.url, names)
         with pytest.raises(TryLaterError) as error:
@@ -165,3 +166,24 @@ def test_a_kill_loses_no_finished_piece(tmp_path, film_bytes):
         assert all(again[name] == known[name] for name in done), "no video is asked for twice"
     rows = ledger.read_attempts(results.ledger)
     assert Counter(row.video_id for row in rows) == Counter(names.split())
+
+
+def test_commands_that_tell(tmp_path, film_bytes, capsys):
+    with serving({"/a.mp4": media(film_bytes), "/b.mp4": status(404)}) as server:
+        results = results_with(tmp_path, server.url, "a b c", clips=2)
+        tell.tell_plan(results, Web(**FAST))
+        assert "3 of 3 videos are due" in capsys.readouterr().out
+        fetch_segments(results, Web(**FAST))
+        tell.tell_plan(results, Web(**FAST))
+        said = capsys.readouterr().out
+        assert "0 of 3 videos are due" in said and "0.0% unknown" in said
+        tell.tell_video(results, "b@4000")
+        assert "HTTP 404" in capsys.readouterr().out
+        with pytest.raises(UserError, match="no video"):
+            tell.tell_video(results, "<script>")
+        tell.tell_address(results, Web(**FAST))
+        assert capsys.readouterr().out.startswith("a: ok")
+    with serving({"/a.mp4": status(429)}) as server:
+        other = results_with(tmp_path / "other", server.url, "a")
+        with pytest.raises(TryLaterError):
+            tell.tell_address(other, Web(**FAST))

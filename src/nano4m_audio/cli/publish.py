@@ -14,7 +14,7 @@ app = typer.Typer()
 JsonFile = Annotated[Path | None, typer.Option("--json", help="also write all that was found here")]
 
 
-@app.command(epilog=example("audit manifest.csv --splits splits.json --lists eval_segments.csv"))
+@app.command(epilog=example("audit results --thresholds audio_min=0.5"))
 def audit(
     manifest: Annotated[
         Path, typer.Argument(help="CSV, Parquet or JSON; a results folder; a release")
@@ -73,7 +73,7 @@ def release(results: Results = RESULTS, settings: Settings = None) -> None:
     record(outputs, release_inputs(results))
 
 
-@app.command(epilog=example("verify results/release --folder clips"))
+@app.command(epilog=example("verify results/release --folder results/barnyard"))
 def verify(
     release: Annotated[Path, typer.Argument(help="the folder of a release")],
     folder: Annotated[Path | None, typer.Option(help="look in this folder of media")] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -28,7 +27,8 @@ def fetch(
         bool, typer.Option("--plan", help="ask for nothing: say how long it takes, what is gone")
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="ask for five videos: does the site answer this address?")
+        bool,
+        typer.Option("--probe", help="ask for five videos: is this address walled?"),
     ] = False,
     explain: Annotated[
         str | None, typer.Option(metavar="ID", help="what a video answered, and what that means")
@@ -51,11 +51,11 @@ def fetch(
         from nano4m_audio.fetch import tell
 
         if explain is not None:
-            tell.explain(results, explain)
+            tell.tell_video(results, explain)
         elif plan:
-            tell.plan(results, section)
+            tell.tell_plan(results, section)
         else:
-            tell.probe(results, section)
+            tell.tell_address(results, section)
         return
     stage.fetch_segments(results, section, retry or "", attempt)
     record(results.tables("fetched"), results.tables("candidates"))

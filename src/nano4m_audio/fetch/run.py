@@ -53,7 +53,12 @@ class Run:
     """The workers' common state."""
 
     def __init__(
-        self, videos: Sequence[Video], folder: Path, settings: Web, ledger: Ledger, retry: Retry
+        self,
+        videos: Sequence[Video],
+        folder: Path,
+        settings: Web,
+        ledger: Ledger,
+        retry: Retry = "",
     ) -> None:
         self.settings, self.ledger, self.retry, self.folder = settings, ledger, retry, folder
         self.by_id = {video.video_id: video for video in videos}
@@ -94,6 +99,17 @@ class Run:
                 child.close()
             for worker in workers:
                 worker.join()
+
+    def probe(self, count: int) -> Iterator[Attempt]:
+        """Ask for some videos, none of their segments: those that were fine last, else any."""
+        fine = [name for name, looks in self.ledger.videos.items() if looks[-1].kind == "ok"]
+        names = [name for name in reversed(fine) if name in self.by_id] or list(self.by_id)
+        with pieces.child() as child:
+            for name in names[:count]:
+                self.pace.wait()
+                self._answer(child, self.by_id[name], [])
+                self.pace.finished()
+                yield self.ledger.looks(name)[-1]
 
     def later(self) -> list[datetime]:
         """When the videos may be asked for that were not due yet."""

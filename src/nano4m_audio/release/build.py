@@ -14,7 +14,7 @@ import yaml
 
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.files import sha256, write_bytes, write_json
-from nano4m_audio.filters import LISTED
+from nano4m_audio.filters import LISTED, Filter
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.release.rows import RELEASED, SCHEMA, csv_text, release_rows
@@ -76,8 +76,8 @@ def _facts(
             {
                 "key": row.key,
                 "limit": verdict.threshold(row),
-                "value": "off" if verdict.threshold(row) is None else f"{verdict.threshold(row):g}",
-                "number": f"{row.number}{row.in_unit}, {'least' if row.side == 'min' else 'most'}",
+                "value": _limit(row, verdict.threshold(row)),
+                "number": f"{row.number}{row.in_unit}",
             }
             for row in LISTED
         ],
@@ -87,6 +87,10 @@ def _facts(
         "columns": RELEASED,
         "terms": {name: _terms().get(name) for name in sources},
     }
+
+
+def _limit(row: Filter, limit: float | None) -> str:
+    return "off" if limit is None else f"at {'least' if row.side == 'min' else 'most'} {limit:g}"
 
 
 def _by_split(pairs: Any) -> dict[str, list[int]]:

@@ -41,7 +41,11 @@ RELEASED: list[Column] = [
     ("group", STR, "clips of one video and copies, which are never parted"),
     ("duplicate_of", STR, "the copy of it that is kept"),
     *(
-        (column, STR, f"SHA-256 of its {MODALITIES[name].about} tokens; empty where there are none")
+        (
+            column,
+            STR,
+            f"SHA-256 of the tokens of its {MODALITIES[name].about}; empty where there are none",
+        )
         for name, column in TOKEN_COLUMNS.items()
     ),
 ]
