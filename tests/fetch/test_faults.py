@@ -180,6 +180,7 @@ ANSWERS: list[tuple[str, str, Any, str, str]] = [
     ("44", "content too short: the video ends after 3.00 s", MEDIA, "no_segment", "long"),
     ("45", "refused: 'a.example' is on a private address (10.0.0.1)", MEDIA, "refused", "long"),
     ("45", "refused: an address of the kind 'file', not http(s)", {}, "refused", "long"),
+    ("45", "refused: redirects to another kind of address", {}, "refused", "long"),
     ("46", "too large: more than 500 MB were sent", MEDIA, "too_large", "long"),
     ("47", "HTML instead of media", {"status": 200, **MEDIA}, "corrupt", "transient"),
     ("48", "no HTTP answer: BadStatusLine: x", MEDIA, "network", "transient"),
@@ -236,6 +237,17 @@ def test_a_text_in_the_middle_of_a_word_is_none():
 def test_a_status_comes_before_every_text():
     fault = classify(FetchError("Private video", status=429, retry_after_s=17))
     assert (fault.name, fault.kind, fault.retry_after_s) == ("rate_limited", "address", 17)
+
+
+def test_a_failed_request_says_more_than_that_there_is_no_answer():
+    text = "Failed to extract any player response"
+    warning = "[youtube] dQw4w9WgXcQ: Unable to download API page: {}"
+    for said, name in [
+        ("HTTP Error 429: Too Many Requests", "rate_limited"),
+        ("The read operation timed out (caused by TransportError)", "network"),
+        ("HTTP Error 404: Not Found", "extractor"),
+    ]:
+        assert classify(FetchError(text, warnings=("x", warning.format(said)))).name == name
 
 
 def test_warnings_say_nothing_beside_a_plain_answer():
