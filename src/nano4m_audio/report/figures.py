@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from nano4m_audio.fetch.plan import Bin
+from nano4m_audio.report.fetch import answers
 from nano4m_audio.report.metrics import MetricRow
 from nano4m_audio.report.runs import Curves
 from nano4m_audio.report.scores import Histogram, nice_step
@@ -115,6 +117,30 @@ def histogram(data: Histogram) -> Markup:
     if data.threshold is not None:
         parts += _threshold(x(data.threshold), top, bottom, data.threshold)
     return _svg(150, f"{data.name}: histogram of {data.n} clips", parts) + _numbers(data)
+
+
+def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:
+    """Stacked bars of what was answered, by hour or day: ok, faults of videos, walls."""
+    bottom, left, right = 128, 34, WIDTH - 8
+    counts = [answers(row.kinds) for row in bins]
+    hours = [(row.start - bins[0].start).total_seconds() / 3600 / bin_h for row in bins]
+    tallest = max(sum(row.values()) for row in counts)
+    x, y = _Scale(0, hours[-1] + 1, left, right), _Scale(0, tallest, bottom, 20)
+    whole = [(t, short_count(t)) for t in ticks(0, tallest, 3) if t and t == int(t)]
+    parts = _axes(x, y, [t for t in ticks(0, hours[-1] + 1, 6) if t == int(t)], whole)
+    for row, at, kinds in zip(bins, hours, counts, strict=True):
+        base: float = bottom
+        for (name, count), kind in zip(kinds.items(), ("kept", "dropped", "walls"), strict=True):
+            if count:
+                tall = max(1.6, bottom - y(count))
+                title = _tag("title", f"{row.start:%Y-%m-%d %H:%M} UTC: {count} {name}")
+                wide = max(0.8, x(1) - x(0) - 1.2)
+                place = {"x": x(at) + 0.6, "y": base - tall, "width": wide, "height": tall}
+                parts.append(_tag("rect", title, class_=kind, **place))
+                base -= tall
+    unit = "hours" if bin_h == 1 else "days"
+    parts.append(_text(right, 160, f"{unit} since {bins[0].start:%Y-%m-%d %H:%M} UTC", "end"))
+    return _svg(166, f"Answers over {unit}", parts)
 
 
 def _span(edges: Sequence[float], i: int) -> str:
