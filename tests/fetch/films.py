@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-FPS = 25
+FPS = 10
 RATE_HZ = 48000
 
 

@@ -34,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     """Asks ``server.answers`` for each request; keeps connections open."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
 
     def do_GET(self) -> None:

@@ -293,14 +293,18 @@ class RangeFile:
             self._client.close()
 
 
-def download(client: Client, url: str, headers: Mapping[str, str], path: Path) -> None:
-    """Write the whole file to ``path``, in ranges where the server sends some.
+def download(
+    client: Client, url: str, headers: Mapping[str, str], path: Path, *, in_ranges: bool = True
+) -> None:
+    """Write the whole file to ``path``; ``in_ranges`` where the server sends some.
 
     Raises FetchError (place "media"), and OSError of the disk.
     """
     try:
-        source = RangeFile(client, url, headers)
+        source = RangeFile(client, url, headers) if in_ranges else None
     except NoRanges:
+        source = None
+    if source is None:
         return _download_at_once(client, url, headers, path)
     _check_size(client, source.size_bytes)
     with open(path, "wb") as out:
