@@ -67,13 +67,20 @@ def test_what_a_page_says_instead(web, answer, code, wait_s, text):
     assert "\x1b" not in error.text
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://localhost/", "file:///etc/passwd",
-                                 "http://2130706433/", "ytsearch:cats", "not an address", ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/", "http://localhost/", "file:///etc/passwd", "http://2130706433/",
+        "ytsearch:cats", "not an address", "",
+    ],
+)  # fmt: skip
 def test_private_addresses_are_not_asked(web, url):
     closed = web.model_copy(update={"private_hosts": ()})
     assert "refused" in fails(url, closed).text
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # yt-dlp's sockets
 def test_pages_end(web):
     """A page that never ends, or that drips, does not keep the worker."""
     quick = web.model_copy(update={"timeout_s": 1.0})

@@ -264,12 +264,12 @@ def _time(packet: Any) -> Fraction:
 def _fill_in(packets: Sequence[Any]) -> None:
     """Give packets without one a time of decoding that keeps their order, which Matroska lacks."""
     missing: list[Any] = []
-    last = None
+    last: int | None = None
     for packet in packets:
-        if packet.dts is None and last is None:
-            missing.append(packet)
-            continue
         if packet.dts is None:
+            if last is None:
+                missing.append(packet)
+                continue
             packet.dts = last + 1
         for back, early in enumerate(reversed(missing), 1):
             early.dts = packet.dts - back

@@ -32,6 +32,7 @@ _NOT_RECORDED = ("is_live", "is_upcoming", "post_live")
 _COOKIE_FIELDS = 7
 _MAX_WARNINGS, _WARNING_CHARS = 20, 500
 _RUNTIMES = ("deno", "node", "quickjs")
+_STATUS = re.compile(r"HTTP Error (\d{3})\b")
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -182,10 +183,12 @@ def said(
             text = str(cause)
         elif isinstance(cause, HTTPError):
             status, wait_s = cause.status, retry_after_s(cause.response.headers)
-            if status in range(300, 400):
-                text = "refused: redirects to another kind of address, or too many of them"
         elif countries := getattr(cause, "countries", None):
             text += f" (available in: {', '.join(map(str, countries))})"
+    if status is None and (quoted := _STATUS.search(text)):
+        status = int(quoted[1])  # of a part of the media, whose answer yt-dlp does not keep
+    if status in range(300, 400):
+        text = "refused: redirects to another kind of address, or too many of them"
     return FetchError(text, status=status, retry_after_s=wait_s, place=place, warnings=warnings)
 
 
