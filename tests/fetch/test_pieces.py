@@ -379,7 +379,6 @@ def test_media_in_parts(playlist, parts, web, tmp_path):
         assert_same(piece, whole, start_s, start_s + 3)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # yt-dlp's sockets
 @pytest.mark.parametrize(
     ("answer", "code", "text"),
     [

@@ -80,7 +80,6 @@ def test_private_addresses_are_not_asked(web, url):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # yt-dlp's sockets
 def test_pages_end(web):
     """A page that never ends, or that drips, does not keep the worker."""
     quick = web.model_copy(update={"timeout_s": 1.0})

@@ -76,6 +76,7 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+        self.guard.close()
 
     def close(self) -> None:
         """Close all connections."""

@@ -185,7 +185,7 @@ class _Fetching:
 
     def __exit__(self, *error: object) -> None:
         self._close()
-        self._client.close()
+        self._client.__exit__()
 
     def renew(self, resolved: Resolved) -> None:
         """Read from other addresses from now on."""

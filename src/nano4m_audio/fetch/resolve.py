@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import UserError
@@ -157,8 +158,11 @@ def session(settings: Web, log: Log, budget: Budget | None = None, **more: Any) 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
             return super().build_request_director([GuardedRH], preferences)
 
-    with Session(_params(settings, log) | more) as ydl:
-        yield ydl
+    try:
+        with Session(_params(settings, log) | more) as ydl:
+            yield ydl
+    finally:
+        guard.close()
 
 
 def said(
@@ -322,10 +326,16 @@ def _resolved(ydl: Any, info: Any, settings: Web, log: Log) -> Resolved:
         video_id=str(info.get("id") or ""),
         duration_s=float(duration) if duration else None,
         streams=streams,
-        client=",".join(sorted({str(f.get("_client")) for f in chosen if f.get("_client")})),
+        client=_client(streams, settings),
         warnings=log.warnings,
         versions=versions(ydl),
     )
+
+
+def _client(streams: Sequence[Stream], settings: Web) -> str:
+    """Which of YouTube's clients gave the addresses: they say so; else those that were asked."""
+    said_by = {c for s in streams for c in parse_qs(urlsplit(s.url).query).get("c", [])[:1]}
+    return ",".join(sorted(said_by) or settings.clients)[:100]
 
 
 def _stream(ydl: Any, chosen: Mapping[str, Any]) -> Stream:
