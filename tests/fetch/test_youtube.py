@@ -51,18 +51,17 @@ def player(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | serve.Answe
     following = json.dumps({"contents": {"twoColumnWatchNextResults": {}}}).encode()
     answers = {
         "/watch": watch or serve.page(WATCH),
-        f"/embed/{ID}": serve.page(WATCH),
         "/youtubei/v1/player": answer,
         "/youtubei/v1/next": serve.status(200, following, Content_Type="application/json"),
     }
     guarded: Callable[..., Any] = resolving._guarded
     with serve.serving(answers) as server:
 
-        def local(guard: Any, do_open: Any, _: Any, request: Any, **named: Any) -> Any:
+        def local(guard: Any, log: Any, do_open: Any, _: Any, request: Any, **named: Any) -> Any:
             parts = urlsplit(request.full_url)
             request.full_url = f"{server.url}{parts.path}?{parts.query}"
             named.pop("context", None)
-            return guarded(guard, do_open, http.client.HTTPConnection, request, **named)
+            return guarded(guard, log, do_open, http.client.HTTPConnection, request, **named)
 
         monkeypatch.setattr(resolving, "_guarded", local)
         monkeypatch.setattr(resolving.Guard, "check", lambda *_: None)
@@ -102,8 +101,6 @@ SAID = [
      "it in your country on copyright grounds"),
     ("UNPLAYABLE", "Video unavailable", "The uploader has not made this video available in your "
      "country"),
-    ("LOGIN_REQUIRED", "Sign in to confirm your age", "This video may be inappropriate for some "
-     "users."),
     ("UNPLAYABLE", "Join this channel to get access to members-only content like this video", ""),
     ("UNPLAYABLE", "This video requires payment to watch", ""),
     ("LIVE_STREAM_OFFLINE", "Premieres in 3 hours", ""),
@@ -164,4 +161,5 @@ def test_too_many_requests(monkeypatch, web):
     wall = serve.status(429, Retry_After="900")
     with player(monkeypatch, wall, watch=wall), pytest.raises(FetchError) as caught:
         ask(web)
-    assert (caught.value.status, caught.value.retry_after_s) == (429, 900)
+    error = caught.value
+    assert (error.status, error.retry_after_s) == (429, 900), (error.text, error.warnings)

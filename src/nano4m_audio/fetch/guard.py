@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 import time
-import weakref
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
@@ -122,7 +121,7 @@ class Guard:
         self._socket_class: type[socket.socket] = type("_Socket", (_Bounded, socket.socket), bounds)
         self._tls_class = type("_TlsSocket", (_Bounded, ssl.SSLSocket), bounds)
         proxies = [self.proxy] if self.proxy else list(request.getproxies().values())
-        self._made: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._made: list[socket.socket] = []
         self._proxies = {_endpoint(address) for address in proxies if "//" in address}
 
     def tls(self, context: ssl.SSLContext | None = None) -> ssl.SSLContext:
@@ -175,7 +174,7 @@ class Guard:
 
     def close(self) -> None:
         """Close the connections that nobody has closed, whoever still holds them."""
-        for made in list(self._made):
+        for made in self._made:
             if made.fileno() >= 0:
                 os.close(made.detach())
 
@@ -186,7 +185,7 @@ class Guard:
             try:
                 made.settimeout(self.budget.wait_s(self._timeout_s))
                 made.connect(where)
-                self._made.add(made)
+                self._made.append(made)
                 return made
             except OSError as error:
                 made.close()
