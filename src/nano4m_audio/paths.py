@@ -67,6 +67,11 @@ class Results(os.PathLike[str]):
         return self.root / "store"
 
     @property
+    def ledger(self) -> Path:
+        """What was asked of the web, and what it answered."""
+        return self.root / "web" / "ledger"
+
+    @property
     def settings(self) -> Path:
         """What the stages were told."""
         return self.root / "settings"

@@ -26,7 +26,12 @@ def _forms(modalities: Iterable[str]) -> tuple[str, ...]:
 #: The function of each stage, and what it loads by a name that is made at run time.
 STAGES: dict[str, tuple[str, ...]] = {
     "barnyard": ("barnyard.build:build",),
-    "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
+    "candidates": (
+        "acquire.stage:list_candidates",
+        "acquire.folder:list_folder",
+        "acquire.lists:list_segments",
+    ),
+    "fetched": ("fetch.stage:write_tables",),
     "media": ("acquire.stage:check_files",),
     "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
     "scores/audio": ("curate.score:score_audio",),
