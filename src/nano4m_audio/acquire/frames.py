@@ -48,7 +48,8 @@ class FramePicker:
 
     ``frames`` are JPEG bytes (short side exactly ``short_side_px``, display orientation) and
     ``frame_times_s`` the times at which those frames begin (their own timestamps, not the wanted
-    times). Before the first frame its picture stands in; after the last it stays.
+    times; 0 for a picture that was shown before). Before the first frame its picture stands in;
+    after the last it stays.
     """
 
     frames_per_s: float
@@ -87,7 +88,7 @@ class FramePicker:
             if self._jpeg is None:
                 self._jpeg = self._encode(self._shown)
             self.frames.append(self._jpeg)
-            self.frame_times_s.append(self._shown_s)
+            self.frame_times_s.append(max(0.0, self._shown_s))
 
     def _encode(self, frame: Any) -> bytes:
         from av.video.reformatter import Interpolation, VideoReformatter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,15 +34,65 @@ class Piece:
 
 @dataclass
 class Run:
-    """Unbroken float32 [sides, n] audio at one rate, from ``start_s`` after the clip's origin."""
+    """Unbroken float32 [sides, n] audio at one rate, from ``start_s`` after the clip's origin.
+
+    ``n_before`` samples of the same sound lie before it: what was left out, or not decoded. They
+    decide where the samples of another rate fall.
+    """
 
     start_s: float
     rate_hz: int
     samples: np.ndarray
+    n_before: int = 0
 
     @property
     def end_s(self) -> float:
         return self.start_s + self.samples.shape[1] / self.rate_hz
+
+    def without(self, n: int) -> Run:
+        """The same without its first ``n`` samples."""
+        start_s = self.start_s + n / self.rate_hz
+        return Run(start_s, self.rate_hz, self.samples[:, n:], self.n_before + n)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How the sound of a file begins: by it a part from the middle is laid to the sample, although
+    its stamps are rounded.
+
+    ``start_s`` is relative to the origin of the part; pieces begin ``first`` samples after it, and
+    every ``step`` samples from there.
+    """
+
+    start_s: float
+    rate_hz: int
+    first: int
+    step: int
+    tick_s: float
+
+    def lay(self, run: Run) -> Run:
+        """The run where it lies by the count of samples, if its stamps agree with that."""
+        pieces = ((run.start_s - self.start_s) * self.rate_hz - self.first) / self.step
+        n_before = self.first + round(pieces) * self.step
+        start_s = self.start_s + n_before / self.rate_hz
+        # Both stamps are rounded by half a tick or cut by one.
+        tolerance_s = max(1.1 * self.tick_s, 1 / self.rate_hz)
+        sure = run.rate_hz == self.rate_hz and n_before >= 0
+        sure = sure and 2 * tolerance_s < self.step / self.rate_hz
+        if not sure or abs(run.start_s - start_s) > tolerance_s:
+            return run
+        return Run(start_s, run.rate_hz, run.samples, n_before)
+
+
+def beginning(pieces: Sequence[Piece], tick_s: float) -> Beginning | None:
+    """What the first pieces of a file's sound say of all others; None where there are too few."""
+    runs = join(pieces)
+    sizes = [piece.samples.shape[1] for piece in pieces]
+    usual = [size for size in set(sizes) if sizes.count(size) > 1]
+    if not usual or len(runs) != 1:
+        return None
+    first = 0 if sizes[0] in usual else sizes[0]
+    return Beginning(runs[0].start_s, runs[0].rate_hz, first, math.gcd(*usual), tick_s)
 
 
 def join(pieces: Sequence[Piece]) -> list[Run]:

@@ -1,0 +1,185 @@
+"""Where to begin reading a file for a window of it, and what may be passed over before that.
+
+A demuxer seeks to where it thinks fit, so each try is judged by what came, and the next one begins
+earlier. The last reads from the beginning of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from nano4m_audio.acquire.clock import Clock
+from nano4m_audio.acquire.frames import ROUNDING_S
+from nano4m_audio.acquire.runs import Beginning, beginning
+from nano4m_audio.acquire.sound import SoundTrack
+from nano4m_audio.acquire.source import Source
+
+#: Sound is decoded from so long before the window, and must be there from so long before it, so
+#: that decoders which build on what came before (all but the simplest) have settled.
+PRE_ROLL_S, _SETTLED_S = 1.5, 0.5
+#: Sound of the file's beginning that says where its samples lie.
+_BEGINNING_S, _BEGINNING_PACKETS = 1.0, 2000
+#: Compressed pictures that are held back while a later keyframe may come.
+_MOST_HELD_BYTES = 64 << 20
+#: In formats whose clock may jump a longer gap than this is a jump.
+PAUSE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Try:
+    """One way to read: seek to ``back_s`` before the window (None: from the file's beginning), and
+    decode from the last keyframe that is ``key_s`` or more before it (None: from the first)."""
+
+    back_s: float | None
+    key_s: float | None = 0.0
+
+
+_SEEKS = (Try(PRE_ROLL_S), Try(12.0, PRE_ROLL_S), Try(60.0, 12.0))
+_FROM_BEGINNING = (Try(None), Try(None, 60.0), Try(None, None))
+
+
+def tries(start_s: float, restarts: bool) -> Iterator[Try]:
+    """The ways to read a window that begins ``start_s`` after the file's origin, in order."""
+    if not restarts:
+        yield from (one for one in _SEEKS if one.back_s is not None and start_s > one.back_s)
+    yield from _FROM_BEGINNING
+
+
+@dataclass
+class Landing:
+    """What came first after a seek, in seconds after the beginning of the window."""
+
+    of: Try
+    begin: Beginning | None = None
+    sound_s: float | None = None
+    picture_s: float | None = None
+    passed_over: bool = False
+    _held: list[Any] = field(default_factory=list)
+    _held_bytes: int = 0
+    _open: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Did pictures and sound come in time, or could nothing come earlier?"""
+        if self.of.back_s is None and not self.passed_over:
+            return True
+        if self.picture_s is None or self.picture_s > ROUNDING_S:
+            return False
+        if self.of.back_s is None:
+            return True
+        needed_s = max(-_SETTLED_S, self.begin.start_s + ROUNDING_S if self.begin else -_SETTLED_S)
+        return self.sound_s is not None and self.sound_s <= needed_s
+
+    def sound_is_needed(self, time_s: float | None, end_s: float) -> bool:
+        """Take note of a packet of sound; is it to be decoded?"""
+        if self.sound_s is None and time_s is not None:
+            self.sound_s = time_s
+        return time_s is None or end_s > -PRE_ROLL_S
+
+    def pictures(self, packet: Any, time_s: float | None, decoded_s: float | None) -> list[Any]:
+        """The packets that are to be decoded now that this one has come."""
+        if self._open:
+            return [packet]
+        key = packet.is_keyframe and time_s is not None
+        if key and self.of.key_s is not None and time_s <= ROUNDING_S - self.of.key_s:
+            self.passed_over |= bool(self._held)
+            self._held, self._held_bytes = [], 0
+        elif not self._held and not packet.is_keyframe and self.of.back_s is not None:
+            return []  # after a seek: nothing decodes before a keyframe
+        self._held.append(packet)
+        self._held_bytes += packet.size
+        late = decoded_s is not None and decoded_s > 0
+        late = late or (key and time_s is not None and time_s > 0)
+        if late or self.of.key_s is None or self._held_bytes > _MOST_HELD_BYTES:
+            return self.rest()
+        return []
+
+    def rest(self) -> list[Any]:
+        """What is held back, which no later keyframe can replace."""
+        self._open, held, self._held = True, self._held, []
+        return held
+
+
+def seek(container: Any, stream: Any, time_s: float) -> bool:
+    """Go to a keyframe at or before a time of the container's clock; False where that fails."""
+    import av
+
+    try:
+        container.seek(int(time_s / stream.time_base), stream=stream)
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def read_beginning(
+    container: Any, video: Any, audio: Any, origin_s: float
+) -> tuple[Beginning | None, Any]:
+    """How the sound begins, relative to ``origin_s``, and the pixel aspect that pictures begin
+    with. Reads the first second of the file."""
+    import av
+
+    track, aspect, at_s = SoundTrack(), None, None
+    try:
+        for n, packet in enumerate(container.demux(video, audio)):
+            if n > _BEGINNING_PACKETS or track.decoded_s > _BEGINNING_S:
+                break
+            if packet.stream_index == audio.index:
+                for frame in _decoded(packet):
+                    stamp = frame.dts if frame.pts is None else frame.pts
+                    if stamp is not None:
+                        track.feed(frame, float(stamp * audio.time_base) - origin_s)
+            elif at_s is None and packet.is_keyframe:
+                at_s = packet.pts
+                _decoded(packet)
+                aspect = video.codec_context.sample_aspect_ratio
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        pass  # what was read so far is the beginning
+    begin = beginning(track.pieces, float(audio.time_base)) if track.pieces else None
+    return begin, aspect
+
+
+def _decoded(packet: Any) -> list[Any]:
+    import av
+
+    try:
+        return packet.decode()
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return []
+
+
+#: Whether the clock of the file that was read last starts again in it.
+_RESTARTS: dict[Any, bool] = {}
+
+
+def restarts(container: Any, video: Any, audio: Any, source: Source) -> bool:
+    """Does the clock of the file start again somewhere? Such a file has no place to seek to.
+
+    Only in formats made to be joined (MPEG) is it looked for, by reading all of the packets, once
+    for the segments of a file that follow each other.
+    """
+    import av
+    from av.format import Flags
+
+    if not container.format.flags & Flags.ts_discont.value:
+        return False
+    if source.identity not in _RESTARTS:
+        clock = Clock(PAUSE_S)
+        try:
+            for _ in clock.follow(p for p in container.demux(video, audio) if p.size):
+                if clock.restarted:
+                    break
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            pass  # the file ends here
+        _RESTARTS.clear()
+        _RESTARTS[source.identity] = clock.restarted
+    return _RESTARTS[source.identity]
