@@ -94,7 +94,7 @@ def decode_clip(
                 with open_media(source) as container:
                     picker = FramePicker(frames_per_s, short_side_px, jpeg_quality)
                     reading = start(container, source, picker, window, max_clip_s, one)
-                    if not reading:
+                    if one.back_s is not None and not reading.seek(container, one.back_s):
                         continue
                     read(container, reading)
                     if not reading.landing.good:
@@ -169,10 +169,11 @@ def _source_s(container: Any, reading: Reading) -> float | None:
     file_s = reading.origin_s - reading.start_s
     said = said_s(container, file_s)
     length_s = video.promised_s or (said - reading.start_s if said else None)
-    believed = length_s and length_s > reading.max_clip_s
+    if length_s is not None and length_s <= reading.max_clip_s:
+        length_s = None  # contradicted by what came
     if asked_s < math.inf:
-        return min(asked_s, length_s) if believed else asked_s
-    return length_s if believed else None
+        return min(asked_s, length_s or asked_s)
+    return length_s
 
 
 def _assemble(

@@ -80,6 +80,14 @@ class Reading:
     decoded_pixels: int = 0
     last_byte: int = 0
 
+    def seek(self, container: Any, back_s: float) -> bool:
+        """Learn how the file begins, then go to ``back_s`` before the clip; False if that fails."""
+        video, audio = self.video.stream, self.audio.stream
+        begin, aspect = read_beginning(container, video, audio, self.origin_s)
+        self.aspect.note(None, aspect)
+        self.landing.begin = self.track.begin = begin
+        return seek(container, video, self.origin_s - back_s)
+
 
 def start(
     container: Any,
@@ -88,8 +96,8 @@ def start(
     window: tuple[float, float] | None,
     max_clip_s: float,
     one: Try,
-) -> Reading | None:
-    """Choose the streams and go to where reading begins; None where there is no way to it."""
+) -> Reading:
+    """Choose the streams and lay out one try at reading a window (None: all of the file)."""
     from av.format import Flags
 
     start_s, end_s = window or (0.0, math.inf)
@@ -98,7 +106,7 @@ def start(
     file_s = (container.start_time or 0) / 1e6
     jumps = container.format.flags & Flags.ts_discont.value
     clip_s = min(max_clip_s, end_s - start_s)
-    reading = Reading(
+    return Reading(
         file_s + start_s,
         start_s,
         end_s - start_s,
@@ -109,14 +117,8 @@ def start(
         PixelAspect(video.sample_aspect_ratio),
         Clock(PAUSE_S if jumps else start_s + clip_s + _INTERLEAVE_S),
         Landing(one),
-        SoundTrack(middle=window is not None),
+        SoundTrack(middle=window is not None, tick_s=float(audio.time_base)),
     )
-    if one.back_s is None:
-        return reading
-    begin, aspect = read_beginning(container, video, audio, reading.origin_s)
-    reading.aspect.note(None, aspect)
-    reading.landing.begin = reading.track.begin = begin
-    return reading if seek(container, video, reading.origin_s - one.back_s) else None
 
 
 def _progress(container: Any, stream: Any, file_s: float, start_s: float) -> Progress:
@@ -216,7 +218,7 @@ def _feed_video(reading: Reading, progress: Progress, frame: Any) -> None:
     time_s = _time_s(reading, progress, frame)
     wanted = time_s + step_s > 0
     reading.decoded_pixels += frame.width * frame.height * wanted
-    if reading.landing.picture_s is None:
+    if reading.landing.picture_s is None and not frame.is_corrupt:
         reading.landing.picture_s = time_s
     if progress.n_frames > _MAX_FRAMES_PER_S * reading.max_clip_s:
         raise ValueError("more pictures than a clip of this length can have")

@@ -54,6 +54,7 @@ class SoundTrack:
     decoded_s: float = 0.0
     middle: bool = False
     begin: Beginning | None = None
+    tick_s: float = 0.0
     _runs: list[Run] | None = None
     _n_damaged: int = 0
     _n_lost: int = 0
@@ -80,7 +81,7 @@ class SoundTrack:
 
     def _middle(self, runs: Sequence[Run]) -> list[Run]:
         """The runs laid by the file's first sound, without what lies before the clip."""
-        laid = [self.begin.lay(run) if self.begin else run for run in runs]
+        laid = [self.begin.lay(run, self.tick_s) if self.begin else run for run in runs]
         before = [max(0, math.floor((-_MARGIN_S - run.start_s) * run.rate_hz)) for run in laid]
         return [
             run.without(n) for run, n in zip(laid, before, strict=True) if n < run.samples.shape[1]

@@ -83,7 +83,7 @@ class Landing:
         if self._open:
             return [packet]
         key = packet.is_keyframe and time_s is not None
-        if key and self.of.key_s is not None and time_s <= ROUNDING_S - self.of.key_s:
+        if key and self.of.key_s is not None and (time_s or 0.0) <= ROUNDING_S - self.of.key_s:
             self.passed_over |= bool(self._held)
             self._held, self._held_bytes = [], 0
         elif not self._held and not packet.is_keyframe and self.of.back_s is not None:
@@ -140,8 +140,7 @@ def read_beginning(
         raise
     except av.error.FFmpegError:
         pass  # what was read so far is the beginning
-    begin = beginning(track.pieces, float(audio.time_base)) if track.pieces else None
-    return begin, aspect
+    return beginning(track.pieces) if track.pieces else None, aspect
 
 
 def _decoded(packet: Any) -> list[Any]:
