@@ -63,7 +63,9 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
 SHARDS = shard_names(CONFIG.n_shards)
 FOLDER = CONFIG.chosen_source.folder(RESULTS.root)
 LISTS = getattr(CONFIG.chosen_source, "lists", ())
-FILES = Files(root=FOLDER.root, follow_links=FOLDER.follow_links)
+FILES = Files(
+    root=FOLDER.root, follow_links=FOLDER.follow_links, fetched=FOLDER.fetched
+)
 
 
 wildcard_constraints:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.acquire.container import choose_streams, open_media, say
+from nano4m_audio.acquire.container import open_media, say
 from nano4m_audio.acquire.frames import FramePicker
 from nano4m_audio.acquire.promise import (
     check_complete,
@@ -20,7 +19,7 @@ from nano4m_audio.acquire.promise import (
 from nano4m_audio.acquire.reading import Reading, read, start
 from nano4m_audio.acquire.sound import levels_dbfs
 from nano4m_audio.acquire.source import MediaError, Region, Source, opened
-from nano4m_audio.acquire.window import Try, restarts, tries
+from nano4m_audio.acquire.window import read_preface, tries
 from nano4m_audio.media.stored import encode_flac, read_audio, read_frame
 from nano4m_audio.reasons import Reason
 
@@ -90,11 +89,12 @@ def decode_clip(
 
     try:
         with opened(path, sha256, region) as source:
-            for one in _tries(source, window):
+            preface = read_preface(source, window)
+            for one in tries(window, preface):
                 with open_media(source) as container:
                     picker = FramePicker(frames_per_s, short_side_px, jpeg_quality)
                     reading = start(container, source, picker, window, max_clip_s, one)
-                    if one.back_s is not None and not reading.seek(container, one.back_s):
+                    if not reading.begin(container, preface):
                         continue
                     read(container, reading)
                     if not reading.landing.good:
@@ -107,14 +107,6 @@ def decode_clip(
         raise MediaError(Reason.OUT_OF_MEMORY, say(error)) from error
     except (av.error.FFmpegError, ValueError, ArithmeticError, KeyError) as error:
         raise MediaError(Reason.DECODE_ERROR, say(error)) from error
-
-
-def _tries(source: Source, window: tuple[float, float] | None) -> Iterator[Try]:
-    if window is None:
-        return iter([Try(None, None)])
-    with open_media(source) as container:
-        again = restarts(container, *choose_streams(container, source), source)
-    return tries(window[0], again)
 
 
 def _finish(container: Any, source: Source, reading: Reading, min_clip_s: float) -> float:

@@ -18,8 +18,8 @@ from nano4m_audio.acquire.window import (
     PAUSE_S,
     PRE_ROLL_S,
     Landing,
+    Preface,
     Try,
-    read_beginning,
     seek,
 )
 from nano4m_audio.reasons import Reason
@@ -80,13 +80,18 @@ class Reading:
     decoded_pixels: int = 0
     last_byte: int = 0
 
-    def seek(self, container: Any, back_s: float) -> bool:
-        """Learn how the file begins, then go to ``back_s`` before the clip; False if that fails."""
-        video, audio = self.video.stream, self.audio.stream
-        begin, aspect = read_beginning(container, video, audio, self.origin_s)
-        self.aspect.note(None, aspect)
-        self.landing.begin = self.track.begin = begin
-        return seek(container, video, self.origin_s - back_s)
+    def begin(self, container: Any, preface: Preface) -> bool:
+        """Go to where reading begins, told how the file begins; False where that fails."""
+        sound = preface.sound
+        if sound is not None:
+            # What is read from its beginning is laid as a whole file is.
+            sound = sound.moved(-self.start_s) if self.start_s > PRE_ROLL_S else None
+        self.landing.begin = self.track.begin = sound
+        back_s = self.landing.of.back_s
+        if back_s is None:
+            return True
+        self.aspect.note(None, preface.aspect)
+        return seek(container, self.video.stream, self.origin_s - back_s)
 
 
 def start(

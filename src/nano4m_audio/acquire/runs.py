@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,6 +77,10 @@ class Beginning:
     first: int
     step: int
 
+    def moved(self, by_s: float) -> Beginning:
+        """The same after another origin."""
+        return replace(self, start_s=self.start_s + by_s, level_s=self.level_s + by_s)
+
     def lay(self, run: Run, tick_s: float) -> Run:
         """The run where it lies by the count of samples, if its stamps, which are multiples of
         ``tick_s``, agree with that."""
@@ -85,6 +89,8 @@ class Beginning:
         # Rounding is the same on average, so that the levels tell more than single stamps.
         exact = max(tick_s, run.spread_s) * self.rate_hz < 1.1
         first, step = (0, 1) if exact else (self.first, self.step)
+        if not exact and step < _MEAN_S * self.rate_hz:
+            return run  # pieces of any length: their stamps alone say where they lie
         passed = (run.level_s - self.level_s) * self.rate_hz
         n_before = first + round((passed - first) / step) * step
         off_s = abs(passed - n_before) / self.rate_hz

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nano4m_audio.acquire.clock import Clock
+from nano4m_audio.acquire.container import choose_streams, open_media
 from nano4m_audio.acquire.frames import ROUNDING_S
 from nano4m_audio.acquire.runs import Beginning, beginning
 from nano4m_audio.acquire.sound import SoundTrack
@@ -40,10 +41,23 @@ _SEEKS = (Try(PRE_ROLL_S), Try(12.0, PRE_ROLL_S), Try(60.0, 12.0))
 _FROM_BEGINNING = (Try(None), Try(None, 60.0), Try(None, None))
 
 
-def tries(start_s: float, restarts: bool) -> Iterator[Try]:
-    """The ways to read a window that begins ``start_s`` after the file's origin, in order."""
-    if not restarts:
-        yield from (one for one in _SEEKS if one.back_s is not None and start_s > one.back_s)
+@dataclass(frozen=True)
+class Preface:
+    """How a file begins: its sound, after the container's origin, and the aspect of its pixels;
+    and whether its clock starts again later, so that there is no place to seek to."""
+
+    sound: Beginning | None = None
+    aspect: Any = None
+    restarts: bool = False
+
+
+def tries(window: tuple[float, float] | None, preface: Preface) -> Iterator[Try]:
+    """The ways to read a window (None: all of the file), in the order in which they are tried."""
+    if window is None:
+        yield _FROM_BEGINNING[-1]
+        return
+    if not preface.restarts:
+        yield from (one for one in _SEEKS if one.back_s is not None and window[0] > one.back_s)
     yield from _FROM_BEGINNING
 
 
@@ -115,32 +129,35 @@ def seek(container: Any, stream: Any, time_s: float) -> bool:
     return True
 
 
-def read_beginning(
-    container: Any, video: Any, audio: Any, origin_s: float
-) -> tuple[Beginning | None, Any]:
-    """How the sound begins, relative to ``origin_s``, and the pixel aspect that pictures begin
-    with. Reads the first second of the file."""
+def read_preface(source: Source, window: tuple[float, float] | None) -> Preface:
+    """How the file begins, by its first second; needed for a window alone."""
     import av
 
-    track, aspect, at_s = SoundTrack(), None, None
-    try:
-        for n, packet in enumerate(container.demux(video, audio)):
-            if n > _BEGINNING_PACKETS or track.decoded_s > _BEGINNING_S:
-                break
-            if packet.stream_index == audio.index:
-                for frame in _decoded(packet):
-                    stamp = frame.dts if frame.pts is None else frame.pts
-                    if stamp is not None:
-                        track.feed(frame, float(stamp * audio.time_base) - origin_s)
-            elif at_s is None and packet.is_keyframe:
-                at_s = packet.pts
-                _decoded(packet)
-                aspect = video.codec_context.sample_aspect_ratio
-    except MemoryError:
-        raise
-    except av.error.FFmpegError:
-        pass  # what was read so far is the beginning
-    return beginning(track.pieces) if track.pieces else None, aspect
+    if window is None:
+        return Preface()
+    track, aspect, keyed = SoundTrack(), None, False
+    with open_media(source) as container:
+        video, audio = choose_streams(container, source)
+        origin_s = (container.start_time or 0) / 1e6
+        again = _restarts(container, source)
+        try:
+            for n, packet in enumerate(container.demux(video, audio)):
+                if n > _BEGINNING_PACKETS or track.decoded_s > _BEGINNING_S:
+                    break
+                if packet.stream_index == audio.index:
+                    for frame in _decoded(packet):
+                        stamp = frame.dts if frame.pts is None else frame.pts
+                        if stamp is not None:
+                            track.feed(frame, float(stamp * audio.time_base) - origin_s)
+                elif packet.is_keyframe and not keyed:
+                    keyed = True
+                    _decoded(packet)
+                    aspect = video.codec_context.sample_aspect_ratio
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            pass  # what was read so far is the beginning
+    return Preface(beginning(track.pieces) if track.pieces else None, aspect, again)
 
 
 def _decoded(packet: Any) -> list[Any]:
@@ -158,8 +175,8 @@ def _decoded(packet: Any) -> list[Any]:
 _RESTARTS: dict[Any, bool] = {}
 
 
-def restarts(container: Any, video: Any, audio: Any, source: Source) -> bool:
-    """Does the clock of the file start again somewhere? Such a file has no place to seek to.
+def _restarts(container: Any, source: Source) -> bool:
+    """Does the clock of the file start again somewhere?
 
     Only in formats made to be joined (MPEG) is it looked for, by reading all of the packets, once
     for the segments of a file that follow each other.
@@ -171,14 +188,16 @@ def restarts(container: Any, video: Any, audio: Any, source: Source) -> bool:
         return False
     if source.identity not in _RESTARTS:
         clock = Clock(PAUSE_S)
-        try:
-            for _ in clock.follow(p for p in container.demux(video, audio) if p.size):
-                if clock.restarted:
-                    break
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:
-            pass  # the file ends here
+        with open_media(source) as whole:
+            packets = whole.demux(*choose_streams(whole, source))
+            try:
+                for _ in clock.follow(p for p in packets if p.size):
+                    if clock.restarted:
+                        break
+            except MemoryError:
+                raise
+            except av.error.FFmpegError:
+                pass  # the file ends here
         _RESTARTS.clear()
         _RESTARTS[source.identity] = clock.restarted
     return _RESTARTS[source.identity]
