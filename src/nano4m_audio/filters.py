@@ -6,6 +6,7 @@ scores it needs, and the funnel, histograms and warnings of the report are made 
 
 from __future__ import annotations
 
+from ctypes import c_float
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,10 +44,15 @@ class Filter:
         return "" if self.unit in ("", "share") else f" [{self.unit}]"
 
     def fails(self, value: float | None, threshold: float | None) -> bool:
-        """Whether a clip with this value is rejected; null is off, a missing value fails."""
+        """Whether a clip with this value is rejected; null is off. A value on the threshold passes;
+        one that is missing, or no number, fails.
+
+        Scores are float32, in which 0.7 is a little less than 0.7: the threshold is rounded, too.
+        """
         if threshold is None or value is None:
             return threshold is not None
-        return value < threshold if self.side == "min" else value > threshold
+        found, limit = c_float(value).value, c_float(threshold).value
+        return not (found >= limit if self.side == "min" else found <= limit)
 
 
 #: In the order in which reasons are listed: the first one that a clip fails counts in the funnel.

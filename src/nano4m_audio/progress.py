@@ -40,7 +40,11 @@ def _lines(items: Iterable[_T], total: int, label: str, status: Callable[[], str
         now = time.monotonic()
         if now - last > _LOG_EVERY_S:
             rate = done / (now - started)
-            parts = [f"{done}/{total}", f"{rate:.1f}/s", f"{(total - done) / rate:.0f} s left"]
+            parts = [
+                f"{done}/{total}",
+                f"{rate:.1f}/s",
+                f"{max(0, total - done) / rate:.0f} s left",
+            ]
             print(f"{label}: {', '.join(filter(None, [*parts, status()]))}", file=sys.stderr)
             last = now
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from nano4m_audio.curate.duplicates import audio_similarity
 from nano4m_audio.curate.fingerprints import audio_fingerprint, fingerprint, read_fingerprints
+from nano4m_audio.curate.sounds import audio_similarity
 from nano4m_audio.tables import SCHEMAS
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.acquire.list_words import list_lines
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
 from nano4m_audio.config.sources import Source
@@ -29,11 +30,16 @@ class Findings:
 
     ``video_ids`` counts clips by what names their video: "list" (a value in the list), "name" (the
     file's name), or "file" (nothing: each is a video of its own). ``left_out`` counts, by kind, the
-    files that are in the folder and are no clips.
+    files that are in the folder and are no clips. ``lists``, ``sources`` and ``conflicts`` are of
+    lists of segments (see ``lists.read_lists``): rows of each list, clips by the lists that name
+    them, rows by the two classes between which they are in conflict.
     """
 
     video_ids: dict[str, int] = field(default_factory=dict)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    lists: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The same for the user, one line each."""
@@ -41,9 +47,10 @@ class Findings:
             f"left out: {kind['files']} x {kind['why']} (such as {kind['example']!r})"
             for kind in self.left_out
         ]
-        if named := self.video_ids["name"]:
+        lines += list_lines(self.lists, self.sources, self.conflicts)
+        if named := self.video_ids.get("name"):
             lines.append(f"the video of {named} clips is taken from the name of the file")
-        if alone := self.video_ids["file"]:
+        if alone := self.video_ids.get("file"):
             lines.append(
                 f"{alone} of {sum(self.video_ids.values())} clips count as a video of their own: "
                 "cuts of one video need a column video_id, or they may part between splits"
@@ -82,8 +89,8 @@ def read_candidates(
     end_s in the file, of which there may be many), source (default "folder"; "both" means
     audioset and vggsound). Other columns are ignored. ``file`` is relative to ``root``.
 
-    Returns candidate rows sorted by clip_id: clip_id, video_id, start_s, end_s (None: all
-    of the file), class_name, sources (sorted), path, url (""), and fills ``findings``. Raises UserError
+    Returns candidate rows sorted by clip_id: clip_id, video_id, start_s, end_s (None: all of the
+    file), class_name, sources (sorted), path, url (""), and fills ``findings``. Raises UserError
     with the first five problems in the file.
     """
     if not root.is_dir():
@@ -145,7 +152,7 @@ def scan_folder(
         else:
             cut = named[path]
             rows.append(_candidate(path, cut.video_id, cut.start_s, None, folder, ["folder"]))
-    left_out = _by_kind(tree.left_out)
+    left_out = count_by_kind(tree.left_out)
     if not rows and not problems:
         problems.append(f"no media files in its sub-folders ({', '.join(class_names)})")
         problems += [f"{k['files']} x {k['why']}, such as {k['example']!r}" for k in left_out]
@@ -177,7 +184,7 @@ def _origins(kinds: Iterable[str]) -> dict[str, int]:
     return {kind: counts[kind] for kind in ("list", "name", "file")}
 
 
-def _by_kind(left_out: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+def count_by_kind(left_out: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """Count what was left out by why, the most frequent first, with one example each."""
     examples: dict[str, str] = {}
     counts: Counter[str] = Counter()

@@ -39,7 +39,6 @@ class CosmosTokenizer:
     """ImageTokenizer of colour pictures. It runs in the floating-point type that it was saved in,
     bfloat16 for the published files."""
 
-    backend_id = WEIGHTS_ID
     vocab_size = math.prod(LEVELS)
     n_tokens = GRID * GRID
     channels = 3

@@ -30,10 +30,7 @@ ConfigFile = Annotated[
 _LOG_EVERY_S = 10.0
 
 
-@app.command(
-    name="list",
-    epilog="Example: nano4m-audio weights list --config configs/paper.yaml",
-)
+@app.command(name="list", epilog="Example: nano4m-audio weights list --config configs/paper.yaml")
 def list_weights(ids: Ids = None, config: ConfigFile = None) -> None:
     """Show every entry, or some: its state, size, licence and maker; and the size of all."""
     from nano4m_audio.backends import weights

@@ -112,7 +112,10 @@ class Folder(Files, Source):
 class Lists(Source):
     """Lists of labelled segments of videos."""
 
-    class_details: ClassVar[tuple[str, ...]] = ("audioset", "vggsound")
+    class_details: ClassVar[tuple[str, ...]] = (
+        *("audioset", "audioset_ambiguous"),
+        *("vggsound", "vggsound_ambiguous"),
+    )
 
     audioset_csvs: tuple[str, ...] = Field((), description="AudioSet segment CSV files")
     vggsound_csvs: tuple[str, ...] = Field((), description="VGGSound CSV files (id, start, label)")

@@ -67,7 +67,7 @@ def _judge(
         for score, row in (("score.audio", audio), ("score.visual", visual))
         if name not in row["labels"]
     ]
-    settings = settings.model_copy(update={f.key: None for f in FILTERS if f.score in unknown})
+    limits = settings.limits(name) | {f.key: None for f in FILTERS if f.score in unknown}
     window, audio_score = _best_window(audio, name)
     frame_times = np.array(clip["frame_times_s"])
     best_time, visual_score = _best_frame(visual, name)
@@ -80,7 +80,7 @@ def _judge(
     keyframes += keyframes[-1:] * (windows.KEYFRAMES - len(keyframes))
     numbers = {**clip, **speech, "audio_score": audio_score, "visual_score": visual_score}
     values = {column: numbers[column] for column in COLUMNS}
-    reasons = failed_filters(values, settings)
+    reasons = failed_filters(values, limits)
     return {
         "clip_id": candidate["clip_id"],
         "clip_key": clip["key"],
@@ -114,6 +114,7 @@ def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
     return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())
 
 
-def failed_filters(values: Row, settings: Verdict) -> list[str]:
-    """The reason of every filter that the values fail, in the order of the filters."""
-    return [f.reason for f in FILTERS if f.fails(values[f.column], settings.threshold(f))]
+def failed_filters(values: Row, limits: Mapping[str, float | None]) -> list[str]:
+    """The reason of every filter that the values fail, in the order of the filters. ``limits`` are
+    thresholds by key; a filter without one is off."""
+    return [f.reason for f in FILTERS if f.fails(values[f.column], limits.get(f.key))]

@@ -11,13 +11,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.intervals import (
-    Interval,
-    count_groups,
-    mean_interval,
-    paired_p,
-    share_interval,
-)
+from nano4m_audio.intervals import Interval, count_groups, mean_interval, paired_p, share_interval
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.checkpoint import load_model
 from nano4m_audio.nano4m.data import TokenData
@@ -76,8 +70,7 @@ class ProbeInputs:
 
 @dataclass(frozen=True)
 class Measured:
-    """The mean ``sums / counts`` of one value per clip in each, float [n]; a clip without counts
-    takes no part."""
+    """The mean ``sums / counts``, float [n] by clip; a clip without counts takes no part."""
 
     name: str
     sums: np.ndarray

@@ -21,8 +21,7 @@ MOST_ROUNDS = 5000
 
 @dataclass(frozen=True)
 class Asked:
-    """Masked samples: their rows int64 [batch], and of which modalities the targets count, bool
-    [batch, M]."""
+    """Masked samples: their rows int64 [batch], and whose targets count, bool [batch, M]."""
 
     inputs: Packed
     targets: Packed

@@ -22,11 +22,7 @@ from nano4m_audio.versions import stage_version
 
 
 def evaluate_probe(
-    results: Results,
-    experiment: str,
-    name: str,
-    settings: Evaluate,
-    compute: Compute = Compute(),
+    results: Results, experiment: str, name: str, settings: Evaluate, compute: Compute = Compute()
 ) -> None:
     """Compute one probe of an experiment's run, or find it in the store, and write its JSON.
 

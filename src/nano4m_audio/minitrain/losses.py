@@ -1,5 +1,4 @@
-"""One loss per member: draws a random batch from the data, changes it at random, compares with the
-truth."""
+"""One loss per member: a random batch of the data, changed at random, against the truth."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Measured quality of the mini family on barnyard scenes and sounds that no member was trained
-on."""
+"""Quality of the mini family on barnyard scenes and sounds that no member was trained on."""
 
 from __future__ import annotations
 
@@ -58,8 +57,7 @@ def measure_all(
 
 
 def measure_tagger(sounds: SoundSet, folder: Path = WEIGHTS) -> Measures:
-    """top_1: best class right; recall: its score > 0.5; false_alarms: others with any score >
-    0.5."""
+    """top_1: best class right; recall: its score > 0.5; false_alarms: others with one > 0.5."""
     scores = MiniTagger.load(folder=folder).tag(_waveforms(sounds))
     label = sounds.label.numpy()
     animal = label >= 0

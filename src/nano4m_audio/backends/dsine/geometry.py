@@ -16,8 +16,7 @@ MIN_COSINE = 0.01
 
 
 def intrinsics_from_fov(n: int, height: int, width: int, fov_deg: float = 60.0) -> torch.Tensor:
-    """float32 [n, 4] for pictures whose longer side spans ``fov_deg``; the centre of the first
-    pixel is at 0."""
+    """float32 [n, 4] for pictures whose longer side spans ``fov_deg``; pixel centres from 0."""
     focal = max(height, width) / 2 / math.tan(math.radians(fov_deg / 2))
     return torch.tensor([[focal, focal, width / 2 - 0.5, height / 2 - 0.5]]).repeat(n, 1)
 
