@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from typing import Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.reading import parse
@@ -36,7 +34,7 @@ def evaluate_probe(
             f"unknown probe {name!r}{did_you_mean(name, list(PROBES))}; known: {list(PROBES)}"
         )
     run_dir, split = results.run(experiment), results.split
-    run = _read_run(run_dir)
+    run = read_json(run_dir / RUN, "train the experiment first")
     trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
     sets = read_sets(results, trained)
     chosen = sets[settings.split]
@@ -58,22 +56,11 @@ def evaluate_probe(
         from nano4m_audio.evaluate.common import load_probe_inputs
 
         torch.set_num_threads(compute.threads)
-        inputs = load_probe_inputs(
-            run_dir / WEIGHTS,
-            trained,
-            sets["train"],
-            chosen,
-            groups,
-            options,
-            resolve_device(compute.device),
-        )
+        tokens, device = (sets["train"], chosen), resolve_device(compute.device)
+        inputs = load_probe_inputs(run_dir / WEIGHTS, trained, *tokens, groups, options, device)
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
 
     kept([stored], make, f"evaluate {name}: {experiment}")
     publish_json(stored, results.probe(experiment, name), experiment=experiment)
-
-
-def _read_run(run_dir: Path) -> dict[str, Any]:
-    return read_json(run_dir / RUN, "train the experiment first")

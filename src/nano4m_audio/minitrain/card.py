@@ -45,8 +45,8 @@ def write_card(
         "members": {path.stem: _describe(path) for path in sorted(weights.glob("*.safetensors"))},
         "measured": {k: {m: round(v, 4) for m, v in row.items()} for k, row in measured.items()},
     }
-    _write(card, json.dumps(content, indent=2) + "\n")
-    _write(page, render_page(content))
+    write_bytes(card, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(page, render_page(content).encode())
     missed = missed_requirements(content["measured"])
     if missed:
         print(f"warning: below the required quality: {'; '.join(missed)}", file=sys.stderr)
@@ -79,7 +79,7 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
         raise UserError(f"{card} describes other weights than those in {weights}: run `mini card`")
     for path in [*sorted(weights.glob("*.safetensors")), card]:
         shutil.copyfile(path, package / path.name)
-    _write(docs / "MINI.md", render_page(content))
+    write_bytes(docs / "MINI.md", render_page(content).encode())
 
 
 def render_page(content: dict[str, Any]) -> str:
@@ -104,7 +104,3 @@ def _describe(path: Path) -> dict[str, object]:
         "parameters": sum(tensor.size for tensor in load_file(path).values()),
         "notes": read_notes(path),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
