@@ -53,11 +53,12 @@ def evaluate_probe(
         check_weights(run_dir, run)
         import torch
 
-        from nano4m_audio.evaluate.common import load_probe_inputs
+        from nano4m_audio.evaluate.common import ProbeInputs, load_on
 
         torch.set_num_threads(compute.threads)
-        tokens, device = (sets["train"], chosen), resolve_device(compute.device)
-        inputs = load_probe_inputs(run_dir / WEIGHTS, trained, *tokens, groups, options, device)
+        model = load_on(run_dir / WEIGHTS, resolve_device(compute.device))
+        sizes = settings.model_dump(exclude={"split"})
+        inputs = ProbeInputs(model, trained, sets["train"], chosen, *groups, **sizes)
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})

@@ -23,8 +23,7 @@ REQUIRED: list[tuple[str, str, str, float, str]] = yaml.safe_load(
 def write_card(
     weights: Path, *, seed: int, views: int, sounds: int, card: Path, page: Path
 ) -> None:
-    """Measure the weights in folder ``weights`` on unseen seeds and write ``card`` (JSON) and
-    ``page`` (Markdown).
+    """Measure the weights in a folder on unseen seeds; write ``card`` (JSON), ``page`` (Markdown).
 
     ``seed`` is the training data's seed. A missed requirement is a warning: the card tells the
     truth about any weights, and ``install`` is what refuses them.

@@ -1,7 +1,6 @@
 """Token arrays in memory and the batches drawn from them.
 
-Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs no random state and
-no replay.
+Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs no random state.
 """
 
 from __future__ import annotations

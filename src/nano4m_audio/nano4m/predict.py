@@ -15,9 +15,7 @@ def predict_images(
     model: FourM, data: TokenData, clips: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For every modality with keyframes: the ids of the middle one, and the most likely ids given
-    all other modalities, in one parallel pass. int64 [clips, positions] each; no random number is
-    drawn.
-    """
+    all other modalities, in one pass, without random numbers. int64 [clips, positions] each."""
     keyframes = np.full(len(clips), data.spread_keyframes(1)[0])
     rows, lengths = data.rows(clips, keyframes), data.lengths[clips]
     valid = [np.arange(row.shape[1]) < lengths[:, m, None] for m, row in enumerate(rows)]
