@@ -78,10 +78,12 @@ def _judge(candidate: Row, clip: Row, audio: Row, visual: Row, settings: Verdict
         if name not in row["labels"]
     ]
     limits = settings.limits(name) | {f.key: None for f in FILTERS if f.score in unknown}
-    window, audio_score = _best_window(audio, name)
-    frame_times = np.array(clip["frame_times_s"])
-    best_time, visual_score = _best_frame(visual, name)
+    window, audio_score = _best(audio, "scores", name)
+    if window is None:  # the loudest one
+        window = int(np.argmax(audio["window_level_dbfs"]))
     start_s = float(audio["window_start_s"][window])
+    frame_times = np.array(clip["frame_times_s"])
+    frame, visual_score = _best(visual, "cosines", name)
     keyframes = (
         windows.window_keyframes(frame_times, start_s)
         if settings.keyframes_span == "window"
@@ -102,26 +104,20 @@ def _judge(candidate: Row, clip: Row, audio: Row, visual: Row, settings: Verdict
         "keyframes": keyframes,
         "keyframe_times_s": frame_times[keyframes].tolist(),
         "best_frame": (
-            keyframes[0] if best_time is None else int(np.abs(frame_times - best_time).argmin())
+            keyframes[0]
+            if frame is None
+            else int(np.abs(frame_times - visual["frame_times_s"][frame]).argmin())
         ),
     }
 
 
-def _best_window(audio: Row, name: str) -> tuple[int, float | None]:
-    """Index and score of the window that sounds most like the class (the loudest one when no
-    tagger knows it); the earliest wins a tie."""
-    if name not in audio["labels"]:
-        return int(np.argmax(audio["window_level_dbfs"])), None
-    scores = np.array(audio["scores"])[:, audio["labels"].index(name)]
-    return int(scores.argmax()), float(scores.max())
-
-
-def _best_frame(visual: Row, name: str) -> tuple[float | None, float | None]:
-    """Time [s] and cosine of the frame that looks most like the class."""
-    if name not in visual["labels"]:
+def _best(row: Row, column: str, name: str) -> tuple[int | None, float | None]:
+    """Place and score of the window or frame that is most like the class, the earliest of equal
+    ones; None where no model knows the class."""
+    if name not in row["labels"]:
         return None, None
-    cosines = np.array(visual["cosines"])[:, visual["labels"].index(name)]
-    return visual["frame_times_s"][int(cosines.argmax())], float(cosines.max())
+    scores = np.array(row[column])[:, row["labels"].index(name)]
+    return int(scores.argmax()), float(scores.max())
 
 
 def failed_filters(values: Row, limits: Mapping[str, float | None]) -> list[str]:

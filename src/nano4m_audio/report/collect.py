@@ -97,8 +97,7 @@ class Content:
 
 
 def collect(inputs: ReportInputs) -> Content:
-    """Read all tables and compute all numbers. Raises UserError, or FunnelError when the counts do
-    not add up."""
+    """All numbers. Raises UserError, or FunnelError when the counts do not add up."""
     found = {section.name: section.collect(inputs) for section in SECTIONS}
     return Content(
         title=inputs.config["report"]["title"],
