@@ -100,6 +100,8 @@ def _row(
 def next_attempt(results: Results, settings: Web) -> int:
     """The number of the attempt that the next job makes: one more than the last while a video that
     is not fetched yet may be asked for. Where nothing is asked (``partial``), the ledger's rows."""
+    if not results.listing.exists():
+        return 0
     if settings.partial:
         return books.read(results.ledger, ["attempt"]).num_rows
     return last_attempt(results, "fetched", "all") + any(_waiting(results))

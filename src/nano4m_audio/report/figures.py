@@ -128,8 +128,8 @@ def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:
     hours = [(row.start - bins[0].start).total_seconds() / 3600 / bin_h for row in bins]
     tallest = max(sum(row.values()) for row in counts)
     x, y = _Scale(0, hours[-1] + 1, left, right), _Scale(0, tallest, bottom, 20)
-    whole = [(t, short_count(t)) for t in ticks(0, tallest, 3) if t and t == int(t)]
-    parts = _axes(x, y, [t for t in ticks(0, hours[-1] + 1, 6) if t == int(t)], whole)
+    whole = [t for t in ticks(0, tallest, 3) if t and t == int(t)]
+    parts = _axes(x, y, [t for t in ticks(0, hours[-1] + 1, 6) if t == int(t)], whole, short_count)
     for row, at, kinds in zip(bins, hours, counts, strict=True):
         base: float = bottom
         for (name, count), kind in zip(kinds.items(), ("kept", "dropped", "walls"), strict=True):
