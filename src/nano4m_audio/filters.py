@@ -12,6 +12,9 @@ from typing import Literal
 
 from nano4m_audio.reasons import Reason
 
+#: Numbers of scores/audio: the largest score of an AudioSet label in any window of the clip.
+LABEL_OF = {"music_score": "Music", "voice_over_score": "Narration, monologue"}
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -21,7 +24,8 @@ class Filter:
     picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in ``verdict``: with
     ``side`` "min" a clip below it fails, with "max" one above it. ``score`` is the config key
     of the model that gives the number, if any: without that model the threshold must be null.
-    ``unit`` "share" is shown in percent.
+    ``unit`` "share" is shown in percent. A new number that is the score of an AudioSet label needs
+    its line in ``LABEL_OF``, too.
     """
 
     column: str
@@ -38,6 +42,11 @@ class Filter:
     table: str = "clips"
     score: str = ""
     unit: str = ""
+
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether a model may not know the class or the label: without a number it is off."""
+        return not self.table or self.column in LABEL_OF
 
     @property
     def in_unit(self) -> str:
@@ -132,6 +141,36 @@ FILTERS: tuple[Filter, ...] = (
         number="share of the clip with a human voice",
         passed="Free of speech",
         failed="speech",
+    ),
+    Filter(
+        column="music_score",
+        table="scores/audio",
+        key="music_max",
+        side="max",
+        default=None,  # nor this one, nor the next
+        limits=(0, 1),
+        score="score.audio",
+        reason="music",
+        meaning="there is music",
+        title="Music",
+        number="score of music in any window",
+        passed="Free of music",
+        failed="music",
+    ),
+    Filter(
+        column="voice_over_score",
+        table="scores/audio",
+        key="voice_over_max",
+        side="max",
+        default=None,
+        limits=(0, 1),
+        score="score.audio",
+        reason="voice_over",
+        meaning="somebody narrates",
+        title="Voice-over",
+        number="score of narration in any window",
+        passed="Free of narration",
+        failed="voice-over",
     ),
 )
 

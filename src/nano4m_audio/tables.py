@@ -22,7 +22,7 @@ from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path
-from nano4m_audio.filters import COLUMNS
+from nano4m_audio.filters import COLUMNS, LABEL_OF
 from nano4m_audio.modalities import LABELS, MODALITIES
 
 Column = tuple[str, pa.DataType, str]
@@ -41,7 +41,9 @@ def _columns(rows: Sequence[Any]) -> list[Column]:
     columns: list[Column] = []
     for row in rows:
         if row == "filters":
-            columns += [(column, pa.float32(), meaning) for column, meaning in COLUMNS.items()]
+            columns += [(column, F32, meaning) for column, meaning in COLUMNS.items()]
+        elif row == "labels":
+            columns += [(n, F32, f"{COLUMNS[n]}; null: no such label") for n in LABEL_OF]
         else:
             column, kind, meaning = row
             columns.append((column, _kind(kind), meaning))

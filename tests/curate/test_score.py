@@ -8,7 +8,16 @@ import pytest
 from nano4m_audio.backends import audioset
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
-from nano4m_audio.curate.score import class_cosines, tagger_columns
+from nano4m_audio.backends.yamnet import Yamnet
+from nano4m_audio.cli.app import main
+from nano4m_audio.config.curate import AudioStage
+from nano4m_audio.curate.score import class_cosines, score_audio, tagger_columns
+from nano4m_audio.filters import FILTERS, LABEL_OF
+from nano4m_audio.media import windows
+from nano4m_audio.media.stored import encode_flac, read_audio
+from nano4m_audio.paths import Results
+from nano4m_audio.store import RowStore
+from nano4m_audio.tables import read_rows, write_rows
 from nano4m_audio.taxonomy import SoundClass, class_names, classes_named, known_classes
 
 LABELS = tuple(audioset.labels().values())
@@ -41,3 +50,57 @@ def test_a_class_is_as_near_as_its_nearest_prompt_less_what_a_negative_is_nearer
     assert found.dtype == np.float32
     alone = class_cosines(texts[:, :1], [one])
     assert np.array_equal(alone, texts[:, :1]), "one prompt and no negative: the cosine itself"
+
+
+def scored(results, backend, classes):
+    settings = AudioStage(backend=backend, classes=classes_named(classes))
+    score_audio(results, "0000", settings)
+    return read_rows(results.table("scores/audio", "0000"), "scores/audio")
+
+
+@pytest.fixture
+def decoded(tmp_path):
+    """One decoded clip of four seconds of noise."""
+    results = Results(tmp_path / "results")
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * 32_000).astype(np.float32)
+    row = {"key": "k", "status": "ok", "reason": "", "message": "", "duration_s": 4.0}
+    RowStore(results.store, "clips", "0000").append(
+        [{**row, "frame_times_s": [0.0], "audio_flac": encode_flac(noise, 32_000)}]
+    )
+    write_rows(results.table("clips", "0000"), "clips", [{"clip_id": "a", **row}])
+    return results
+
+
+def test_music_and_voice_over_are_scores_of_the_taggers_own_labels(
+    shared, decoded, tmp_path, monkeypatch
+):
+    """The largest of any window, also where the tagger knows none of the classes."""
+    monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(tmp_path / "cache"))
+    files = [str(shared / "models" / name) for name in ("yamnet.tflite", "yamnet_class_map.csv")]
+    monkeypatch.setattr("sys.argv", ["nano4m-audio", "weights", "add", "yamnet", *files])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    (row,) = scored(decoded, "yamnet", ["dog"])
+    clip = RowStore(decoded.store, "clips", "0000").read(["k"], ["audio_flac"]).to_pylist()[0]
+    audio = read_audio(clip["audio_flac"])
+    cuts = np.stack([windows.cut(audio, start) for start in row["window_start_s"]])
+    tagger = Yamnet.load(Compute(), shared / "models")
+    of_labels = tagger.tag(windows.resample(cuts, tagger.sample_rate_hz))
+    for column, label in LABEL_OF.items():
+        assert row[column] == of_labels[:, tagger.labels.index(label)].max() > 0
+    assert [w[0] for w in row["scores"]] == of_labels[:, [69, 70, 71, 72, 75]].max(1).tolist()
+    (none,) = scored(decoded, "yamnet", ["kettle drum of mine"])
+    assert (none["labels"], none["scores"]) == ([], [])
+    assert [none[c] for c in LABEL_OF] == [row[c] for c in LABEL_OF]
+
+
+@pytest.mark.parametrize("backend", ["mini", None])
+def test_a_tagger_without_these_labels_leaves_their_numbers_out(decoded, backend):
+    (row,) = scored(decoded, backend, ["dog"])
+    assert row["labels"] == (["dog"] if backend else [])
+    assert [row[column] for column in LABEL_OF] == [None, None]
+
+
+def test_every_label_that_a_number_is_named_after_is_one_of_audioset():
+    assert set(LABEL_OF.values()) <= set(LABELS)
+    assert {row.column for row in FILTERS} >= set(LABEL_OF)

@@ -238,6 +238,29 @@ def test_a_filter_is_off_for_a_class_that_its_model_does_not_know(tmp_path):
     assert heard["reasons"] == ["audio_low"]
 
 
+def test_music_and_voice_over_reject_where_the_tagger_knows_them(tmp_path):
+    """Whatever the class is: one that the tagger does not know is still free of music."""
+    make_tables(tmp_path, {"loud": [0.9], "free": [0.9], "unheard": [0.9], "other": [0.9]})
+    path = tmp_path / "scores/audio/0000.parquet"
+    rows = read_rows(path, "scores/audio")
+    rows[0] |= {"music_score": 0.7, "voice_over_score": 0.6}
+    rows[1] |= {"music_score": 0.5, "voice_over_score": 0.4}
+    rows[3] |= {"music_score": 0.7, "voice_over_score": 0.0, "labels": ["dog", "cat"]}
+    write_rows(path, "scores/audio", rows)
+
+    def reasons(**thresholds):
+        verdicts(Results(tmp_path), "0000", Verdict(**thresholds))
+        rows = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")
+        assert rows[2]["music_score"] is None and rows[0]["music_score"] == np.float32(0.7)
+        return [row["reasons"] for row in rows]
+
+    assert reasons() == [[], [], [], []]
+    assert reasons(music_max=0.5) == [["music"], [], [], ["music"]]
+    both = {"music_max": 0.5, "voice_over_max": 0.4}
+    assert reasons(**both) == [["music", "voice_over"], [], [], ["music"]]
+    assert reasons(music_max=0.5, per_class={"pig": {"music_max": None}}) == [[], [], [], []]
+
+
 def test_only_the_clips_of_that_class_get_another_verdict(tmp_path):
     make_tables(tmp_path, {"a": [0.25], "b": [0.9]})
     path = tmp_path / "candidates/0000.parquet"

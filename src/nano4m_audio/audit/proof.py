@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from nano4m_audio.audit.checks import crossing
 from nano4m_audio.config.curate import ProofSettings, Verdict
-from nano4m_audio.curate.verdict import failed_filters, has_numbers
+from nano4m_audio.curate.verdict import failed_filters, has_numbers, limits_of
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS, Filter
@@ -184,7 +184,7 @@ def _check_verdicts(
     claims["verdicts"].put(len(candidates), [*sorted(uneven), *twice])
     media, clips = table("media", "status", "sha256"), table("clips", "status", "key")
     decoded = {name: row for name, row in clips.items() if row["status"] == "ok"}
-    numbers, unknown = _numbers(results, shard, settings, classes, decoded)
+    numbers = _numbers(results, shard, settings, classes, decoded)
     accepted = [name for name, row in verdicts.items() if row["accepted"]]
     wrong = [
         name
@@ -194,10 +194,7 @@ def _check_verdicts(
         or not media.get(name, {}).get("sha256")
     ]
     claims["content"].put(len(accepted), wrong)
-    limits = {
-        name: settings.limits(classes.get(name, "")) | dict.fromkeys(unknown.get(name, ()))
-        for name in decoded
-    }
+    limits = {n: limits_of(numbers[n], classes.get(n, ""), settings) for n in decoded}
     judged = [name for name in decoded if name in verdicts]
     wrong = [n for n in judged if any(not _same(verdicts[n][c], numbers[n][c]) for c in COLUMNS)]
     claims["numbers"].put(len(judged), wrong)
@@ -221,11 +218,9 @@ def _numbers(
     settings: Verdict,
     classes: Mapping[str, str],
     decoded: Mapping[str, Any],
-) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Of every decoded clip the numbers that filters compare, from the tables of scores, and the
-    thresholds that are off because a model does not know its class."""
+) -> dict[str, dict[str, Any]]:
+    """Of every decoded clip the numbers that filters compare, from the tables of scores."""
     numbers: dict[str, dict[str, Any]] = {name: {} for name in decoded}
-    unknown: dict[str, list[str]] = {}
     for row in FILTERS:
         if has_numbers(results, shard, settings, row):
             found = read_table(results.table(row.table, shard), row.table, ["clip_id", row.column])
@@ -234,13 +229,10 @@ def _numbers(
     for kind, column in (("audio", "scores"), ("visual", "cosines")):
         name = f"scores/{kind}"
         table = read_table(results.table(name, shard), name, ["clip_id", "labels", column])
-        keys = [row.key for row in FILTERS if row.score == f"score.{kind}"]
         for clip_id, best in best_scores(table, column, classes).items():
             numbers.setdefault(clip_id, {})[f"{kind}_score"] = best
-            if best is None:
-                unknown.setdefault(clip_id, []).extend(keys)
     empty = dict.fromkeys(COLUMNS)
-    return {name: {**empty, **numbers[name]} for name in decoded}, unknown
+    return {name: {**empty, **numbers[name]} for name in decoded}
 
 
 def best_scores(

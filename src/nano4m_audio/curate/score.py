@@ -17,6 +17,7 @@ from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.config.curate import AudioStage, SpeechScore, VisualStage
 from nano4m_audio.curate.fingerprints import fingerprint
+from nano4m_audio.filters import LABEL_OF
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
@@ -38,15 +39,18 @@ def score_audio(
     """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window.
 
     A class scores as high as its highest label; one that the tagger does not know has no column.
+    The numbers of ``LABEL_OF`` are null where it does not know their label.
     """
     classes = settings.classes
 
     def prepare() -> ScoreChunk:
-        backend, columns = settings.backend, dict[str, list[int]]()
+        backend, columns, places = settings.backend, dict[str, list[int]](), dict[str, int]()
         if backend:
             tagger = registry.load("audio_tagger", backend, compute)
             columns = tagger_columns(classes, tagger.labels)
             _tell_unknown(backend, classes, columns)
+            known = tuple(tagger.labels)
+            places = {n: known.index(label) for n, label in LABEL_OF.items() if label in known}
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -57,14 +61,14 @@ def score_audio(
                 levels = [windows.level_dbfs(piece) for piece in pieces]
                 cuts.append(np.stack(pieces))
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
-            if not columns:
+            if not columns and not places:
                 return [{**r, "labels": [], "scores": []} for r in out_rows]
             rate_hz = tagger.sample_rate_hz
             of_labels = tagger.tag(np.concatenate([windows.resample(c, rate_hz) for c in cuts]))
-            scores = np.stack([of_labels[:, c].max(1) for c in columns.values()], axis=1)
+            parts = _split_like(cuts, of_labels)
             return [
-                {**r, "labels": list(columns), "scores": s.tolist()}
-                for r, s in zip(out_rows, _split_like(cuts, scores), strict=True)
+                {**r, "labels": list(columns), **_audio_numbers(part, columns, places)}
+                for r, part in zip(out_rows, parts, strict=True)
             ]
 
         return score
@@ -72,6 +76,16 @@ def score_audio(
     identity = _identity("audio_tagger", settings.backend, compute)
     key = [identity, settings.hop_s, [[name, c.audioset] for name, c in classes.items()]]
     _publish_scores("scores/audio", results, shard, key, ["audio_flac"], prepare)
+
+
+def _audio_numbers(
+    of_labels: np.ndarray, columns: Mapping[str, list[int]], places: Mapping[str, int]
+) -> dict[str, Any]:
+    """Scores [W, C] of the classes of a clip, from those of its windows [W, L] for all labels, and
+    the largest in any window of the labels at ``places``."""
+    scores = [of_labels[:, own].max(1) for own in columns.values()]
+    largest = {name: float(of_labels[:, place].max()) for name, place in places.items()}
+    return {"scores": np.stack(scores, axis=1).tolist() if scores else [], **largest}
 
 
 def tagger_columns(

@@ -69,15 +69,8 @@ def _failed(clip_id: str, row: Row) -> dict[str, Any]:
 
 
 def _judge(candidate: Row, clip: Row, audio: Row, visual: Row, settings: Verdict) -> dict[str, Any]:
-    """Choose the window and compare every score with its threshold; a null threshold is off, and so
-    is that of a model which does not know the clip's class."""
+    """Choose the window and compare every score with its threshold."""
     name = candidate["class_name"]
-    unknown = [
-        score
-        for score, row in (("score.audio", audio), ("score.visual", visual))
-        if name not in row["labels"]
-    ]
-    limits = settings.limits(name) | {f.key: None for f in FILTERS if f.score in unknown}
     window, audio_score = _best(audio, "scores", name)
     if window is None:  # the loudest one
         window = int(np.argmax(audio["window_level_dbfs"]))
@@ -92,7 +85,7 @@ def _judge(candidate: Row, clip: Row, audio: Row, visual: Row, settings: Verdict
     keyframes += keyframes[-1:] * (windows.KEYFRAMES - len(keyframes))
     numbers = {**clip, "audio_score": audio_score, "visual_score": visual_score}
     values = {column: numbers.get(column) for column in COLUMNS}
-    reasons = failed_filters(values, limits)
+    reasons = failed_filters(values, limits_of(values, name, settings))
     return {
         "clip_id": candidate["clip_id"],
         "clip_key": clip["key"],
@@ -118,6 +111,13 @@ def _best(row: Row, column: str, name: str) -> tuple[int | None, float | None]:
         return None, None
     scores = np.array(row[column])[:, row["labels"].index(name)]
     return int(scores.argmax()), float(scores.max())
+
+
+def limits_of(values: Row, class_name: str, settings: Verdict) -> dict[str, float | None]:
+    """The thresholds of a clip, by key. A null threshold is off, and so is that of a number which
+    the model cannot give, as it does not know the class or the label."""
+    unknown = [f.key for f in FILTERS if f.may_be_unknown and values.get(f.column) is None]
+    return settings.limits(class_name) | dict.fromkeys(unknown)
 
 
 def failed_filters(values: Row, limits: Mapping[str, float | None]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nano4m_audio import files
 from nano4m_audio.config.curate import Verdict
-from nano4m_audio.filters import FILTERS
+from nano4m_audio.filters import FILTERS, LABEL_OF
 from nano4m_audio.paths import Results
 from nano4m_audio.report import (
     fetch,
@@ -139,7 +139,9 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
         out.append(f"{n} of {of} test clips have a copy among the training clips.")
     out += _about_models(config)
     verdict = Verdict.model_validate(config["verdict"])
-    off = [row.title.lower() for row in FILTERS if not verdict.is_on(row)]
+    # A filter that is off unless asked for is no news.
+    usual = [row for row in FILTERS if row.default is not None]
+    off = [row.title.lower() for row in usual if not verdict.is_on(row)]
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")
@@ -152,7 +154,7 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
 
 
 def _without_scores(config: Mapping[str, Any], clips: Sequence[Clip]) -> list[str]:
-    """The classes that a model does not know: its filter is off for them."""
+    """The classes or labels that a model does not know: its filter is off for them."""
     out, verdict = [], Verdict.model_validate(config["verdict"])
     for row in FILTERS:
         section, _, key = row.score.partition(".")
@@ -161,7 +163,10 @@ def _without_scores(config: Mapping[str, Any], clips: Sequence[Clip]) -> list[st
             continue
         scored = [c for c in clips if c.verdict["clip_key"]]
         names = sorted({c.class_name for c in scored if c.verdict[row.column] is None})
-        if names:
+        if names and row.column in LABEL_OF:
+            label, off = LABEL_OF[row.column], f"the {row.title.lower()} filter is off"
+            out.append(f"{backend} ({row.score}) does not know the label {label!r}: {off}.")
+        elif names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             out.append(
                 f"{backend} ({row.score}) does not know {', '.join(names[:_SHOWN])}{more}: "

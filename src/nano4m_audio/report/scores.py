@@ -6,15 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nano4m_audio.filters import LISTED
+from nano4m_audio.config.curate import Verdict
+from nano4m_audio.filters import LISTED, Filter
 from nano4m_audio.report.inputs import ReportInputs
 
 _BINS = 24
+#: At most this many classes are named in a caption.
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of kept and dropped clips in bins of equal width; ``threshold`` None: filter off."""
+    """Counts of kept and dropped clips in bins of equal width; ``threshold`` None: there is none
+    but those of single classes, and ``off`` where these have none either."""
 
     name: str
     edges: list[float]
@@ -22,6 +26,7 @@ class Histogram:
     dropped: list[int]
     threshold: float | None
     caption: str = ""
+    off: bool = False
 
     @property
     def n(self) -> int:
@@ -60,22 +65,40 @@ def count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 def collect(inputs: ReportInputs) -> list[Histogram]:
     """One histogram per filter, of all clips that have its number; kept: passed all filters."""
     out = []
+    settings = Verdict.model_validate(inputs.config["verdict"])
     for row in LISTED:
         scored = [
             (float(value), clip.accepted)
             for clip in inputs.clips
             if (value := clip.verdict[row.column]) is not None
         ]
-        threshold = inputs.config["verdict"].get(row.key)
+        off = not settings.is_on(row)
+        if off and row.default is None and not scored:
+            continue  # nobody asked for it
+        threshold = settings.threshold(row)
         # A fraction is shown on its whole range, so that an empty middle is seen.
         shown = [*(row.limits if row.limits == (0, 1) else ()), *(v for v, _ in scored)]
         edges = bin_edges(shown if threshold is None else [*shown, threshold]) if scored else []
         kept = count_bins([v for v, ok in scored if ok], edges) if scored else []
         dropped = count_bins([v for v, ok in scored if not ok], edges) if scored else []
-        caption = f"{row.number}{row.in_unit}"
-        if threshold is not None:
-            caption += f"; kept {'from' if row.side == 'min' else 'up to'} the line"
-        if any(row.key in own for own in inputs.config["verdict"]["per_class"].values()):
-            caption += "; some classes have a threshold of their own"
-        out.append(Histogram(row.title, edges, kept, dropped, threshold, caption))
+        out.append(
+            Histogram(row.title, edges, kept, dropped, threshold, _caption(row, settings), off)
+        )
     return out
+
+
+def _caption(row: Filter, settings: Verdict) -> str:
+    """What is counted, on which side of the line clips are kept, and where not every class is."""
+    caption, side = f"{row.number}{row.in_unit}", "from" if row.side == "min" else "up to"
+    general = settings.threshold(row)
+    if general is not None:
+        caption += f"; kept {side} the line"
+    own = {name: settings.threshold(row, name) for name in settings.per_class}
+    other = {name: limit for name, limit in own.items() if limit != general}
+    listed = [
+        f"{name} {'at any value' if limit is None else f'{side} {limit:g}'}"
+        for name, limit in [*other.items()][:_SHOWN]
+    ]
+    more = f" and {len(other) - _SHOWN} more classes" if len(other) > _SHOWN else ""
+    verb = "" if general is not None else "kept "
+    return caption + (f"; {verb}{', '.join(listed)}{more}" if other else "")
