@@ -58,6 +58,7 @@ rule verdict:
         audio=RESULTS.table("scores/audio"),
         visual=RESULTS.table("scores/visual"),
         speech=RESULTS.table("scores/speech"),
+        motion=RESULTS.table("scores/fingerprints"),
     output:
         verdicts=RESULTS.table("verdicts"),
     log:

@@ -17,11 +17,11 @@ from nano4m_audio.reasons import Reason
 class Filter:
     """One number of a clip and the threshold that it is compared with.
 
-    ``column`` is a number of the clips table, ``speech_fraction`` of scores/speech, or one of the
-    two that the verdict picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in
-    the ``verdict`` section: with ``side`` "min" a clip below it fails, with "max" one above it.
-    ``score`` is the config key of the model that gives the number, if any: without that model the
-    threshold must be null. ``unit`` "share" is shown in percent.
+    ``column`` is a number of the artifact ``table``, or (no table) one of the two that the verdict
+    picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in ``verdict``: with
+    ``side`` "min" a clip below it fails, with "max" one above it. ``score`` is the config key
+    of the model that gives the number, if any: without that model the threshold must be null.
+    ``unit`` "share" is shown in percent.
     """
 
     column: str
@@ -35,6 +35,7 @@ class Filter:
     number: str
     passed: str
     failed: str
+    table: str = "clips"
     score: str = ""
     unit: str = ""
 
@@ -72,7 +73,23 @@ FILTERS: tuple[Filter, ...] = (
         failed="silent",
     ),
     Filter(
+        column="motion",
+        table="scores/fingerprints",
+        key="motion_min",
+        side="min",
+        default=None,  # the paper had no such filter
+        limits=(0, 255),
+        unit="grey levels",
+        reason="static",
+        meaning="the picture does not move",
+        title="Motion",
+        number="distance of a frame from the mean of all",
+        passed="Moves",
+        failed="still picture",
+    ),
+    Filter(
         column="audio_score",
+        table="",
         key="audio_min",
         side="min",
         default=0.30,
@@ -87,6 +104,7 @@ FILTERS: tuple[Filter, ...] = (
     ),
     Filter(
         column="visual_score",
+        table="",
         key="visual_min",
         side="min",
         default=0.25,
@@ -101,6 +119,7 @@ FILTERS: tuple[Filter, ...] = (
     ),
     Filter(
         column="speech_fraction",
+        table="scores/speech",
         key="speech_max",
         side="max",
         default=0.0,

@@ -30,6 +30,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "acquire.stage:list_candidates",
         "acquire.folder:list_folder",
         "acquire.lists:list_segments",
+        "acquire.mirror:list_mirror",
     ),
     "fetched": ("fetch.stage:write_tables",),
     "media": ("acquire.stage:check_files",),

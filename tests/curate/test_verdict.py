@@ -59,8 +59,9 @@ def test_of_every_filter_the_threshold_itself_passes_as_it_is_stored(row, data):
 
 def test_what_is_no_number_passes_no_filter():
     assert all(row.fails(float("nan"), 0.0) for row in FILTERS)
-    everything = dict.fromkeys(GOOD, float("nan"))
-    assert len(failed_filters(everything, Verdict().limits())) == len(FILTERS)
+    everything = {row.column: float("nan") for row in FILTERS}
+    limits = {row.key: 0.0 for row in FILTERS}
+    assert len(failed_filters(everything, limits)) == len(FILTERS)
     assert failed_filters(everything, OFF.limits()) == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-FPS = 25
+FPS = 10
 RATE_HZ = 48000
 
 
@@ -76,11 +76,11 @@ def _sounds(seconds: float, rate_hz: int):
     for at in range(0, round(seconds * rate_hz), 960):
         t = (at + np.arange(960)) / rate_hz
         wave = 0.2 * np.sin(2 * np.pi * (300 * t + 4 * t**2)) + 0.1 * np.sin(2 * np.pi * 1100 * t)
-        frame = av.AudioFrame.from_ndarray(
+        sound = av.AudioFrame.from_ndarray(
             np.stack([wave, 0.5 * wave]).astype(np.float32), format="fltp", layout="stereo"
         )
-        frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
-        yield frame
+        sound.sample_rate, sound.pts, sound.time_base = rate_hz, at, Fraction(1, rate_hz)
+        yield sound
 
 
 def _resampled(stream: Any, frame: Any) -> Any:
@@ -138,9 +138,9 @@ def window(path: Path, start_s: float, end_s: float) -> tuple[list[Any], np.ndar
         n = round((end_s - start_s) * rate)
         samples = np.zeros((2, n), np.float32)
         resampler = av.AudioResampler(format="fltp", layout="stereo", rate=rate)
-        for frame in container.decode(audio=0):
-            at = round((frame.time - origin_s - start_s) * rate)
-            for one in resampler.resample(frame):
+        for sound in container.decode(audio=0):
+            at = round((sound.time - origin_s - start_s) * rate)
+            for one in resampler.resample(sound):
                 block = one.to_ndarray()
                 lo, hi = max(0, at), min(n, at + block.shape[1])
                 if lo < hi:

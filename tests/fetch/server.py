@@ -34,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     """Asks ``server.answers`` for each request; keeps connections open."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
 
     def do_GET(self) -> None:
@@ -110,7 +111,7 @@ def page(html: str) -> Answer:
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Answer:
-    return lambda handler: handler.reply(code, body, **headers)
+    return lambda handler: handler.reply(code, body, None, **headers)
 
 
 def redirect(target: str, code: int = 302) -> Answer:
@@ -153,8 +154,8 @@ def with_headers(answer: Answer, **replaced: str) -> Answer:
     def changed(handler: Handler) -> None:
         send_header = handler.send_header
         names = {name.replace("_", "-").lower(): value for name, value in replaced.items()}
-        handler.send_header = lambda name, value: send_header(  # type: ignore[method-assign]
-            name, names.get(name.lower(), value)
+        handler.send_header = lambda keyword, value: send_header(  # type: ignore[method-assign]
+            keyword, names.get(keyword.lower(), value)
         )
         answer(handler)
 

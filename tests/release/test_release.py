@@ -136,6 +136,15 @@ def test_an_audit_reads_a_release_with_its_thresholds(results):
     assert not by_name["any_threshold"]["not_checked"]
 
 
+def test_a_member_of_an_archive_has_no_file_of_its_own(results):
+    path = results.table("candidates", "0001")
+    rows = read_rows(path, "candidates")
+    rows[0] |= {"path": "part0.tar", "byte_start": 512, "byte_count": 100}
+    write_rows(path, "candidates", rows)
+    build_release(results, parse_workflow(CONFIG).model_dump(mode="json"))
+    assert [row["file"] for row in rows_of(results).values()].count("") == 1
+
+
 # Verify
 
 

@@ -83,7 +83,7 @@ def read_limits(texts: Sequence[str]) -> dict[str, float | None]:
 
 
 def found_any(result: Mapping[str, Any]) -> bool:
-    return any(check["found"] for check in result["checks"])
+    return any(check["found"] and check["fault"] for check in result["checks"])
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:

@@ -23,7 +23,8 @@ SAME_S = 1.0
 class Check:
     """One question put to a manifest: what was looked at, how many were found, and which.
 
-    ``unit`` says what is counted. ``not_checked`` says why nothing was looked at.
+    ``unit`` says what is counted. ``not_checked`` says why nothing was looked at. What is no
+    ``fault`` is only good to know.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Check:
     text: str = ""
     items: list[dict[str, Any]] = field(default_factory=list)
     not_checked: str = ""
+    fault: bool = True
 
 
 def thresholds(manifest: Manifest, limits: Mapping[str, float | None]) -> list[Check]:
@@ -110,6 +112,7 @@ def repeats(manifest: Manifest) -> list[Check]:
             f"{len(several)} videos have {rows_of_several} rows",
             [{"video": v, "starts": sorted({r.start_s or 0 for r in rows}), "rows": len(rows)}
              for v, rows in several.items()],
+            fault=False,
         ),
         Check(
             "same_clip", "clips listed more than once", "clips", n, len(twice),

@@ -26,6 +26,9 @@ from nano4m_audio.tables import read_table
 #: A text cell that begins so would be a formula in a spreadsheet: such cells are written behind an
 #: apostrophe, as spreadsheets do it themselves.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+#: VGGSound's lists have no names of columns: id_start.mp4 and label, or id, start, label, split.
+_VGGSOUND = (("file", "class"), ("video_id", "start_s", "class", "split"))
+_HEADLESS = re.compile(r"[A-Za-z0-9_-]{11}(_\d{6}\.mp4,.*|,\d+(\.\d+)?(,.*)?)", re.DOTALL)
 _NUMBERS = ("start_s", "end_s", "window_start_s", *COLUMNS)
 
 
@@ -107,10 +110,20 @@ def _read_folder(path: Path) -> Manifest:
 
 def _of_csv(path: Path) -> Manifest:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as handle:
-        reader = csv.DictReader(handle, delimiter="\t" if path.suffix == ".tsv" else ",")
-        names = [name or "" for name in reader.fieldnames or []]
-        records = ((f"line {reader.line_num}", record) for record in reader)
-        return build(path.name, names, [(place, unescaped(r)) for place, r in records])
+        delimiter = "\t" if path.suffix == ".tsv" else ","
+        reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True)
+        names: list[str] = []
+        records: list[tuple[str, Any]] = []
+        for cells in reader:
+            if cells and cells[0].startswith("#") and not records:  # AudioSet's lists begin so
+                names = [cells[0].lstrip("# "), *cells[1:]]
+            elif cells and not names and not _HEADLESS.fullmatch(",".join(cells)):
+                names = cells
+            elif cells:
+                names = names or list(_VGGSOUND[len(cells) > 2])
+                record = unescaped(dict(zip(names, cells, strict=False)))
+                records.append((f"line {reader.line_num}", record))
+        return build(path.name, names, records)
 
 
 def unescaped(record: Mapping[str, Any]) -> dict[str, Any]:

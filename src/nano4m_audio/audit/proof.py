@@ -18,20 +18,19 @@ import pyarrow.compute as pc
 
 from nano4m_audio.audit.checks import crossing
 from nano4m_audio.config.curate import ProofSettings, Verdict
-from nano4m_audio.curate.verdict import failed_filters
+from nano4m_audio.curate.verdict import failed_filters, has_numbers
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
-from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS
+from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS, Filter
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_batches, read_table
 
-_SCORES = ("scores/audio", "scores/visual", "scores/speech")
+_SCORES = ("scores/audio", "scores/visual", "scores/speech", "scores/fingerprints")
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{name}" for name in MODALITIES)
 _INPUTS = (*("candidates", "media", "clips", *_SCORES, "verdicts", "selected", *_LABELS, *_TOKENS),)
 _SHOWN = 5
-_SIDES = {"min": "at least", "max": "at most"}
 
 
 @dataclass
@@ -86,21 +85,27 @@ def _line(claim: Claim, others: int) -> str:
     )
 
 
-def _claims() -> dict[str, Claim]:
-    thresholds = [
-        Claim(
-            row.key,
-            f"Every accepted clip has {_SIDES[row.side]} {row.key}: {row.number}",
-            "accepted clips",
-            "verdicts",
-        )
-        for row in FILTERS
-    ]
+def _threshold(row: Filter, settings: Verdict) -> Claim:
+    limit, own = settings.threshold(row), [c for c, t in settings.per_class.items() if row.key in t]
+    value = "off" if limit is None else f"{limit:g}"
+    classes = f" ({', '.join(own)}: of their own)" if own else ""
+    verb = "reaches" if row.side == "min" else "keeps to"
+    text = f"Every accepted clip {verb} {row.key} {value}{classes}: {row.number}"
+    waived = "" if settings.is_on(row) else "the filter is off"
+    return Claim(row.key, text, "accepted clips", "verdicts", waived=waived)
+
+
+def _words(name: str) -> str:
+    """tokens/rgb -> rgb tokens."""
+    return " ".join(reversed(name.split("/")))
+
+
+def _claims(settings: Verdict) -> dict[str, Claim]:
     listed = [
         Claim("verdicts", "Every candidate has one verdict", "candidates", "verdicts"),
         Claim("content", "Every accepted clip was read and decoded", "accepted clips", "verdicts"),
         Claim("numbers", "Verdicts hold the numbers of the scores", "decoded clips", "verdicts"),
-        *thresholds,
+        *(_threshold(row, settings) for row in FILTERS),
         Claim("reasons", "Verdicts list the filters that clips fail", "decoded clips", "verdicts"),
         Claim("split", "Accepted clips are in one split or copies", "accepted clips", "split"),
         Claim("counts", "Rejected clips, copies and splits add up", "candidates", "split"),
@@ -108,7 +113,9 @@ def _claims() -> dict[str, Claim]:
         Claim("videos", "No video is in two splits", "videos", "split"),
         Claim("selected", "Kept clips are selected, as the split says", "kept clips", "split"),
         *(
-            Claim(name, f"Every selected clip has {name}, or a reason", "selected clips", name)
+            Claim(
+                name, f"Every selected clip has {_words(name)}, or a reason", "selected clips", name
+            )
             for name in (*_LABELS, *_TOKENS)
         ),
         Claim("modalities", "All modalities have the same clips", "selected clips", "tokens"),
@@ -118,7 +125,7 @@ def _claims() -> dict[str, Claim]:
 
 def check_claims(results: Results, settings: ProofSettings) -> list[Claim]:
     """Every claim, put to all rows under ``results``."""
-    claims = _claims()
+    claims = _claims(settings.verdict)
     rows = {row["clip_id"]: row for row in read_table(results.split, "split").to_pylist()}
     left = dict(rows)
     for shard in results.shards:
@@ -175,9 +182,9 @@ def _check_verdicts(
     uneven = classes.keys() ^ verdicts.keys()
     twice = [row["values"] for row in pc.value_counts(ids).to_pylist() if row["counts"] > 1]
     claims["verdicts"].put(len(candidates), [*sorted(uneven), *twice])
-    media, clips = table("media", "status", "sha256"), table("clips", "status", "key", "level_dbfs")
+    media, clips = table("media", "status", "sha256"), table("clips", "status", "key")
     decoded = {name: row for name, row in clips.items() if row["status"] == "ok"}
-    numbers, unknown = _numbers(results, shard, classes, decoded)
+    numbers, unknown = _numbers(results, shard, settings, classes, decoded)
     accepted = [name for name, row in verdicts.items() if row["accepted"]]
     wrong = [
         name
@@ -209,17 +216,21 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def _numbers(
-    results: Results, shard: str, classes: Mapping[str, str], decoded: Mapping[str, Any]
+    results: Results,
+    shard: str,
+    settings: Verdict,
+    classes: Mapping[str, str],
+    decoded: Mapping[str, Any],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
     """Of every decoded clip the numbers that filters compare, from the tables of scores, and the
     thresholds that are off because a model does not know its class."""
-    numbers = {name: {"level_dbfs": row["level_dbfs"]} for name, row in decoded.items()}
+    numbers: dict[str, dict[str, Any]] = {name: {} for name in decoded}
     unknown: dict[str, list[str]] = {}
-    speech = read_table(
-        results.table("scores/speech", shard), "scores/speech", ["clip_id", "speech_fraction"]
-    )
-    for row in speech.to_pylist():
-        numbers.setdefault(row["clip_id"], {})["speech_fraction"] = row["speech_fraction"]
+    for row in FILTERS:
+        if has_numbers(results, shard, settings, row):
+            found = read_table(results.table(row.table, shard), row.table, ["clip_id", row.column])
+            for clip in found.to_pylist():
+                numbers.setdefault(clip["clip_id"], {})[row.column] = clip[row.column]
     for kind, column in (("audio", "scores"), ("visual", "cosines")):
         name = f"scores/{kind}"
         table = read_table(results.table(name, shard), name, ["clip_id", "labels", column])

@@ -8,15 +8,6 @@ from typing import Any
 
 from nano4m_audio.barnyard.rigs import Anchor, Joint, Part, Rig, Vec, attached, eyes, offset
 
-#: Of ears: forward, up, side offsets in head radii; radii in sizes; pitch and roll [degrees].
-_EARS = {
-    "pointed": ((-0.2, 0.95, 0.5), (0.35, 1.0, 0.28), 0.0, 12.0),
-    "floppy": ((-0.15, 0.25, 1.0), (0.5, 1.0, 0.25), 12.0, 14.0),
-    "side": ((-0.45, 0.5, 1.25), (0.35, 0.4, 1.0), 0.0, 18.0),
-    "round": ((-0.25, 0.9, 0.75), (0.35, 0.7, 0.7), 0.0, 0.0),
-    "flap": ((0.25, 0.8, 0.7), (0.9, 0.35, 0.6), -35.0, 10.0),
-}
-
 
 @dataclass(frozen=True)
 class Quadruped:
@@ -33,7 +24,8 @@ class Quadruped:
     legs: Vec
     face: Vec
     snout: Vec
-    ear: tuple[str, float]  # kind, size
+    ear: Mapping[str, Any]  # offset, radii, pitch and roll: see animals.yaml
+    ear_size: float
     ear_colour: Vec
     tail: Sequence[Mapping[str, Any]]
     extras: Sequence[Mapping[str, Any]]
@@ -113,13 +105,11 @@ def _legs(shape: Quadruped) -> list[Part]:
 
 
 def _ears(head: Vec, shape: Quadruped) -> list[Part]:
-    kind, size = shape.ear
-    (forward, up, side), scale, pitch, roll = _EARS[kind]
-    rx, ry, rz = shape.head
-    look: dict[str, Any] = {"pitch": shape.head_pitch + pitch, "joint": "head"}
-    radii = tuple(size * s for s in scale)
+    (forward, up, side), (rx, ry, rz) = shape.ear["offset"], shape.head
+    look: dict[str, Any] = {"pitch": shape.head_pitch + shape.ear["pitch"], "joint": "head"}
+    radii = tuple(shape.ear_size * s for s in shape.ear["radii"])
     parts = []
     for sign in (-1, 1):
         at = offset(head, shape.head_pitch, forward * rx, up * ry, sign * side * rz)
-        parts.append(Part(at, radii, shape.ear_colour, roll=-sign * roll, **look))
+        parts.append(Part(at, radii, shape.ear_colour, roll=-sign * shape.ear["roll"], **look))
     return parts

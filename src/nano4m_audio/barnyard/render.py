@@ -206,32 +206,30 @@ def _shade(
     colour = np.repeat(sky.astype(np.float32), SIZE_PX, 0)
     to_world, origin = rotation.astype(np.float32), position.astype(np.float32)
     haze_colour = look.sky_low.astype(np.float32)
-    for where, lit in (
-        (np.flatnonzero(ids == _GROUND), _lit_ground),
-        (np.flatnonzero(ids >= 0), _lit_bodies),
-    ):
+    for ground in (True, False):
+        where = np.flatnonzero(ids == _GROUND if ground else ids >= 0)
         points = _points(depth, where) @ to_world + origin
-        normal = normals.reshape(-1, 3)[where] @ to_world if lit is _lit_bodies else None
-        shown = lit(scene, world, ids[where], points, normal)
+        if ground:
+            shown = _lit_ground(scene, points)
+        else:
+            normal = normals.reshape(-1, 3)[where] @ to_world
+            shown = _lit_bodies(scene, world, ids[where], points, normal)
         haze = 0.85 * (1 - np.exp(depth.ravel()[where] * np.float32(-1 / 45)))
         colour[where] = shown + (haze_colour - shown) * haze[:, None]
     image = _smooth_edges(colour.reshape(SIZE_PX, SIZE_PX, 3), what)
     return (np.sqrt(image.clip(0, 1)) * 255 + 0.5).astype(np.uint8)
 
 
-def _lit_ground(
-    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray | None
-) -> np.ndarray:
+def _lit_ground(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Colour of ground pixels in sun and shadow, float32 [n, 3]."""
     light = 0.56 + np.float32(0.62 * scene.look.sun[1]) * _shadow(scene, points)
     return _ground_colour(scene, points) * (light[:, None] * scene.look.warmth.astype(np.float32))
 
 
 def _lit_bodies(
-    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray | None
+    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray
 ) -> np.ndarray:
     """Colour of ellipsoid pixels: Lambert's law, sky light from above, darker near the ground."""
-    assert normal is not None
     sun = np.maximum(normal @ scene.look.sun.astype(np.float32), 0)
     ambient = (0.40 + 0.16 * normal[:, 1]) * np.minimum(1, 0.72 + points[:, 1] * 0.9)
     light = (ambient + 0.62 * sun)[:, None] * scene.look.warmth.astype(np.float32)

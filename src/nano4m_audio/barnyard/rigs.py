@@ -1,8 +1,7 @@
 """Rigs: animals made of shaded ellipsoids.
 
 Body coordinates [m]: x forward (towards the nose), y up, z to the animal's right; the feet stand on
-y = 0 and the belly is above the origin. A rig is a flat list of parts; moving parts name a joint,
-about which they swing.
+y = 0 and the belly is above the origin. A rig is a flat list of parts, which swing about joints.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A point of the body that parts are attached to, how it is pitched [degrees], and the joint
-    that its parts hang on."""
+    """A point of the body for parts, how it is pitched [degrees], and the joint they hang on."""
 
     point: Vec
     pitch: float = 0.0

@@ -133,8 +133,7 @@ def _individual(rig: Rig, rng: np.random.Generator) -> Bodies:
 
 
 def euler(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """Rotation from part to body coordinates; degrees. Pitch lifts x towards y, yaw turns x towards
-    z, roll lifts z towards y."""
+    """Rotation from part to body, in degrees: pitch lifts x to y, yaw turns x to z, roll z to y."""
     (cp, sp), (cy, sy), (cr, sr) = ((np.cos(a), np.sin(a)) for a in np.radians([pitch, yaw, roll]))
     about_z = np.array([[cp, -sp, 0], [sp, cp, 0], [0, 0, 1]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])

@@ -21,6 +21,9 @@ class Files(Section):
     follow_links: bool = Field(
         False, description="true: read files that symbolic links in the folder lead out to"
     )
+    fetched: bool = Field(
+        False, description="true: the files are what the stage fetch says (set by source: web)"
+    )
 
 
 class Source(Section):

@@ -105,8 +105,7 @@ def score_visual(
 ) -> None:
     """Publish the cosine [K, C] of K frames with the nearest prompt of every class.
 
-    A frame loses what it is nearer to a negative of the class. A class that the scorer does not
-    know has no column.
+    A frame loses what it is nearer to a negative. Classes unknown to the scorer have no column.
     """
 
     def prepare() -> ScoreChunk:

@@ -42,7 +42,7 @@ class ProbeInputs:
     chosen: TokenSet
     train_groups: np.ndarray
     groups: np.ndarray
-    n_bootstrap: int
+    bootstrap: int
     confidence: float
     keyframes: int
     seed: int
@@ -82,35 +82,14 @@ class Measured:
         return float(self.sums.sum() / self.counts.sum())
 
 
-def load_probe_inputs(
-    weights: Path,
-    settings: TrainSettings,
-    train: TokenSet,
-    chosen: TokenSet,
-    groups: tuple[np.ndarray, np.ndarray],
-    options: Mapping[str, Any],
-    device: str = "cpu",
-) -> ProbeInputs:
-    """Load the model onto ``device`` and the tokens of a probe; ``groups`` are those of the
-    training clips and of the evaluated ones. Raises UserError for a wrong checkpoint or device."""
+def load_on(weights: Path, device: str) -> FourM:
+    """A trained model on ``device``. Raises UserError for a wrong checkpoint or device."""
     try:
-        model = load_model(weights).eval().to(torch.device(device))
+        return load_model(weights).eval().to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # what torch says of a device it has not
         raise UserError(f"device {device!r} cannot be used: {error}".splitlines()[0]) from None
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"{error}: train the experiment again") from None
-    return ProbeInputs(
-        model=model,
-        settings=settings,
-        train=train,
-        chosen=chosen,
-        train_groups=groups[0],
-        groups=groups[1],
-        n_bootstrap=options["bootstrap"],
-        confidence=options["confidence"],
-        keyframes=options["keyframes"],
-        seed=options["seed"],
-    )
 
 
 def metric(
@@ -148,7 +127,7 @@ def metric(
 
 
 def _mean_interval(sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs) -> Interval | None:
-    options = inputs.confidence, inputs.n_bootstrap, inputs.seed
+    options = inputs.confidence, inputs.bootstrap, inputs.seed
     return mean_interval(sums, counts, inputs.groups, *options)
 
 

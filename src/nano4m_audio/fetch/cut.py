@@ -129,9 +129,8 @@ def cut(media: Media, start_s: float, end_s: float, out: Path) -> Cut:
             for number in range(len(media.containers))
             for packet in _read(media, number, begin, end)
         ]
-        shift_s = _shift_s(packets)
         with atomic_path(out) as temp:
-            _write(temp, media.streams, packets, shift_s)
+            shift_s = _write(temp, media.streams, packets)
             return look(temp, media, start_s, end_s, shift_s)
     except (av.error.FFmpegError, MediaError, ValueError) as error:
         raise FetchError(f"the media cannot be read: {say(error)}", place="media") from error
@@ -262,17 +261,45 @@ def _time(packet: Any) -> Fraction:
     return (packet.dts if packet.pts is None else packet.pts) * packet.time_base
 
 
-def _shift_s(packets: Sequence[Any]) -> int:
-    """Whole seconds by which all goes back, so that the piece begins in its first second."""
-    times = [t * p.time_base for p in packets for t in (p.pts, p.dts) if t is not None]
+def _fill_in(packets: Sequence[Any]) -> None:
+    """Give packets without one a time of decoding that keeps their order, which Matroska lacks."""
+    missing: list[Any] = []
+    last: int | None = None
+    for packet in packets:
+        if packet.dts is None:
+            if last is None:
+                missing.append(packet)
+                continue
+            packet.dts = last + 1
+        for back, early in enumerate(reversed(missing), 1):
+            early.dts = packet.dts - back
+        missing.clear()
+        last = packet.dts
+    for number, packet in enumerate(missing):
+        packet.dts = min(p.pts for p in missing) - len(missing) + number
+
+
+def _shift_s(packets: Sequence[Any], negative: bool) -> int:
+    """Whole seconds by which all goes back, so that the piece begins in its first second.
+
+    Where times cannot be ``negative``, all may go forward by one.
+    """
+    times = [time * p.time_base for p in packets for time in (p.pts, p.dts)]
     if not times:
         raise FetchError("content too short: nothing in the segment", place="media")
-    return max(0, math.floor(min(times)))
+    step_s = math.lcm(*(packet.time_base.numerator for packet in packets))
+    whole_s = math.floor(min(times) / step_s) * step_s
+    return max(whole_s, 0) if negative else whole_s
 
 
-def _write(path: Path, streams: Sequence[Any], packets: Sequence[Any], shift_s: int) -> None:
+def _write(path: Path, streams: Sequence[Any], packets: Sequence[Any]) -> int:
+    """Write the packets, times less as many seconds as are returned."""
     import av
 
+    for stream in streams:
+        _fill_in([p for p in packets if p.stream is stream])
+    for packet in packets:
+        packet.pts = packet.dts if packet.pts is None else packet.pts
     bases = {stream.time_base for stream in streams}
     for name in ("matroska", "mp4") if bases == {_MATROSKA_TICK} else ("mp4", "matroska"):
         options = {"fflags": "+bitexact"}
@@ -282,29 +309,24 @@ def _write(path: Path, streams: Sequence[Any], packets: Sequence[Any], shift_s: 
             if ticks > _MOST_TICKS:
                 continue
             options["movie_timescale"] = str(ticks)
+        shift_s = _shift_s(packets, negative=name == "mp4")
         with av.open(str(path), "w", format=name, container_options=options) as out:
             try:
                 copies = {id(stream): _copy_of(out, stream) for stream in streams}
                 out.start_encoding()
             except (ValueError, av.error.FFmpegError):
                 continue  # a codec that this format does not hold
-            for packet in sorted(packets, key=_order):
-                stream = packet.stream
-                back = Fraction(shift_s) / packet.time_base
-                packet.pts = None if packet.pts is None else packet.pts - int(back)
-                packet.dts = packet.pts if packet.dts is None else packet.dts - int(back)
-                packet.stream = copies[id(stream)]
+            for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+                back = int(shift_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts - back, packet.dts - back
+                packet.stream = copies[id(packet.stream)]
                 out.mux(packet)
-        return
+        return shift_s
     raise FetchError("no container for these codecs", place="media")
 
 
 def _copy_of(out: Any, stream: Any) -> Any:
-    copy = out.add_stream_from_template(stream, opaque=False)
+    copy = out.add_stream_from_template(stream, opaque=True)  # no encoder of that name is needed
     copy.time_base = stream.time_base
     copy.disposition = stream.disposition
     return copy
-
-
-def _order(packet: Any) -> Fraction:
-    return (packet.pts if packet.dts is None else packet.dts) * packet.time_base

@@ -74,6 +74,7 @@ class Row:
     place: str = ""
     warning: bool = False
     own: bool = False
+    vague: bool = False
     advice: str = ""
     wait_s: float | None = None
 
@@ -183,7 +184,17 @@ def _of_text(text: str, warnings: Iterable[str]) -> Row | None:
     said = [normalise(warning) for warning in warnings]
     for row in table().rows:
         if row.is_in(text) or (row.warning and any(map(row.is_in, said))):
-            return row
+            return (_of_requests(said) or row) if row.vague else row
+    return None
+
+
+def _of_requests(warnings: Iterable[str]) -> Row | None:
+    """What a request that failed before says of this address, or the network."""
+    for text in warnings:
+        if text.startswith("unable to download"):
+            row = _of_status(FetchError(text), text) or _of_text(text, ())
+            if row and row.kind in ("address", "transient"):
+                return row
     return None
 
 

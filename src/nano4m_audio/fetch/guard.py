@@ -7,6 +7,7 @@ in between. All that is read goes through sockets that know how much of it may s
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import ssl
 import time
@@ -120,6 +121,7 @@ class Guard:
         self._socket_class: type[socket.socket] = type("_Socket", (_Bounded, socket.socket), bounds)
         self._tls_class = type("_TlsSocket", (_Bounded, ssl.SSLSocket), bounds)
         proxies = [self.proxy] if self.proxy else list(request.getproxies().values())
+        self._made: list[socket.socket] = []
         self._proxies = {_endpoint(address) for address in proxies if "//" in address}
 
     def tls(self, context: ssl.SSLContext | None = None) -> ssl.SSLContext:
@@ -170,6 +172,12 @@ class Guard:
         return self._connect_to(socket.getaddrinfo(*address, 0, socket.SOCK_STREAM)
                                 if proxied else self._resolve(*address))  # fmt: skip
 
+    def close(self) -> None:
+        """Close the connections that nobody has closed, whoever still holds them."""
+        for made in self._made:
+            if made.fileno() >= 0:
+                os.close(made.detach())
+
     def _connect_to(self, found: list[Any]) -> socket.socket:
         failure: OSError = OSError("no address")
         for family, kind, protocol, _, where in found:
@@ -177,6 +185,7 @@ class Guard:
             try:
                 made.settimeout(self.budget.wait_s(self._timeout_s))
                 made.connect(where)
+                self._made.append(made)
                 return made
             except OSError as error:
                 made.close()

@@ -85,7 +85,7 @@ def next_attempt(looks: Sequence[Attempt]) -> int:
 def probe_video(videos: dict[str, list[Attempt]]) -> str | None:
     """The video that was ok last, and was nothing else since: one that tells a wall from a video
     that is gone."""
-    fine = [looks[-1] for looks in videos.values() if looks[-1].kind == "ok"]
+    fine = [looks[-1] for looks in list(videos.values()) if looks[-1].kind == "ok"]
     return max(fine, key=lambda look: (look.ended_at, look.video_id)).video_id if fine else None
 
 

@@ -23,6 +23,7 @@ _CACHE_BYTES = 32 << 20
 _BLOCK_BYTES = 64 << 10
 #: So often in all is a file asked for again after a connection broke.
 _RETRIES = 4
+_PAUSE_S = 0.1
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: What a server calls an error page or a form, and never a film.
 _NO_MEDIA = re.compile(r"text/(?!plain)|application/(xhtml|json|xml)|.*\+(xml|json)", re.I)
@@ -68,18 +69,22 @@ class Client:
         self.guard = guard
         self._tls = guard.tls()
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._last: http.client.HTTPResponse | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+        self.guard.close()
 
     def close(self) -> None:
         """Close all connections."""
         for connection in self._open.values():
             connection.close()
         self._open.clear()
+        if self._last:  # one that ends with its connection keeps that open itself
+            self._last.close()
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """The answer for ``url``, or for where it leads to."""
@@ -90,6 +95,7 @@ class Client:
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target:
                 return Answer(url, response.status, response.headers, response)
+            response.close()
             self._drop(url)
             following = urljoin(url, target)
             if _host(following) != _host(url):
@@ -124,7 +130,8 @@ class Client:
             target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
             headers = {**headers, **_credentials(proxy)}
         self._open[key].request("GET", target, headers=dict(headers))
-        return self._open[key].getresponse()
+        self._last = self._open[key].getresponse()
+        return self._last
 
     def _connection(self, url: str) -> http.client.HTTPConnection:
         parts = urlsplit(url)
@@ -222,7 +229,7 @@ class RangeFile:
                 self._retries -= 1
                 if self._retries < 0 or not may_pass(error):
                     raise failure(error) from error
-                time.sleep(0.1 * 2 ** (_RETRIES - self._retries))
+                time.sleep(_PAUSE_S * 2 ** (_RETRIES - self._retries))
         if start == 0 and _HTML.match(data[:1024]):
             raise FetchError("HTML instead of media", place="media")
         return bytes(data)
@@ -287,14 +294,18 @@ class RangeFile:
             self._client.close()
 
 
-def download(client: Client, url: str, headers: Mapping[str, str], path: Path) -> None:
-    """Write the whole file to ``path``, in ranges where the server sends some.
+def download(
+    client: Client, url: str, headers: Mapping[str, str], path: Path, *, in_ranges: bool = True
+) -> None:
+    """Write the whole file to ``path``; ``in_ranges`` where the server sends some.
 
     Raises FetchError (place "media"), and OSError of the disk.
     """
     try:
-        source = RangeFile(client, url, headers)
+        source = RangeFile(client, url, headers) if in_ranges else None
     except NoRanges:
+        source = None
+    if source is None:
         return _download_at_once(client, url, headers, path)
     _check_size(client, source.size_bytes)
     with open(path, "wb") as out:

@@ -185,12 +185,12 @@ class _Fetching:
 
     def __exit__(self, *error: object) -> None:
         self._close()
-        self._client.close()
+        self._client.__exit__()
 
     def renew(self, resolved: Resolved) -> None:
         """Read from other addresses from now on."""
         self._close()
-        self._resolved = resolved
+        self._resolved, self._in_ranges = resolved, True
         wanted: str = self._settings.route
         in_parts = not all(stream.direct for stream in resolved.streams)
         self._route: Route = "whole" if wanted == "whole" or in_parts else "range"
@@ -257,7 +257,7 @@ class _Fetching:
             if self._folder:
                 shutil.copyfile(self._folder / "0", temp)
             else:
-                download(self._client, stream.url, stream.headers, temp)
+                self._download(stream, temp)
             with Source(temp) as source:
                 media = Media.open([source])
                 try:
@@ -283,7 +283,7 @@ class _Fetching:
         except NoRanges:
             if self._settings.route == "range":
                 raise
-            self._sources, self._route = [], "whole"
+            self._sources, self._route, self._in_ranges = [], "whole", False
 
     def _open_whole(self, folder: Path) -> None:
         remove_leftovers(folder)
@@ -292,10 +292,13 @@ class _Fetching:
         for number, stream in enumerate(self._resolved.streams):
             path = self._folder / str(number)
             if stream.direct:
-                download(self._client, stream.url, stream.headers, path)
+                self._download(stream, path)
             else:
                 self._download_parts(stream, path)
             self._sources.append(Source(path))
+
+    def _download(self, stream: Stream, path: Path) -> None:
+        download(self._client, stream.url, stream.headers, path, in_ranges=self._in_ranges)
 
     def _download_parts(self, stream: Stream, path: Path) -> None:
         """Let yt-dlp's own downloader put together what is sent in parts (HLS, DASH)."""

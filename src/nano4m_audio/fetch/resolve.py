@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import UserError
@@ -32,6 +33,12 @@ _NOT_RECORDED = ("is_live", "is_upcoming", "post_live")
 _COOKIE_FIELDS = 7
 _MAX_WARNINGS, _WARNING_CHARS = 20, 500
 _RUNTIMES = ("deno", "node", "quickjs")
+_TOO_MANY = 429
+#: What is left to say when no answer of the site came through.
+_NOTHING_SAID = re.compile(
+    "failed to extract any player response|no video formats found|requested format", re.I
+)
+_STATUS = re.compile(r"HTTP Error (\d{3})\b")
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -89,16 +96,24 @@ def resolve(url: str, settings: Web) -> Resolved:
         try:
             ydl._guard.check(url)
             info = ydl.extract_info(url, download=False)
+            return _resolved(ydl, info, settings, log)
         except Exception as error:
-            raise said(error, log.warnings) from error
-        return _resolved(ydl, info, settings, log)
+            answer = error if isinstance(error, FetchError) else said(error, log.warnings)
+            if log.too_many and _NOTHING_SAID.search(answer.text):
+                answer.status, answer.retry_after_s = _TOO_MANY, log.wait_s
+            raise answer from error
 
 
 class Log:
-    """What yt-dlp says: warnings are kept, the rest is not needed."""
+    """What yt-dlp says: warnings are kept, the rest is not needed.
+
+    ``too_many`` requests, some server said, and to wait for ``wait_s``.
+    """
 
     def __init__(self) -> None:
         self._warnings: list[str] = []
+        self.too_many = False
+        self.wait_s: float | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -147,7 +162,7 @@ def session(settings: Web, log: Log, budget: Budget | None = None, **more: Any) 
                 if isinstance(handler, urllib.request.HTTPRedirectHandler):
                     setattr(handler, "max_redirections", MAX_REDIRECTS)  # noqa: B010
                 elif isinstance(handler, urllib.request.AbstractHTTPHandler):
-                    setattr(handler, "do_open", partial(_guarded, guard, handler.do_open))  # noqa: B010
+                    setattr(handler, "do_open", partial(_guarded, guard, log, handler.do_open))  # noqa: B010
             return opener
 
     class Session(yt_dlp.YoutubeDL):  # type: ignore[misc]
@@ -156,8 +171,11 @@ def session(settings: Web, log: Log, budget: Budget | None = None, **more: Any) 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
             return super().build_request_director([GuardedRH], preferences)
 
-    with Session(_params(settings, log) | more) as ydl:
-        yield ydl
+    try:
+        with Session(_params(settings, log) | more) as ydl:
+            yield ydl
+    finally:
+        guard.close()
 
 
 def said(
@@ -182,10 +200,12 @@ def said(
             text = str(cause)
         elif isinstance(cause, HTTPError):
             status, wait_s = cause.status, retry_after_s(cause.response.headers)
-            if status in range(300, 400):
-                text = "refused: redirects to another kind of address, or too many of them"
         elif countries := getattr(cause, "countries", None):
             text += f" (available in: {', '.join(map(str, countries))})"
+    if status is None and (quoted := _STATUS.search(text)):
+        status = int(quoted[1])  # of a part of the media, whose answer yt-dlp does not keep
+    if status in range(300, 400):
+        text = "refused: redirects to another kind of address, or too many of them"
     return FetchError(text, status=status, retry_after_s=wait_s, place=place, warnings=warnings)
 
 
@@ -225,7 +245,9 @@ def choose(formats: Sequence[Mapping[str, Any]], max_height_px: int) -> list[Map
     return silent
 
 
-def _guarded(guard: Guard, do_open: Any, http_class: Any, request: Any, **named: Any) -> Any:
+def _guarded(
+    guard: Guard, log: Log, do_open: Any, http_class: Any, request: Any, **named: Any
+) -> Any:
     """``AbstractHTTPHandler.do_open`` with a connection that the guard makes."""
     guard.check(request.full_url)
 
@@ -234,7 +256,10 @@ def _guarded(guard: Guard, do_open: Any, http_class: Any, request: Any, **named:
         made._create_connection = guard.connect
         return made
 
-    return do_open(connection, request, **named)
+    response = do_open(connection, request, **named)
+    if response.status == _TOO_MANY:
+        log.too_many, log.wait_s = True, retry_after_s(response.headers)
+    return response
 
 
 def _params(settings: Web, log: Log) -> dict[str, Any]:
@@ -319,10 +344,16 @@ def _resolved(ydl: Any, info: Any, settings: Web, log: Log) -> Resolved:
         video_id=str(info.get("id") or ""),
         duration_s=float(duration) if duration else None,
         streams=streams,
-        client=",".join(sorted({str(f.get("_client")) for f in chosen if f.get("_client")})),
+        client=_client(streams, settings),
         warnings=log.warnings,
         versions=versions(ydl),
     )
+
+
+def _client(streams: Sequence[Stream], settings: Web) -> str:
+    """Which of YouTube's clients gave the addresses: they say so; else those that were asked."""
+    said_by = {c for s in streams for c in parse_qs(urlsplit(s.url).query).get("c", [])[:1]}
+    return ",".join(sorted(said_by) or settings.clients)[:100]
 
 
 def _stream(ydl: Any, chosen: Mapping[str, Any]) -> Stream:

@@ -193,8 +193,7 @@ def _read_caption(path: Path) -> str:
 
 
 def _read_npy(path: Path, modality: str) -> np.ndarray:
-    """uint16 [10, 196] or [1, 512]; nothing in the file is executed, and no more of it is read than
-    its shape says."""
+    """uint16 [10, 196] or [1, 512]; no code is run, and no more is read than the shape says."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

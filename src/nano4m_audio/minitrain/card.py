@@ -23,8 +23,7 @@ REQUIRED: list[tuple[str, str, str, float, str]] = yaml.safe_load(
 def write_card(
     weights: Path, *, seed: int, views: int, sounds: int, card: Path, page: Path
 ) -> None:
-    """Measure the weights in folder ``weights`` on unseen seeds and write ``card`` (JSON) and
-    ``page`` (Markdown).
+    """Measure the weights in a folder on unseen seeds; write ``card`` (JSON), ``page`` (Markdown).
 
     ``seed`` is the training data's seed. A missed requirement is a warning: the card tells the
     truth about any weights, and ``install`` is what refuses them.
@@ -45,8 +44,8 @@ def write_card(
         "members": {path.stem: _describe(path) for path in sorted(weights.glob("*.safetensors"))},
         "measured": {k: {m: round(v, 4) for m, v in row.items()} for k, row in measured.items()},
     }
-    _write(card, json.dumps(content, indent=2) + "\n")
-    _write(page, render_page(content))
+    write_bytes(card, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(page, render_page(content).encode())
     missed = missed_requirements(content["measured"])
     if missed:
         print(f"warning: below the required quality: {'; '.join(missed)}", file=sys.stderr)
@@ -79,7 +78,7 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
         raise UserError(f"{card} describes other weights than those in {weights}: run `mini card`")
     for path in [*sorted(weights.glob("*.safetensors")), card]:
         shutil.copyfile(path, package / path.name)
-    _write(docs / "MINI.md", render_page(content))
+    write_bytes(docs / "MINI.md", render_page(content).encode())
 
 
 def render_page(content: dict[str, Any]) -> str:
@@ -104,7 +103,3 @@ def _describe(path: Path) -> dict[str, object]:
         "parameters": sum(tensor.size for tensor in load_file(path).values()),
         "notes": read_notes(path),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())

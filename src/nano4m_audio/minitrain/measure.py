@@ -23,7 +23,7 @@ from nano4m_audio.backends.mini.tagger import MiniTagger
 from nano4m_audio.minitrain.data import FAR_M, SoundSet, ViewSet, sound_block, view_block
 from nano4m_audio.minitrain.losses import modality_images, stretch
 from nano4m_audio.minitrain.resample import to_rate
-from nano4m_audio.tokenizers.fidelity import psnr_db
+from nano4m_audio.tokenizers.fidelity import psnr_db, vocabulary_use
 
 Measures = dict[str, float]
 
@@ -123,13 +123,12 @@ def measure_image_tokenizer(views: ViewSet, modality: str, folder: Path = WEIGHT
     truth = modality_images(views, modality, torch.arange(len(views.label))).numpy()
     tokens = tokenizer.tokenize(truth)
     psnr = psnr_db(truth, tokenizer.decode(tokens))
-    share = np.bincount(tokens.ravel(), minlength=tokenizer.vocab_size) / tokens.size
-    entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
+    used, perplexity = vocabulary_use(tokens, tokenizer.vocab_size)
     result = {
         "psnr_db": _mean(psnr),
         "psnr_p10_db": float(np.quantile(psnr, 0.1)),
-        "codebook_used": _mean(share > 0),
-        "codebook_perplexity": float(np.exp(entropy)) / tokenizer.vocab_size,
+        "codebook_used": used,
+        "codebook_perplexity": perplexity / tokenizer.vocab_size,
     }
     if modality != "rgb":
         guess = _predicted_images(views, modality, folder)

@@ -27,8 +27,7 @@ class Ranks:
     world: int = 1
 
     def share(self, n_samples: int) -> tuple[int, int]:
-        """First and last (excluded) sample of this process. Raises ValueError when a process would
-        have none."""
+        """First and last (excluded) sample of this process. ValueError where a process has none."""
         if n_samples < self.world:
             raise ValueError(f"batch_size {n_samples} is below the number of devices {self.world}")
         return n_samples * self.rank // self.world, n_samples * (self.rank + 1) // self.world

@@ -29,7 +29,7 @@ RELEASED: list[Column] = [
     ("end_s", F64, "where in the video it ends [s]; empty where it was not decoded"),
     ("class_name", STR, "the class that it is listed under"),
     ("sources", STRINGS, "data sets that list it"),
-    ("file", STR, "its file's name within the folder of media; empty where that would tell more"),
+    ("file", STR, "its file within the folder of media; empty for a part of an archive"),
     ("media_bytes", I64, "size of the file"),
     ("media_sha256", STR, "SHA-256 of the file; empty where there was none"),
     ("accepted", pa.bool_(), "whether nothing is against it"),
@@ -72,7 +72,7 @@ def _shard_rows(results: Results, shard: str, split: Mapping[str, Any]) -> list[
     judged = ("accepted", "reasons", *COLUMNS, "window_start_s", "keyframe_times_s")
     verdicts = table("verdicts", *judged)
     digests = {name: token_digests(results, shard, name) for name in MODALITIES}
-    listed = ("video_id", "start_s", "end_s", "class_name", "sources", "path")
+    listed = ("video_id", "start_s", "end_s", "class_name", "sources", "path", "byte_start")
     rows = []
     for clip_id, candidate in table("candidates", *listed).items():
         placed = split.get(clip_id, {})
@@ -86,7 +86,7 @@ def _shard_rows(results: Results, shard: str, split: Mapping[str, Any]) -> list[
                 **candidate,
                 **{name: verdicts[clip_id][name] for name in judged},
                 "end_s": end_s,
-                "file": plain_name(candidate["path"]),
+                "file": plain_name(candidate["path"] if candidate["byte_start"] is None else ""),
                 "media_bytes": file.get("size_bytes") or None,
                 "media_sha256": file.get("sha256") or "",
                 **{name: placed.get(name) or "" for name in ("split", "group", "duplicate_of")},

@@ -10,7 +10,17 @@ from nano4m_audio import files
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.paths import Results
-from nano4m_audio.report import funnel, listing, metrics, provenance, scores, split, training, truth
+from nano4m_audio.report import (
+    fetch,
+    funnel,
+    listing,
+    metrics,
+    provenance,
+    scores,
+    split,
+    training,
+    truth,
+)
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
@@ -48,6 +58,7 @@ def read_proof(inputs: ReportInputs) -> Any:
 SECTIONS = (
     Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
+    Section("fetch", "Fetching", fetch.collect),
     Section("scores", "Scores", scores.collect),
     Section("truth", "Filters and truth", truth.collect),
     Section("split", "Split", split.collect),
@@ -86,15 +97,14 @@ class Content:
 
 
 def collect(inputs: ReportInputs) -> Content:
-    """Read all tables and compute all numbers. Raises UserError, or FunnelError when the counts do
-    not add up."""
+    """All numbers. Raises UserError, or FunnelError when the counts do not add up."""
     found = {section.name: section.collect(inputs) for section in SECTIONS}
     return Content(
         title=inputs.config["report"]["title"],
         config=inputs.config,
         headline=headline(inputs),
         lead=inputs.lead,
-        warnings=warnings(inputs, found["split"]),
+        warnings=[*fetch.warnings(found["fetch"]), *warnings(inputs, found["split"])],
         sections={name: values for name, values in found.items() if values is not None},
     )
 

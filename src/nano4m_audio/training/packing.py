@@ -193,8 +193,7 @@ def _in_order(
 
 
 def _used_rows(source: Source) -> Iterator[tuple[Path, np.ndarray, pa.RecordBatch]]:
-    """Row groups of all shards without the rows that are not used: (shard, places, clip_id and
-    tokens)."""
+    """The used rows of all row groups: (shard, places, batch of clip_id and tokens)."""
     name, done = f"tokens/{source.modality.name}", 0
     for path in source.files:
         for batch in read_batches(path, name, ["clip_id", "tokens"]):

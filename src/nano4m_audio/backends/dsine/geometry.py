@@ -82,8 +82,7 @@ def tangent(
 
 
 def rotate(vectors: torch.Tensor, axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Rotate [B, 3, ...] about unit axes [B, 3, ...] by [B, 1, ...] radians (Rodrigues); an axis of
-    0 leaves its vector alone."""
+    """Rotate [B, 3, ...] about unit axes (0: not at all) by [B, 1, ...] radians (Rodrigues)."""
     along = (axis * vectors).sum(1, keepdim=True)
     turned = vectors * angle.cos() + torch.linalg.cross(axis, vectors, dim=1) * angle.sin()
     turned = turned + axis * along * (1 - angle.cos())

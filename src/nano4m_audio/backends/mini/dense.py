@@ -15,8 +15,7 @@ FLOOR = 1 / 120
 
 
 class DenseNet(nn.Module):
-    """Images [B, 3, H, W] in -1..1 -> [B, 4, H, W]: log inverse depth, then unnormalised normals x,
-    y, z.
+    """Images [B, 3, H, W] in -1..1 -> [B, 4, H, W]: log inverse depth, then raw normals.
 
     H and W must be multiples of 32.
     """
