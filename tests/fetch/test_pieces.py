@@ -397,3 +397,27 @@ def test_a_part_that_is_missing(playlist, web, tmp_path, answer, code, text):
     assert (result.status, result.place) == (code, "media")
     assert text in result.text
     assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=20),
+    kind=st.sampled_from(["short.mp4", "short.webm"]),
+)
+def test_damaged_films_are_answers(short, web, tmp_path, flips, kind):
+    """Whatever is in the file, there is a piece or a FetchError, and nothing half written."""
+    path = short.parent / kind
+    if not path.exists():
+        film(path, seconds=12, codecs=("libvpx-vp9", "libopus"))
+    data = bytearray(path.read_bytes())
+    for place, flip in flips:
+        data[min(int(place**4 * len(data)), len(data) - 1)] ^= flip  # mostly where the index is
+    out = tmp_path / "p"
+    out.unlink(missing_ok=True)
+    with serving({"/a": media(bytes(data))}) as server:
+        try:
+            fetch_piece(resolved(server, "a"), Segment(3, 6, out), web)
+        except FetchError:
+            assert not list(tmp_path.iterdir())
+        else:
+            assert list(tmp_path.iterdir()) == [out]
