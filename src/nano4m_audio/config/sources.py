@@ -70,7 +70,7 @@ class Barnyard(Source):
 
 
 class Folder(Files, Source):
-    """A folder of clips with a list (columns file, class; optional video_id, start_s, source), or
+    """A folder of clips with a list (columns file, class; optional video_id, start_s, end_s, source), or
     with one sub-folder per class."""
 
     made_here: ClassVar[bool] = False
