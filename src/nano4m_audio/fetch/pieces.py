@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,8 @@ class Piece:
     Times count from the start of the file's container, as ``acquire.decode`` counts them. A segment
     that runs past the end of the video ends with it. ``bytes_read`` is what the media's servers
     sent for it. ``route`` is "range" when only the segment was read, "whole" when the whole file
-    was. ``has_sound`` is false for a film without.
+    was. ``has_sound`` is false for a film without. ``as_served``: the file is that of the site, byte for
+    byte, and the segment is all of it.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Piece:
     bytes_read: int
     format_id: str
     has_sound: bool = True
+    as_served: bool = False
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ class _Fetching:
                     made = look(temp, media, 0.0, segment.end_s or _NEVER_S)
                 finally:
                     media.close()
-        return self._made(segment, "whole", made, before)
+        return replace(self._made(segment, "whole", made, before), as_served=True)
 
     def _open(self, folder: Path) -> Media:
         if self._media is None:

@@ -131,7 +131,7 @@ class Run:
                     self._ask(child, video)
             self._answers.put(None)
         except Exhausted as wall:
-            self._answers.put(TryLaterError(f"{wall}; run the same command again then"))
+            self._answers.put(TryLaterError(f"{wall}; the same command goes on then"))
         except BaseException as error:
             if not self._stopped.is_set():
                 self._answers.put(error)
@@ -190,7 +190,7 @@ class Run:
             if isinstance(piece, FetchError):
                 errors.append(piece)
             else:
-                keep(segment.out, _kept(segment, piece, fetched.duration_s))
+                keep(segment.out, _kept(piece))
         clip_ids = [clip["clip_id"] for clip in clips]
         attempt = self._attempt(video.video_id, clip_ids, begun, fetched)
         faults = sorted(map(classify, errors), key=lambda fault: _WORST.index(fault.kind))
@@ -244,14 +244,12 @@ def session_name(settings: Web) -> str:
         raise UserError(f"web.cookies: {settings.cookies!r}: {error.strerror}") from None
 
 
-def _kept(segment: pieces.Segment, piece: pieces.Piece, duration_s: float | None) -> Piece:
-    """What is noted of a piece; one that is all of its video has no window."""
-    end_s = segment.end_s
-    whole = segment.start_s == 0 and (end_s is None or bool(duration_s and end_s >= duration_s))
+def _kept(piece: pieces.Piece) -> Piece:
+    """What is noted of a piece; one that is the site's own file has no window."""
     return Piece(
-        size_bytes=segment.out.stat().st_size,
-        file_start_s=None if whole else piece.file_start_s,
-        file_end_s=None if whole else piece.file_end_s,
+        size_bytes=piece.path.stat().st_size,
+        file_start_s=None if piece.as_served else piece.file_start_s,
+        file_end_s=None if piece.as_served else piece.file_end_s,
         route=piece.route,
         format_id=piece.format_id,
         bytes_read=piece.bytes_read,
