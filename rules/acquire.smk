@@ -64,7 +64,8 @@ rule fetch:
     input:
         candidates=RESULTS.tables("candidates", CONFIG.n_shards),
     output:
-        fetched=RESULTS.tables("fetched", CONFIG.n_shards),
+        tables=RESULTS.tables("fetched", CONFIG.n_shards),
+        answers=RESULTS.fetched,
     log:
         "results/logs/fetch.log",
     benchmark:

@@ -100,6 +100,8 @@ def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     for stop, (passed, _) in STOPS.items():
         here = [(reason, n) for (where, reason), n in first.items() if where == stop]
         why = sorted(here, key=lambda x: (-x[1], x[0]))
+        if stop in ("asked", "fetch") and not lost[stop]:
+            continue  # there was nothing to fetch, or all is there
         step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(
