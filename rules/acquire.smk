@@ -24,7 +24,7 @@ rule barnyard:
 rule candidates:
     input:
         clips=as_input(FOLDER.csv),
-        lists=[path for path in LISTS if as_input(path)],
+        lists=[path for path in LISTS if Path(path).is_file() and as_input(path)],
         outdated=mistrust,
     output:
         tables=RESULTS.tables("candidates", CONFIG.n_shards),

@@ -53,8 +53,8 @@ class Piece:
     Times count from the start of the file's container, as ``acquire.decode`` counts them. A segment
     that runs past the end of the video ends with it. ``bytes_read`` is what the media's servers
     sent for it. ``route`` is "range" when only the segment was read, "whole" when the whole file
-    was. ``has_sound`` is false for a film without. ``as_served``: the file is that of the site, byte
-    for byte, and the segment is all of it.
+    was. ``has_sound`` is false for a film without. ``as_served``: the segment is all of the site's
+    file, which is stored as it is.
     """
 
     path: Path
