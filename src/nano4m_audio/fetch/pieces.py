@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from nano4m_audio.fetch.cut import Cut, Media, cut, look
 from nano4m_audio.fetch.guard import Budget, Guard
 from nano4m_audio.fetch.http import MOST_BYTES, Client, NoRanges, RangeFile, download
 from nano4m_audio.fetch.resolve import Log, Resolved, Stream, resolve, said, session
-from nano4m_audio.files import atomic_path, user_errors
+from nano4m_audio.files import atomic_path, user_errors, write_json
 
 Route = Literal["range", "whole"]
 #: Addresses that are no longer valid: the site is asked for new ones, once.
@@ -52,8 +53,8 @@ class Piece:
 
     Times count from the start of the file's container, as ``acquire.decode`` counts them. A segment
     that runs past the end of the video ends with it. ``bytes_read`` is what the media's servers
-    sent for it. ``route`` is "range" when only the segment was read, "whole" when the whole file
-    was. ``has_sound`` is false for a film without.
+    sent for it, 0 where it was there before. ``route`` is "range" when only the segment was read,
+    "whole" when the whole file was. ``has_sound`` is false for a film without.
     """
 
     path: Path
@@ -121,10 +122,14 @@ def _answer(url: str, segments: Sequence[Segment], settings: Web) -> Fetched | U
 def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched:
     """Ask for the video of the page ``url`` once, and write the ``segments`` of it.
 
+    What is there already, from a call that was killed, is not fetched again (see ``kept``).
     Addresses that were valid a moment ago and are not any more are asked for again, once. Segments
     after one that failed are still tried, unless the server refuses (403, 404, 410, 429).
     Raises UserError only.
     """
+    there = [kept(segment) for segment in segments]
+    if there and all(there):
+        return Fetched(tuple(piece for piece in there if piece))
     try:
         resolved = resolve(url, settings)
     except FetchError as error:
@@ -133,7 +138,7 @@ def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched
     again = True
     with _Fetching(resolved, settings) as fetching:
         for segment in segments:
-            result = fetching.piece(segment)
+            result = kept(segment) or fetching.piece(segment)
             if again and isinstance(result, FetchError) and result.status in _GONE:
                 again = False
                 try:
@@ -156,6 +161,33 @@ def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched
         resolved.warnings,
         versions,
     )
+
+
+def kept(segment: Segment) -> Piece | None:
+    """The piece of a segment that was written before, if its file is as it was then."""
+    note = _note(segment)
+    try:
+        said = json.loads(note.read_text("utf-8"))
+        if said.pop("segment") != [segment.start_s, segment.end_s]:
+            return None
+        if said.pop("size_bytes") != segment.out.stat().st_size:
+            return None
+        return Piece(segment.out, bytes_read=0, **said)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(segment: Segment, piece: Piece) -> None:
+    """Note where the segment lies in its piece, beside it."""
+    said = asdict(piece)
+    del said["path"], said["bytes_read"]
+    said["segment"] = [segment.start_s, segment.end_s]
+    said["size_bytes"] = piece.path.stat().st_size
+    write_json(_note(segment), said)
+
+
+def _note(segment: Segment) -> Path:
+    return segment.out.with_name(f"{segment.out.name}.json")
 
 
 def fetch_piece(resolved: Resolved, segment: Segment, settings: Web) -> Piece:
@@ -210,7 +242,10 @@ class _Fetching:
         before = self._budget.used
         try:
             with user_errors(segment.out):
-                return self._piece(segment, before)
+                _note(segment).unlink(missing_ok=True)
+                piece = self._piece(segment, before)
+                _keep(segment, piece)
+                return piece
         except FetchError as error:
             return error
 
