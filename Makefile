@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint docs format setup slurm clean
+.PHONY: help report smoke test test-all test-portable lint docs format setup slurm web clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,10 @@ FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
 
 slurm: .venv/.ready  ## add Snakemake's plugin for Slurm to .venv
 	$(FIND_UV) && $$UV pip install --quiet --python .venv/bin/python --no-build-isolation -e '.[slurm]'
+
+# No lock: video sites change, and yt-dlp with them. It changes no row that is there.
+web: .venv/.ready  ## add the newest yt-dlp, and Deno for YouTube, to .venv
+	$(FIND_UV) && $$UV pip install --quiet --upgrade-package yt-dlp --upgrade-package yt-dlp-ejs --python .venv/bin/python --no-build-isolation -e '.[web]'
 
 clean:  ## remove results and the environment
 	rm -rf results smoke .venv .uv .snakemake

@@ -34,6 +34,8 @@ include: "rules/messages.smk"
 
 localrules:
     all,
+    candidates,
+    fetch,  # one address asks, where the internet is
     mini,
     tokenizers,
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from nano4m_audio.fetch import ledger
 from nano4m_audio.filters import CATALOGUE
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.reasons import LIMITS, PASSING
@@ -73,6 +74,7 @@ def main() -> None:
     for name, columns in TABLES.items():
         file = f"{name}.parquet" if name == "split" else f"{name}/SHARD.parquet"
         print_table(f"results/{file}", ROWS[name], columns, HEAVY.get(name, ()))
+    print_table("results/web/ledger/NUMBER.parquet", "answer to asking for a video", ledger.COLUMNS)
     metrics = [(field.name, field.type, METRICS[field.name]) for field in METRICS_SCHEMA]
     print_table(
         "results/runs/EXPERIMENT/metrics.parquet", "logged step, split and modality", metrics

@@ -60,9 +60,32 @@ rule candidates:
         "nano4m-audio candidates --settings={params.settings:q} 2> {log}"
 
 
+rule fetch:
+    input:
+        candidates=RESULTS.tables("candidates", CONFIG.n_shards),
+    output:
+        fetched=RESULTS.tables("fetched", CONFIG.n_shards),
+    log:
+        "results/logs/fetch.log",
+    benchmark:
+        "results/benchmarks/fetch.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    params:
+        attempt=lambda _: next_attempt(RESULTS, CONFIG.web),
+        settings=SETTINGS.path(
+            "fetch", CONFIG.web.model_dump(mode="json", include=CONFIG.web.unlisted)
+        ),
+        version=stage_version("fetched"),
+    shell:
+        "nano4m-audio fetch --settings={params.settings:q} --attempt={params.attempt}"
+        " 2> {log}"
+
+
 rule media:
     input:
         candidates=RESULTS.table("candidates"),
+        fetched=[RESULTS.table("fetched")] if FILES.fetched else [],
     output:
         media=RESULTS.table("media"),
     log:

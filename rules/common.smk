@@ -19,6 +19,7 @@ from nano4m_audio.config.sources import Files
 from nano4m_audio.errors import UserError
 from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
+from nano4m_audio.fetch.stage import next_attempt
 from nano4m_audio.lineage import outdated
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.paths import Results, shard_names
@@ -63,7 +64,11 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
 SHARDS = shard_names(CONFIG.n_shards)
 FOLDER = CONFIG.chosen_source.folder(RESULTS.root)
 LISTS = getattr(CONFIG.chosen_source, "lists", ())
-FILES = Files(root=FOLDER.root, follow_links=FOLDER.follow_links)
+FILES = Files(
+    root=FOLDER.root,
+    follow_links=FOLDER.follow_links,
+    fetched=CONFIG.source == "web",
+)
 
 
 wildcard_constraints:

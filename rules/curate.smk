@@ -58,6 +58,7 @@ rule verdict:
         audio=RESULTS.table("scores/audio"),
         visual=RESULTS.table("scores/visual"),
         speech=RESULTS.table("scores/speech"),
+        motion=RESULTS.table("scores/fingerprints"),
     output:
         verdicts=RESULTS.table("verdicts"),
     log:
@@ -88,10 +89,12 @@ rule split:
         "results/benchmarks/split.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
+    threads: 4  # at most; each compares pictures and sounds of its own, with NumPy in one thread
     resources:
         mem_mb=4000,
     params:
         settings=SETTINGS.path("split", CONFIG.split),
         version=stage_version("split"),
     shell:
-        "nano4m-audio split --settings={params.settings:q} 2> {log}"
+        "OMP_NUM_THREADS=1 nano4m-audio split --settings={params.settings:q}"
+        " --threads={threads} 2> {log}"

@@ -1,6 +1,34 @@
-"""Report: one self-contained page."""
+"""Report: the proof of the dataset, one self-contained page, and a release for others."""
 
+from nano4m_audio.audit.proof import proof_files
+from nano4m_audio.release.build import RELEASE_FILES, release_inputs
 from nano4m_audio.report.inputs import report_files
+
+
+rule proof:
+    input:
+        tables=proof_files(RESULTS, CONFIG.n_shards),
+    output:
+        proof=RESULTS.proof,
+    log:
+        "results/logs/proof.log",
+    benchmark:
+        "results/benchmarks/proof.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        settings=SETTINGS.path(
+            "proof",
+            {
+                "verdict": CONFIG.verdict.model_dump(),
+                "split": CONFIG.split.model_dump(),
+            },
+        ),
+        version=stage_version("proof"),
+    shell:
+        "nano4m-audio proof --settings={params.settings:q} 2> {log}"
 
 
 rule report:
@@ -23,3 +51,23 @@ rule report:
         version=stage_version("report"),
     shell:
         "nano4m-audio report --settings={params.settings:q} 2> {log}"
+
+
+rule release:
+    input:
+        tables=release_inputs(RESULTS, CONFIG.n_shards),
+    output:
+        [RESULTS.release / name for name in RELEASE_FILES],
+    log:
+        "results/logs/release.log",
+    benchmark:
+        "results/benchmarks/release.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        settings=SETTINGS.path("config", CONFIG),
+        version=stage_version("release"),
+    shell:
+        "nano4m-audio release --settings={params.settings:q} 2> {log}"

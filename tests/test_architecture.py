@@ -23,8 +23,8 @@ FLOORS = (
     {"media", "barnyard", "experiments", "prerequisites"},
     {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
-    {"evaluate", "interchange"},
-    {"report", "terminal"},
+    {"audit", "evaluate", "interchange"},
+    {"release", "report", "terminal"},
     {"cli"},
 )  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

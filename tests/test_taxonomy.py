@@ -18,6 +18,7 @@ from nano4m_audio.config.reading import parse, parse_workflow
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.taxonomy import (
+    SoundClass,
     class_name,
     class_names,
     known_classes,
@@ -54,6 +55,46 @@ def test_every_class_equals_the_reference_table(shared):
         core, other = row["audioset_names_core"], row["audioset_names_ambiguous"]
         assert got.audioset == (words(core, ";") or words(other, ";"))
         assert got.imagenet == indices(row["imagenet_core"])
+        assert set(ambiguous_of(got)) == set(words(other, ";"))
+        assert got.vggsound_ambiguous == words(row["vggsound_labels_other"], ";")
+        assert got.vggsound == words(row["vggsound_labels_core"], ";")
+
+
+def ambiguous_of(entry: SoundClass) -> list[str]:
+    """The names of the AudioSet labels that may mean the class, as stated or by the ontology."""
+    if entry.audioset_ambiguous is not None:
+        return list(entry.audioset_ambiguous)
+    ids = [mid for mid, name in audioset.labels().items() if name in entry.audioset]
+    return [audioset.labels()[mid] for mid in audioset.with_kinds(ids)[1]]
+
+
+def test_the_ontology_is_that_of_the_source(shared):
+    nodes = json.loads((shared / "metadata/audioset/ontology.json").read_text())
+    wanted = {n["id"]: tuple(sorted(n["child_ids"])) for n in nodes if n["child_ids"]}
+    assert audioset.children() == wanted
+    assert audioset.labels().keys() <= {n["id"] for n in nodes}
+
+
+def test_kinds_of_a_sound_are_its_own_unless_other_sounds_have_them_too():
+    own, shared_kinds = audioset.with_kinds(["/m/0bt9lr"])  # dog
+    names = audioset.labels()
+    assert {"Dog", "Bark", "Yip", "Bow-wow", "Whimper (dog)"} == {
+        names[mid] for mid in own if mid in names
+    }
+    assert {names[mid] for mid in shared_kinds} == {"Howl", "Growling"}
+    assert "/m/05tny_" not in audioset.with_kinds(["/m/0bt9lr"], {"/m/05tny_"})[0]
+    everything, left = audioset.with_kinds(["/m/0jbk", "/m/0dgw9r", "/m/04rlf", "/m/059j3w"])
+    assert names.keys() & everything and not left & everything
+
+
+@given(st.sets(st.sampled_from(sorted(audioset.labels())), max_size=5))
+def test_every_kind_below_a_sound_is_found_once(ids):
+    own, other = audioset.with_kinds(ids)
+    assert ids <= own and not own & other
+    for mid in own | other:
+        assert set(audioset.children().get(mid, ())) <= own | other
+    for mid in other:
+        assert set(audioset.parents()[mid]) - own
 
 
 def test_vggsound_labels_are_those_of_the_source(shared):

@@ -167,5 +167,7 @@ def _add(digest: Any, array: pa.Array) -> None:
         if len(array) and values is not None:
             bounds = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
             digest.update(memoryview(values)[int(bounds[0]) : int(bounds[-1])])
+    elif pa.types.is_timestamp(kind):
+        _add(digest, array.cast(pa.int64()))
     elif not pa.types.is_null(kind):
         digest.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)))

@@ -32,7 +32,10 @@ _REMEMBERED = _ROOT / "__pycache__" / "code_digests.json"
 
 #: Modules, and names in modules, that make no values, and why a change there computes nothing anew.
 PLUMBING = {
-    **dict.fromkeys(("errors", "progress", "reasons", "nano4m.progress"), "words for the user"),
+    **dict.fromkeys(
+        ("errors", "progress", "reasons", "nano4m.progress", "acquire.list_words"),
+        "words for the user",
+    ),
     **dict.fromkeys(
         ("files", "locks", "seals", "store", "parts", "checked", "lineage", "shards", "paths"),
         "carry finished values, which are checked by digests of their own",

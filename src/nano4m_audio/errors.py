@@ -9,6 +9,14 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Bad input, config or environment: the message says what was wrong, where, and what to do."""
 
+    exit_status = 1
+
+
+class TryLaterError(UserError):
+    """Nothing is wrong here: the same command goes on at another time."""
+
+    exit_status = 75  # EX_TEMPFAIL
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest known word, or an empty string."""

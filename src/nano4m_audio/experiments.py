@@ -14,8 +14,7 @@ from nano4m_audio.processor import native_bfloat16
 
 
 def modality_table(config: Config) -> list[dict[str, Any]]:
-    """Name, vocabulary, length and span stride of every modality, as the chosen tokenizers have
-    them."""
+    """Name, vocabulary, length and span stride of the modalities, by the chosen tokenizers."""
     rows = []
     for name, row in MODALITIES.items():
         spec = config.tokenizer(name)

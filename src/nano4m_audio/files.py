@@ -21,14 +21,7 @@ from nano4m_audio.errors import UserError
 #: A temp file older than this has no writer any more, whichever machine it ran on.
 _LEFTOVER_S = 2 * 24 * 3600.0
 
-_UNWRITABLE = (
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EFBIG,
-    errno.EIO,
-    errno.ENOTDIR,
-)
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR)
 
 
 @contextmanager

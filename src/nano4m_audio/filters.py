@@ -6,6 +6,7 @@ scores it needs, and the funnel, histograms and warnings of the report are made 
 
 from __future__ import annotations
 
+from ctypes import c_float
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +17,11 @@ from nano4m_audio.reasons import Reason
 class Filter:
     """One number of a clip and the threshold that it is compared with.
 
-    ``column`` is a number of the clips table, ``speech_fraction`` of scores/speech, or one of the
-    two that the verdict picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in
-    the ``verdict`` section: with ``side`` "min" a clip below it fails, with "max" one above it.
-    ``score`` is the config key of the model that gives the number, if any: without that model the
-    threshold must be null. ``unit`` "share" is shown in percent.
+    ``column`` is a number of the artifact ``table``, or (no table) one of the two that the verdict
+    picks: ``audio_score`` and ``visual_score``. ``key`` is its threshold in ``verdict``: with
+    ``side`` "min" a clip below it fails, with "max" one above it. ``score`` is the config key
+    of the model that gives the number, if any: without that model the threshold must be null.
+    ``unit`` "share" is shown in percent.
     """
 
     column: str
@@ -34,6 +35,7 @@ class Filter:
     number: str
     passed: str
     failed: str
+    table: str = "clips"
     score: str = ""
     unit: str = ""
 
@@ -43,10 +45,15 @@ class Filter:
         return "" if self.unit in ("", "share") else f" [{self.unit}]"
 
     def fails(self, value: float | None, threshold: float | None) -> bool:
-        """Whether a clip with this value is rejected; null is off, a missing value fails."""
+        """Whether a clip with this value is rejected; null is off. A value on the threshold passes;
+        one that is missing, or no number, fails.
+
+        Scores are float32, in which 0.7 is a little less than 0.7: the threshold is rounded, too.
+        """
         if threshold is None or value is None:
             return threshold is not None
-        return value < threshold if self.side == "min" else value > threshold
+        found, limit = c_float(value).value, c_float(threshold).value
+        return not (found >= limit if self.side == "min" else found <= limit)
 
 
 #: In the order in which reasons are listed: the first one that a clip fails counts in the funnel.
@@ -66,7 +73,23 @@ FILTERS: tuple[Filter, ...] = (
         failed="silent",
     ),
     Filter(
+        column="motion",
+        table="scores/fingerprints",
+        key="motion_min",
+        side="min",
+        default=None,  # the paper had no such filter
+        limits=(0, 255),
+        unit="grey levels",
+        reason="static",
+        meaning="the picture does not move",
+        title="Motion",
+        number="distance of a frame from the mean of all",
+        passed="Moves",
+        failed="still picture",
+    ),
+    Filter(
         column="audio_score",
+        table="",
         key="audio_min",
         side="min",
         default=0.30,
@@ -81,6 +104,7 @@ FILTERS: tuple[Filter, ...] = (
     ),
     Filter(
         column="visual_score",
+        table="",
         key="visual_min",
         side="min",
         default=0.25,
@@ -95,6 +119,7 @@ FILTERS: tuple[Filter, ...] = (
     ),
     Filter(
         column="speech_fraction",
+        table="scores/speech",
         key="speech_max",
         side="max",
         default=0.0,

@@ -67,9 +67,24 @@ class Results(os.PathLike[str]):
         return self.root / "store"
 
     @property
+    def ledger(self) -> Path:
+        """What was asked of the web, and what it answered."""
+        return self.root / "web" / "ledger"
+
+    @property
     def settings(self) -> Path:
         """What the stages were told."""
         return self.root / "settings"
+
+    @property
+    def proof(self) -> Path:
+        """Every claim about the tables, and on how many rows it was checked."""
+        return self.root / "proof.json"
+
+    @property
+    def release(self) -> Path:
+        """The folder for others: who, when, which numbers and hashes; no media."""
+        return self.root / "release"
 
     @property
     def report(self) -> Path:

@@ -24,9 +24,8 @@ def _bar(items: Iterable[_T], total: int, label: str, status: Callable[[], str])
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(
-        *columns, "{task.fields[status]}", console=Console(stderr=True), transient=True
-    ) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, "{task.fields[status]}", console=console, transient=True) as bar:
         task = bar.add_task(label, total=total, status="")
         for item in items:
             yield item
@@ -40,7 +39,11 @@ def _lines(items: Iterable[_T], total: int, label: str, status: Callable[[], str
         now = time.monotonic()
         if now - last > _LOG_EVERY_S:
             rate = done / (now - started)
-            parts = [f"{done}/{total}", f"{rate:.1f}/s", f"{(total - done) / rate:.0f} s left"]
+            parts = [
+                f"{done}/{total}",
+                f"{rate:.1f}/s",
+                f"{max(0, total - done) / rate:.0f} s left",
+            ]
             print(f"{label}: {', '.join(filter(None, [*parts, status()]))}", file=sys.stderr)
             last = now
 

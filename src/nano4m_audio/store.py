@@ -25,9 +25,21 @@ from nano4m_audio.checked import DamagedError
 from nano4m_audio.errors import UserError
 from nano4m_audio.locks import locked, try_locked
 from nano4m_audio.parts import Part, file_version, merge_parts, set_aside, write_part
+from nano4m_audio.paths import Results
+from nano4m_audio.progress import track
 from nano4m_audio.tables import SCHEMAS, published_schema, write_table
 
-__all__ = ["Compute", "Filled", "Item", "RowStore", "fill", "locked", "opened", "publish"]
+__all__ = [
+    "Compute",
+    "Filled",
+    "Item",
+    "RowStore",
+    "fill",
+    "locked",
+    "opened",
+    "publish",
+    "publish_shard",
+]
 
 #: A part is closed after this many rows or seconds, whichever comes first: the most that is redone
 #: after a kill.
@@ -286,3 +298,14 @@ def publish(store: RowStore, items: Sequence[Item], compute: Compute, out: Path)
     write_table(out, table.select(schema.names).cast(schema))
     print(f"{store.name}: {len(items)} rows, {computed} computed", file=sys.stderr)
     return computed
+
+
+def publish_shard(
+    results: Results, name: str, shard: str, items: Sequence[Item], compute: Compute
+) -> int:
+    """``publish`` to the table of a shard, showing how many rows are computed."""
+
+    def shown(todo: Sequence[Item]) -> Iterable[Mapping[str, Any]]:
+        return track(compute(todo), len(todo), f"{name} {shard}")
+
+    return publish(RowStore(results.store, name, shard), items, shown, results.table(name, shard))

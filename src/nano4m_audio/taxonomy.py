@@ -53,14 +53,26 @@ class SoundClass(Section):
     audioset: tuple[str, ...] = Field(
         (), description="AudioSet labels of its sound, names or ids; absent: the one of its name"
     )
+    audioset_ambiguous: tuple[str, ...] | None = Field(
+        None,
+        description="AudioSet labels that may also mean something else: lists are asked for them "
+        "with labels: all; absent: kinds of its sounds that are kinds of other sounds, too",
+    )
     vggsound: tuple[str, ...] = Field(
         (), description="VGGSound labels that mean it; absent: the one of its name"
+    )
+    vggsound_ambiguous: tuple[str, ...] = Field(
+        (), description="VGGSound labels that are of use with labels: all"
     )
     imagenet: tuple[Annotated[int, Field(ge=0, le=999)], ...] = Field(
         (), description="its ImageNet-1k numbers; ranges such as 151-268 are inclusive"
     )
 
-    @field_validator("prompts", "negatives", "audioset", "vggsound", mode="before")
+    @field_validator(
+        *("prompts", "negatives", "audioset", "audioset_ambiguous"),
+        *("vggsound", "vggsound_ambiguous"),
+        mode="before",
+    )
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -73,15 +85,15 @@ class SoundClass(Section):
                 raise ValueError(f"{shown(text)}: one line of printable text")
         return value
 
-    @field_validator("audioset")
+    @field_validator("audioset", "audioset_ambiguous")
     @classmethod
-    def _audioset_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _audioset_names(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         try:
-            return tuple(dict.fromkeys(map(audioset.label_name, value)))
+            return value and tuple(dict.fromkeys(map(audioset.label_name, value)))
         except UserError as error:
             raise ValueError(str(error)) from None
 
-    @field_validator("vggsound")
+    @field_validator("vggsound", "vggsound_ambiguous")
     @classmethod
     def _vggsound_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         known = vggsound_labels()

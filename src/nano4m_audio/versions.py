@@ -26,7 +26,13 @@ def _forms(modalities: Iterable[str]) -> tuple[str, ...]:
 #: The function of each stage, and what it loads by a name that is made at run time.
 STAGES: dict[str, tuple[str, ...]] = {
     "barnyard": ("barnyard.build:build",),
-    "candidates": ("acquire.stage:list_candidates", "acquire.folder:list_folder"),
+    "candidates": (
+        "acquire.stage:list_candidates",
+        "acquire.folder:list_folder",
+        "acquire.lists:list_segments",
+        "acquire.mirror:list_mirror",
+    ),
+    "fetched": ("fetch.stage:write_tables",),
     "media": ("acquire.stage:check_files",),
     "clips": ("acquire.stage:decode_clips", "acquire.child:serve"),
     "scores/audio": ("curate.score:score_audio",),
@@ -35,6 +41,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "scores/fingerprints": ("curate.score:score_fingerprints",),
     "verdicts": ("curate.verdict:verdicts",),
     "split": ("curate.split:split_clips",),
+    "proof": ("audit.proof:prove",),
     **{f"labels/{name}": ("label.stage:label_clips", *_forms([name])) for name in LABELS},
     **{
         f"tokens/{name}": ("tokenize.stage:tokenize_clips", _MAKERS[row.kind], *_forms([name]))
@@ -49,6 +56,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name in PROBES
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
+    "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nano4m_audio.backends import conformance, registry
+from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.backends.mini.tagger import MiniTagger
 from nano4m_audio.errors import UserError
+from tests.backends import conformance
 
 NAMED = [(kind, name) for kind, specs in registry.REGISTRY.items() for name in specs]
 

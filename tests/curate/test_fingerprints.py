@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from nano4m_audio.curate.duplicates import audio_similarity
 from nano4m_audio.curate.fingerprints import audio_fingerprint, fingerprint, read_fingerprints
+from nano4m_audio.curate.sounds import audio_similarity
 from nano4m_audio.tables import SCHEMAS
 
 
@@ -99,3 +99,14 @@ def test_fingerprints_survive_the_table():
         for column, values in row.items():
             assert values.dtype == np.float32
             assert np.allclose(values, made[name][column])
+
+
+def test_motion_is_that_of_the_picture_and_not_of_its_coding():
+    picture = _scene(0)
+    still = [_jpegs(picture, 1, quality)[0] for quality in (92, 60, 30) * 4]
+    turned = [picture.rotate(angle) for angle in range(12)]
+    moving = [_jpegs(image, 1)[0] for image in turned]
+    times, sound = np.arange(12) / 3, _calls(0)
+    assert fingerprint([still[0]] * 12, times, sound)["motion"] == 0
+    assert fingerprint(still, times, sound)["motion"] < 0.5
+    assert fingerprint(moving, times, sound)["motion"] > 2

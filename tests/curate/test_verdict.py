@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config.curate import Verdict
+from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.curate.verdict import failed_filters, verdicts
+from nano4m_audio.errors import UserError
+from nano4m_audio.filters import FILTERS
 from nano4m_audio.media import windows
 from nano4m_audio.modalities import WINDOW_S
 from nano4m_audio.paths import Results
@@ -30,14 +35,65 @@ OFF = Verdict(audio_min=None, visual_min=None, speech_max=None, level_min_dbfs=N
     ],
 )
 def test_each_filter_has_its_reason(change, reason):
-    assert failed_filters(GOOD, Verdict()) == []
-    assert failed_filters({**GOOD, **change}, Verdict()) == [reason]
-    assert failed_filters({**GOOD, **change}, OFF) == []
+    assert failed_filters(GOOD, Verdict().limits()) == []
+    assert failed_filters({**GOOD, **change}, Verdict().limits()) == [reason]
+    assert failed_filters({**GOOD, **change}, OFF.limits()) == []
 
 
 def test_a_value_on_the_threshold_passes():
     values = {"audio_score": 0.3, "visual_score": 0.25, "speech_fraction": 0.0, "level_dbfs": -60.0}
-    assert failed_filters(values, Verdict()) == []
+    assert failed_filters(values, Verdict().limits()) == []
+
+
+@pytest.mark.parametrize("row", FILTERS, ids=lambda row: row.key)
+@given(st.data())
+def test_of_every_filter_the_threshold_itself_passes_as_it_is_stored(row, data):
+    """Tables keep float32: 0.7 comes back as 0.69999999. The next number on the bad side fails."""
+    limit = data.draw(st.decimals(*row.limits, places=3).map(float))
+    stored = np.float32(limit)
+    beyond = np.nextafter(stored, np.float32(-np.inf if row.side == "min" else np.inf))
+    assert not row.fails(float(stored), limit) and not row.fails(limit, limit)
+    assert row.fails(float(beyond), limit)
+    assert not row.fails(float(beyond), None)
+
+
+def test_what_is_no_number_passes_no_filter():
+    assert all(row.fails(float("nan"), 0.0) for row in FILTERS)
+    everything = {row.column: float("nan") for row in FILTERS}
+    limits = {row.key: 0.0 for row in FILTERS}
+    assert len(failed_filters(everything, limits)) == len(FILTERS)
+    assert failed_filters(everything, OFF.limits()) == []
+
+
+def test_a_class_may_have_thresholds_of_its_own():
+    verdict = Verdict(audio_min=0.5, per_class={"cat": {"audio_min": 0.2, "speech_max": None}})
+    values = {**GOOD, "audio_score": 0.3, "speech_fraction": 0.9}
+    assert failed_filters(values, verdict.limits("dog")) == ["audio_low", "speech"]
+    assert failed_filters(values, verdict.limits("cat")) == []
+    again = Verdict.model_validate_json(verdict.model_dump_json())
+    assert again == verdict and again.limits("cat")["visual_min"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        ({"cat": {"audio_mn": 0.2}}, "cat.audio_mn: unknown key, did you mean 'audio_min'"),
+        ({"cat": {"audio_min": 1.5}}, "cat.audio_min = 1.5: from 0 to 1"),
+        ({"act": {"audio_min": 0.2}}, "there is no class 'act', did you mean 'cat'"),
+    ],
+)
+def test_wrong_thresholds_of_a_class_are_one_line(own, line):
+    with pytest.raises(UserError, match=re.escape(line)):
+        parse_workflow({"verdict": {"per_class": own}})
+
+
+def test_a_filter_of_one_class_needs_its_scores_too():
+    config = {
+        "score": {"audio": {"backend": None}},
+        "verdict": {"audio_min": None, "per_class": {"cat": {"audio_min": 0.2}}},
+    }
+    with pytest.raises(UserError, match=r"verdict.audio_min needs the scores of score.audio"):
+        parse_workflow(config)
 
 
 SCORE = st.floats(0, 1)
@@ -49,7 +105,9 @@ def test_a_looser_threshold_never_rejects_more(audio, visual, speech, level, low
     low, high = min(low, high), max(low, high)
     strict = Verdict(audio_min=high, visual_min=high, speech_max=low)
     loose = Verdict(audio_min=low, visual_min=low, speech_max=high)
-    assert set(failed_filters(values, loose)) <= set(failed_filters(values, strict))
+    assert set(failed_filters(values, loose.limits())) <= set(
+        failed_filters(values, strict.limits())
+    )
 
 
 @given(st.floats(0, 26.5), st.floats(3.42, 30))
@@ -178,3 +236,22 @@ def test_a_filter_is_off_for_a_class_that_its_model_does_not_know(tmp_path):
     assert unknown["accepted"] and unknown["reasons"] == []
     assert unknown["audio_score"] is None and unknown["visual_score"] is None
     assert heard["reasons"] == ["audio_low"]
+
+
+def test_only_the_clips_of_that_class_get_another_verdict(tmp_path):
+    make_tables(tmp_path, {"a": [0.25], "b": [0.9]})
+    path = tmp_path / "candidates/0000.parquet"
+    rows = read_rows(path, "candidates")
+    rows[1]["class_name"] = "dog"  # whose audio score is 1
+    write_rows(path, "candidates", rows)
+
+    def judged(**own):
+        verdicts(Results(tmp_path), "0000", Verdict(visual_min=None, per_class=own))
+        rows = read_rows(tmp_path / "verdicts/0000.parquet", "verdicts")
+        return [row["accepted"] for row in rows], rows
+
+    before, rows = judged()
+    assert before == [False, True]
+    assert judged(pig={"audio_min": 0.25})[0] == [True, True]
+    assert judged(cat={"audio_min": 0.9})[1] == rows
+    assert judged(dog={"level_min_dbfs": -10})[0] == [False, False]

@@ -114,7 +114,7 @@ def test_a_device_that_is_not_there_is_one_line(run):
 
 def inputs(n: int = 26, per_group: int = 1):
     groups = np.arange(n) // per_group
-    return SimpleNamespace(groups=groups, confidence=0.95, n_bootstrap=200, seed=0)
+    return SimpleNamespace(groups=groups, confidence=0.95, bootstrap=200, seed=0)
 
 
 def compared(own, other, unit=NATS, chance=None, clips=None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.errors import UserError
 from nano4m_audio.fetch import pieces
 from nano4m_audio.fetch.answers import FetchError
+from nano4m_audio.fetch.kept import kept
 from nano4m_audio.fetch.pieces import Fetched, Piece, Segment, fetch_piece, fetch_video
 from nano4m_audio.fetch.resolve import Resolved, Stream
 from tests.fetch import server as serve
@@ -269,22 +269,15 @@ def test_addresses_that_expire_are_asked_for_again(short, web, tmp_path):
         assert_same(result, short, start_s, start_s + 2)
 
 
-def test_what_is_there_is_not_fetched_again(short, web, tmp_path):
-    segments = [Segment(s, s + 2, tmp_path / f"{s}") for s in (1, 5, 9)]
+def test_a_piece_is_noted_as_soon_as_it_is_finished(short, web, tmp_path):
+    segments = [Segment(1, 3, tmp_path / "a"), Segment(0, None, tmp_path / "all")]
     with served(short.parent, short.name) as (server, _):
-        url = f"{server.url}/{short.name}"
-        first = got(fetch_video(url, segments[:2], web))
-        n_asked = len(server.seen)
-        again = got(fetch_video(url, segments[:2], web))
-        assert len(server.seen) == n_asked
-        assert [dataclasses.replace(piece, bytes_read=0) for piece in first] == again
-        third = got(fetch_video(url, segments, web))
-        assert [piece.bytes_read > 0 for piece in third] == [False, False, True]
-        moved = got(fetch_video(url, [Segment(2, 4, segments[0].out)], web))
-        assert_same(moved[0], short, 2, 4)
-        segments[1].out.write_bytes(b"cut off")
-        mended = got(fetch_video(url, segments[1:2], web))
-        assert_same(mended[0], short, 5, 7)
+        some, whole = got(fetch_video(f"{server.url}/{short.name}", segments, web))
+    noted = kept(some.path)
+    assert (noted.file_start_s, noted.file_end_s) == (some.file_start_s, some.file_end_s)
+    assert (kept(whole.path).file_start_s, kept(whole.path).file_end_s) == (None, None)
+    some.path.write_bytes(b"cut off")
+    assert kept(some.path) is None
 
 
 def test_one_bad_segment_does_not_stop_the_others(short, web, tmp_path):
@@ -440,7 +433,6 @@ def test_damaged_films_are_answers(short, web, tmp_path, flips, kind):
         data[min(int(place**4 * len(data)), len(data) - 1)] ^= flip  # mostly where the index is
     out = tmp_path / "p"
     out.unlink(missing_ok=True)
-    out.with_name("p.json").unlink(missing_ok=True)
     with serving({"/a": media(bytes(data))}) as server:
         try:
             fetch_piece(resolved(server, "a"), Segment(3, 6, out), web)

@@ -82,3 +82,11 @@ def test_a_split_of_an_unaccepted_clip_is_an_error(tmp_path):
     write_rows(path, "split", [*rows, {**rows[0], "clip_id": "clip0001"}])
     with pytest.raises(UserError, match="not accepted"):
         read_clips(inputs.results)
+
+
+def test_thresholds_of_single_classes_are_named(tmp_path):
+    own = {"pig": {"audio_min": 0.2, "speech_max": None}, "cow": {}}
+    inputs = write_results(tmp_path, [Fate("pig")], config={"verdict": {"per_class": own}})
+    assert "Thresholds of their own: pig (audio_min 0.2, speech_max off)." in (
+        funnel.collect(inputs).notes
+    )

@@ -67,3 +67,27 @@ def test_cut_clips_are_counted(usual, tmp_path):
         write_rows(path, "clips", rows)
     assert not lengths
     assert "3 clips were longer than 30 s and were cut there." in _page(usual, tmp_path)
+
+
+def test_lists_show_what_became_of_their_rows(usual, tmp_path):
+    _listing(usual, list=20)
+    assert 'id="lists"' not in _page(usual, tmp_path)
+    fault = {"why": "unknown class", "rows": 30, "lines": [*range(2, 22)], "example": "'<script>'"}
+    entry = {
+        "list": "<b>/mine.csv", "source": "m<i>ne", "rows": 1057, "clips": 1000, "joined": 20,
+        "conflicts": 4, "others": 3, "bad": 30, "faults": [fault],
+    }  # fmt: skip
+    found = {
+        "lists": [entry, {**entry, "list": "two.csv", "faults": []}],
+        "sources": [{"sources": "audioset + vggsound", "clips": 12}],
+        "conflicts": [{"classes": ["dog", "cat"], "rows": 4}],
+        "video_ids": {"list": 20},
+    }
+    write_json(usual.results / "candidates" / "listing.json", found)
+    build_report(usual, tmp_path / "report.html", with_examples=False)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "<script>'" not in text and "<b>/mine.csv" not in text and "m<i>ne" not in text
+    page = html.unescape(text)
+    assert page.index('id="lists"') < page.index('id="funnel"')
+    assert "2,114 rows name 2,000 clips" in page and "dog and cat" in page
+    assert "lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 20 more" in page and "'<script>'" in page

@@ -79,6 +79,9 @@ HOW = {
     "nano4m-audio export tokens --out tokens_npy": RUN,
     "nano4m-audio export model --out model_hf": RUN,
     "nano4m-audio import model model_hf --run results/runs/imported": RUN,
+    "snakemake --cores 8 results/release/README.md": RUN,
+    "nano4m-audio verify results/release --folder results/barnyard": RUN,
+    "nano4m-audio audit results/release": RUN,
     "tensorboard --logdir results/runs": SERVES + "TensorBoard",
     "snakemake --printshellcmds -n": RUN,
     'HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)': RUN,
@@ -317,7 +320,10 @@ def examples(command: Any = None, name: str = "nano4m-audio") -> dict[str, str]:
 
 
 #: In this order; the others follow. Examples of the stages leave another dataset behind.
-FIRST = ("export", "import", "evaluate", "train", "report", "tokenizer", "mini install")
+FIRST = (
+    *("audit", "proof", "release", "verify"),
+    *("export", "import", "evaluate", "train", "report", "tokenizer", "mini install"),
+)
 EXAMPLE_FAILS = {
     "nano4m-audio weights fetch": OFFLINE,
     "nano4m-audio weights add": "yamnet.tflite",

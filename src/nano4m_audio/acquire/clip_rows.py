@@ -43,11 +43,13 @@ def decode_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the row of each file, in order, decoded within limits.
 
-    Files are given by ``file`` (where it lies), ``path`` (its name for messages) and ``sha256``.
+    Files are given by ``file`` (where it lies), ``path`` (its name for messages), ``sha256`` and,
+    for a part of one, ``region`` and ``window`` (see ``decode_clip``).
     """
     with Child(decode_row, limits) as decode:
         for file in files:
-            wanted = {**options, "sha256": file["sha256"]}
+            part = {name: file[name] for name in ("region", "window") if file.get(name)}
+            wanted = {**options, "sha256": file["sha256"], **part}
             try:
                 yield decode(file["file"], wanted)
             except Died as death:

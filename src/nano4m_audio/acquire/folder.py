@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.acquire.list_words import list_lines
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
 from nano4m_audio.config.sources import Source
@@ -29,11 +30,16 @@ class Findings:
 
     ``video_ids`` counts clips by what names their video: "list" (a value in the list), "name" (the
     file's name), or "file" (nothing: each is a video of its own). ``left_out`` counts, by kind, the
-    files that are in the folder and are no clips.
+    files that are in the folder and are no clips. ``lists``, ``sources`` and ``conflicts`` are of
+    lists of segments (see ``lists.read_lists``): rows of each list, clips by the lists that name
+    them, rows by the two classes between which they are in conflict.
     """
 
     video_ids: dict[str, int] = field(default_factory=dict)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    lists: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The same for the user, one line each."""
@@ -41,9 +47,10 @@ class Findings:
             f"left out: {kind['files']} x {kind['why']} (such as {kind['example']!r})"
             for kind in self.left_out
         ]
-        if named := self.video_ids["name"]:
+        lines += list_lines(self.lists, self.sources, self.conflicts)
+        if named := self.video_ids.get("name"):
             lines.append(f"the video of {named} clips is taken from the name of the file")
-        if alone := self.video_ids["file"]:
+        if alone := self.video_ids.get("file"):
             lines.append(
                 f"{alone} of {sum(self.video_ids.values())} clips count as a video of their own: "
                 "cuts of one video need a column video_id, or they may part between splits"
@@ -78,29 +85,33 @@ def read_candidates(
     """Read the clips of a folder from a CSV file with columns file and class.
 
     Optional columns: video_id and start_s (which video the clip was cut from, and where in it;
-    default: what the file's name says, see ``cuts``), source (default "folder"; "both" means
+    default: what the file's name says, see ``cuts``), end_s (the clip is what lies from start_s to
+    end_s in the file, of which there may be many), source (default "folder"; "both" means
     audioset and vggsound). Other columns are ignored. ``file`` is relative to ``root``.
 
-    Returns candidate rows sorted by clip_id: clip_id, video_id, start_s, end_s (None), class_name,
-    sources (sorted), path, url (""), and fills ``findings``. Raises UserError
+    Returns candidate rows sorted by clip_id: clip_id, video_id, start_s, end_s (None: all of the
+    file), class_name, sources (sorted), path, url (""), and fills ``findings``. Raises UserError
     with the first five problems in the file.
     """
     if not root.is_dir():
         raise UserError(f"the source folder {root} does not exist or is no folder")
     problems: list[str] = []
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
     records = list(_records(clips_csv))
     named = cuts(record["file"] for _, record in records)
-    origins: dict[str, str] = {}
+    origins: dict[int, str] = {}
     for line, record in records:
         cut = named[record["file"]]
-        origins[record["file"]] = "list" if record.get("video_id") else cut.by
+        by = "list" if record.get("video_id") else cut.by
         record = {**record, "video_id": record.get("video_id") or cut.video_id}
         row = _backslashes(root, record["file"]) or _parse(record, class_names, cut.start_s)
         if isinstance(row, str):
             problems.append(f"line {line}: {row}")
             continue
-        known = rows.setdefault(posixpath.normpath(row["path"]), row)
+        segment = (None, None) if row["end_s"] is None else (row["start_s"], row["end_s"])
+        known = rows.setdefault((posixpath.normpath(row["path"]), *segment), row)
+        # The segments of a file share a video: its name says so.
+        origins[id(known)] = "name" if by == "file" and row["end_s"] is not None else by
         conflict = _conflict(known, row)
         if conflict:
             problems.append(f"line {line}: {conflict}")
@@ -109,7 +120,7 @@ def read_candidates(
         problems.append("the file lists no clips")
     _raise(clips_csv, problems)
     if findings:
-        findings.video_ids = _origins(origins[row["path"]] for row in rows.values())
+        findings.video_ids = _origins(origins[id(row)] for row in rows.values())
     return _with_ids(list(rows.values()))
 
 
@@ -140,8 +151,8 @@ def scan_folder(
             problems.append(f"{path!r}: its folder is named after an {why}")
         else:
             cut = named[path]
-            rows.append(_candidate(path, cut.video_id, cut.start_s, folder, ["folder"]))
-    left_out = _by_kind(tree.left_out)
+            rows.append(_candidate(path, cut.video_id, cut.start_s, None, folder, ["folder"]))
+    left_out = count_by_kind(tree.left_out)
     if not rows and not problems:
         problems.append(f"no media files in its sub-folders ({', '.join(class_names)})")
         problems += [f"{k['files']} x {k['why']}, such as {k['example']!r}" for k in left_out]
@@ -173,7 +184,7 @@ def _origins(kinds: Iterable[str]) -> dict[str, int]:
     return {kind: counts[kind] for kind in ("list", "name", "file")}
 
 
-def _by_kind(left_out: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+def count_by_kind(left_out: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """Count what was left out by why, the most frequent first, with one example each."""
     examples: dict[str, str] = {}
     counts: Counter[str] = Counter()
@@ -234,36 +245,60 @@ def _parse(
         return "no value in column 'file'"
     if class_name not in class_names:
         return unknown_class(class_name, tuple(class_names))
-    try:
-        start_s = float(record.get("start_s") or cut_s)
-    except ValueError:
-        start_s = math.nan
-    if not 0.0 <= start_s < 1e9:
-        return f"start_s {record['start_s']!r} is not a number of seconds (0 or more)"
+    times = _times(record, cut_s)
+    if isinstance(times, str):
+        return times
     source = record.get("source") or "folder"
     sources = ["audioset", "vggsound"] if source == "both" else [source]
-    return _candidate(path, record["video_id"], start_s, class_name, sources)
+    return _candidate(path, record["video_id"], *times, class_name, sources)
+
+
+def _times(record: dict[str, str], cut_s: float) -> tuple[float, float | None] | str:
+    """Return start_s and end_s (None where the file is the clip), or what is wrong with them."""
+    start, end = record.get("start_s", ""), record.get("end_s", "")
+    if end and not start:
+        return "end_s without start_s: a segment of a file needs both"
+    start_s, end_s = _seconds(start) if start else cut_s, _seconds(end) if end else None
+    for name, text, value in (("start_s", start, start_s), ("end_s", end, end_s)):
+        if value is not None and not 0.0 <= value < 1e9:
+            return f"{name} {text!r} is not a number of seconds (0 or more)"
+    if end_s is not None and end_s <= start_s:
+        return f"end_s {end!r} is not after start_s {start!r}"
+    return start_s, end_s
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _conflict(known: dict[str, Any], row: dict[str, Any]) -> str:
     """Say how two listings of one file contradict each other ("" where they agree)."""
+    one = "a file" if row["end_s"] is None else "a segment"
     for column, name in (("class_name", "class"), ("video_id", "video_id"), ("start_s", "start_s")):
         if known[column] != row[column]:
             return (
                 f"file {row['path']!r} is listed with {name} {row[column]!r}, "
-                f"and before with {known[column]!r}; a file is one clip of one class"
+                f"and before with {known[column]!r}; {one} is one clip of one class"
             )
     return ""
 
 
 def _candidate(
-    path: str, video_id: str, start_s: float, class_name: str, sources: list[str]
+    path: str,
+    video_id: str,
+    start_s: float,
+    end_s: float | None,
+    class_name: str,
+    sources: list[str],
 ) -> dict[str, Any]:
     return {
         "clip_id": f"{video_id}@{round(start_s * 1000)}",
         "video_id": video_id,
         "start_s": start_s,
-        "end_s": None,
+        "end_s": end_s,
         "class_name": class_name,
         "sources": sources,
         "path": path,
@@ -274,12 +309,13 @@ def _candidate(
 
 
 def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort, and make ids unique: files that claim the same one all get a hash of their path."""
+    """Sort, and make ids unique: clips that claim the same one all get a hash of where they lie."""
     for digits in (6, 32):
         claims = Counter(row["clip_id"] for row in rows)
         for row in rows:
             if claims[row["clip_id"]] > 1:
-                digest = hashlib.blake2b(row["path"].encode("utf-8", "surrogatepass")).hexdigest()
+                place = row["path"] if row["end_s"] is None else f"{row['path']}\0{row['end_s']}"
+                digest = hashlib.blake2b(place.encode("utf-8", "surrogatepass")).hexdigest()
                 row["clip_id"] = f"{row['clip_id']}#{digest[:digits]}"
     return sorted(rows, key=lambda row: row["clip_id"])
 

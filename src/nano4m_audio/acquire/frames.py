@@ -13,6 +13,8 @@ from nano4m_audio.media.stored import encode_jpeg
 
 #: Container timestamps may be rounded to the millisecond: a frame counts as shown that much early.
 ROUNDING_S = 0.001
+#: Times that differ by less differ by the arithmetic alone.
+_EQUAL_S = 1e-9
 #: Wider or taller pictures than this are refused: the scaled picture would be all long side.
 MAX_ASPECT = 16.0
 
@@ -48,7 +50,8 @@ class FramePicker:
 
     ``frames`` are JPEG bytes (short side exactly ``short_side_px``, display orientation) and
     ``frame_times_s`` the times at which those frames begin (their own timestamps, not the wanted
-    times). Before the first frame its picture stands in; after the last it stays.
+    times; 0 for a picture that was shown before). Before the first frame its picture stands in;
+    after the last it stays.
     """
 
     frames_per_s: float
@@ -83,11 +86,11 @@ class FramePicker:
         self._shown = None
 
     def _emit_until(self, end_s: float) -> None:
-        while len(self.frames) / self.frames_per_s < end_s:
+        while len(self.frames) / self.frames_per_s < end_s - _EQUAL_S:
             if self._jpeg is None:
                 self._jpeg = self._encode(self._shown)
             self.frames.append(self._jpeg)
-            self.frame_times_s.append(self._shown_s)
+            self.frame_times_s.append(max(0.0, self._shown_s))
 
     def _encode(self, frame: Any) -> bytes:
         from av.video.reformatter import Interpolation, VideoReformatter

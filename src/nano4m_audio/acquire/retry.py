@@ -22,18 +22,23 @@ Stage = Literal["media", "clips"]
 
 def attempt(results: Results, stage: Stage, shard: str, files: Files) -> int:
     """The number of the attempt that the next job at this table makes; 0 is the first."""
+    again = _worth_another(results.table(stage, shard), stage, files)
+    return last_attempt(results, stage, shard) + again
+
+
+def last_attempt(results: Results, stage: str, shard: str) -> int:
+    """The number of the attempt that was made last."""
     record = _record(results, stage, shard)
-    last = int(record.read_text()) if record.exists() else 0
-    return last + _worth_another(results.table(stage, shard), stage, files)
+    return int(record.read_text()) if record.exists() else 0
 
 
-def record_attempt(results: Results, stage: Stage, shard: str, number: int) -> None:
+def record_attempt(results: Results, stage: str, shard: str, number: int) -> None:
     """Note that this attempt was made."""
     if number:
         write_bytes(_record(results, stage, shard), str(number).encode())
 
 
-def _record(results: Results, stage: Stage, shard: str) -> Path:
+def _record(results: Results, stage: str, shard: str) -> Path:
     return results.store / "attempts" / stage / shard
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from nano4m_audio.acquire.runs import Piece, Run, join
+from nano4m_audio.acquire.runs import Beginning, Piece, Run, join
 
 #: Digital silence is reported as this level, so that columns stay finite.
 FLOOR_DBFS = -120.0
@@ -22,6 +23,8 @@ _DAMAGE = 1e6
 _ABSURD = 4.0
 #: Sound of which more than this share is damaged in all channels is not used.
 _TOO_MUCH = 0.2
+#: So much sound before a clip is kept, for the filter that changes the rate.
+_MARGIN_S = 0.05
 _SQRT_HALF = 0.5**0.5
 #: Share of a channel in its side: the centre and the surrounds fold into left and right 3 dB down
 #: (ITU-R BS.775). The mono mix is the mean of both sides, so dialogue is kept.
@@ -41,12 +44,17 @@ _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt
 class SoundTrack:
     """Decoded audio of one clip as runs; where no run lies there is silence.
 
-    ``notes`` are the lines that ``render`` has to say about the sound.
+    ``notes`` are the lines that ``render`` has to say about the sound. With ``begin``, how the
+    file's sound begins, the sound is a part from the middle: it is laid to the sample, and what was
+    only decoded to prepare for it is left out.
     """
 
     pieces: list[Piece] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     decoded_s: float = 0.0
+    middle: bool = False
+    begin: Beginning | None = None
+    tick_s: float = 0.0
     _runs: list[Run] | None = None
     _n_damaged: int = 0
     _n_lost: int = 0
@@ -67,10 +75,22 @@ class SoundTrack:
         """What was fed, as unbroken runs of two sides (one when all of it is mono)."""
         if self._runs is None:
             self._runs = join(self.pieces)
+            if self.middle:
+                self._runs = self._middle(self._runs)
         return self._runs
 
-    def render(self, n_samples: int, rate_hz: int) -> np.ndarray:
+    def _middle(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs laid by the file's first sound, without what lies before the clip."""
+        laid = [self.begin.lay(run, self.tick_s) if self.begin else run for run in runs]
+        before = [max(0, math.floor((-_MARGIN_S - run.start_s) * run.rate_hz)) for run in laid]
+        return [
+            run.without(n) for run, n in zip(laid, before, strict=True) if n < run.samples.shape[1]
+        ]
+
+    def render(self, n_samples: int, rate_hz: int, file_s: float = 0.0) -> np.ndarray:
         """Return float32 [n_samples] at ``rate_hz``; scaled down as a whole if it would clip.
+
+        Time 0 is ``file_s`` after the origin of the file, to whose samples it is rounded.
 
         Damaged samples are replaced by silence. Raises ValueError when many are damaged.
         """
@@ -80,8 +100,13 @@ class SoundTrack:
             self.notes.append(note)
         out = np.zeros(n_samples, np.float32)
         for run, mixed in zip(self.runs, mono, strict=True):
-            samples = resample(mixed, run.rate_hz, rate_hz)
-            first = round(run.start_s * rate_hz)
+            # Only every so many samples do both rates have one at the same moment.
+            every = run.rate_hz // math.gcd(run.rate_hz, rate_hz)
+            n_off = -run.n_before % every
+            samples = resample(mixed[n_off:], run.rate_hz, rate_hz)
+            begin_s = run.start_s - run.n_before / run.rate_hz + file_s
+            n_before = (run.n_before + n_off) * rate_hz // run.rate_hz
+            first = round(begin_s * rate_hz) + n_before - round(file_s * rate_hz)
             samples = samples[max(0, -first) :]
             first = max(0, first)
             samples = samples[: max(0, n_samples - first)]

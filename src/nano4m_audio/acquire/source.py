@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,17 @@ from typing import Any, Self
 
 from nano4m_audio.reasons import Reason
 
+#: The bytes of a file that are a file of their own, such as a member of an archive: start, count.
+Region = tuple[int, int]
+
 MESSAGE_CHARS = 300
 _CHUNK_BYTES = 1 << 20
+#: A file may be written again within one tick of its clock: younger changes are not trusted.
+_SETTLED_NS = 2_000_000_000
+#: What was hashed by this process, by file and region: the segments of a long file follow each
+#: other, and it is hashed for the first of them.
+_HASHED: dict[tuple[str, Region | None], tuple[tuple[int, ...], str]] = {}
+_MOST_HASHED = 16
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -57,16 +67,17 @@ class Reader:
 
 
 class Source:
-    """A regular file that is open for reading, at any number of places at once.
+    """A regular file, or a ``region`` of one, that is open for reading at any number of places.
 
     A disk or a network that fails looks to a demuxer like the end of the file, and a file that is
     written meanwhile like a damaged one. So whoever reads asks ``check`` before believing any
     result, good or bad. Raises MediaError when the file cannot be opened: MISSING_FILE,
-    UNREADABLE, NOT_MEDIA (no regular file) or EMPTY_FILE.
+    UNREADABLE, NOT_MEDIA (no regular file), EMPTY_FILE or TRUNCATED (it ends inside the region).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, region: Region | None = None) -> None:
         self.name = path.name
+        self._place = (os.fspath(path), region)
         self._fault = ""
         self._sha256 = ""
         try:
@@ -77,7 +88,12 @@ class Source:
             if error.errno in _NO_SUCH_FILE:
                 raise MediaError(Reason.MISSING_FILE, "does not exist") from error
             raise MediaError(Reason.UNREADABLE, f"cannot be opened: {error.strerror}") from error
-        _check_regular(self._before)
+        try:
+            _check_regular(self._before)
+            self._start, self.size_bytes = _inside(self._before.st_size, region)
+        except MediaError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +104,9 @@ class Source:
         self._file.close()
 
     @property
-    def size_bytes(self) -> int:
-        return self._before.st_size
+    def identity(self) -> tuple[object, ...]:
+        """What tells this content from any other, as far as the file system knows it."""
+        return (*self._place, *_identity(self._before))
 
     def reader(self) -> Reader:
         """A place of its own at the beginning of the file."""
@@ -97,8 +114,9 @@ class Source:
 
     def read_at(self, start: int, size: int) -> bytes:
         """Return ``size`` bytes from ``start``, or fewer at the end of the file."""
+        size = max(0, min(size, self.size_bytes - start))
         try:
-            self._file.seek(start)
+            self._file.seek(self._start + start)
             data = self._file.read(size) or b""
             while len(data) < size and (more := self._file.read(size - len(data))):
                 data += more
@@ -122,33 +140,54 @@ class Source:
         self._sha256 = digest.hexdigest()
         return self._sha256
 
+    def known_sha256(self) -> str:
+        """The same, without reading where this process has hashed just this file before.
+
+        A file whose time of change is recent is always read: it may have been written twice within
+        one tick of the clock.
+        """
+        identity, known = _identity(self._before), _HASHED.get(self._place)
+        if known and known[0] == identity:
+            self._sha256 = known[1]
+            return self._sha256
+        settled = self._before.st_ctime_ns < time.time_ns() - _SETTLED_NS
+        sha256 = self.sha256()
+        self.check()
+        if settled and _identity(self._before) == identity:
+            while len(_HASHED) >= _MOST_HASHED:
+                _HASHED.pop(next(iter(_HASHED)))
+            _HASHED[self._place] = identity, sha256
+        return sha256
+
     def check(self) -> None:
         """Raise MediaError when a read failed (UNREADABLE) or the file was written (CHANGED)."""
         now = os.fstat(self._file.fileno())
         if _identity(now) != _identity(self._before):
+            same_size = now.st_size == self._before.st_size
             known, self._sha256, self._before = self._sha256, "", now
-            if not known or self.sha256() != known:  # a new link or owner changes no byte
+            # A new link or owner changes no byte.
+            if not (same_size and known and self.sha256() == known):
                 raise changed()
         if self._fault:
             raise MediaError(Reason.UNREADABLE, f"{self._fault}, run again")
 
 
 @contextmanager
-def opened(path: Path, sha256: str | None = None) -> Iterator[Source]:
-    """Open a file whose content has this hex digest, where one is given.
+def opened(path: Path, sha256: str | None = None, region: Region | None = None) -> Iterator[Source]:
+    """Open a file, or a region of it, whose content has this hex digest, where one is given.
 
     Raises MediaError, whatever else is raised while the file is open, when what was read cannot be
     believed: UNREADABLE or CHANGED.
     """
     try:
-        source = Source(path)
+        source = Source(path, region)
     except MediaError as error:
-        if sha256 and error.reason in (Reason.NOT_MEDIA, Reason.EMPTY_FILE):
+        if sha256 and error.reason in (Reason.NOT_MEDIA, Reason.EMPTY_FILE, Reason.TRUNCATED):
             raise changed() from error  # what was hashed was a file, and not empty
         raise
     with source:
         try:
-            if sha256 and source.sha256() != sha256:
+            if sha256 and source.known_sha256() != sha256:
                 raise changed()
             yield source
         finally:
@@ -160,8 +199,20 @@ def changed() -> MediaError:
     return MediaError(Reason.CHANGED, "the file changed while it was read, run again")
 
 
-def _identity(info: os.stat_result) -> tuple[int, int, int]:
-    return info.st_size, info.st_mtime_ns, info.st_ctime_ns
+def _identity(info: os.stat_result) -> tuple[int, ...]:
+    return info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_dev, info.st_ino
+
+
+def _inside(size: int, region: Region | None) -> tuple[int, int]:
+    """Where a region of a file of so many bytes begins, and how long it is."""
+    start, count = region or (0, size)
+    if count == 0:
+        raise MediaError(Reason.EMPTY_FILE, "has zero bytes")
+    if start < 0 or count < 0:
+        raise MediaError(Reason.NOT_MEDIA, f"has no {count} bytes from byte {start}")
+    if start + count > size:
+        raise MediaError(Reason.TRUNCATED, f"ends at byte {size}, inside this clip's part of it")
+    return start, count
 
 
 def _check_regular(info: os.stat_result) -> None:

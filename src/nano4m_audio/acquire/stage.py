@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire.child import Limits
 from nano4m_audio.acquire.listing import with_folder_classes
-from nano4m_audio.acquire.media import check_media, find_file
+from nano4m_audio.acquire.media import check_media, find_file, region_of, with_places
 from nano4m_audio.config.schema import DecodeFiles
 from nano4m_audio.config.sources import Barnyard, Candidates, Files
 from nano4m_audio.files import write_json
@@ -56,10 +56,12 @@ def list_candidates(results: Results, settings: Candidates) -> None:
 def check_files(results: Results, shard: str, settings: Files) -> None:
     """Write the media table: for each candidate its file's size and SHA-256, or what is wrong.
 
-    Files of a folder source are read where they lie; nothing is copied.
+    Files of a folder source are read where they lie; nothing is copied. Of what was fetched, the
+    table ``fetched`` says where it lies, or why there is nothing.
     """
     candidates = read_rows(results.table("candidates", shard), "candidates")
-    rows = check_media(candidates, Path(settings.root), settings.follow_links)
+    fetched = read_rows(results.table("fetched", shard), "fetched") if settings.fetched else None
+    rows = check_media(with_places(candidates, fetched), Path(settings.root), settings.follow_links)
     version = stage_version("media")
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])
@@ -79,11 +81,13 @@ def decode_clips(results: Results, shard: str, settings: DecodeFiles) -> None:
     items = [
         Item(
             row["clip_id"],
-            content_key(name, stage_version(name), row["sha256"], options),
+            content_key(name, stage_version(name), row["sha256"], options, *_window(row)),
             {
                 "file": find_file(root, row["path"], follow_links) or root / row["path"],
                 "path": row["path"],
                 "sha256": row["sha256"],
+                "region": region_of(row),
+                "window": _window(row),
             },
         )
         for row in read_rows(results.table("media", shard), "media")
@@ -109,3 +113,8 @@ def decode_clips(results: Results, shard: str, settings: DecodeFiles) -> None:
             yield {**row, "key": item.key}
 
     publish(rows, items, compute, results.table(name, shard))
+
+
+def _window(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """Which part of its file a clip is, in seconds; empty for all of it."""
+    return () if row["file_end_s"] is None else (row["file_start_s"], row["file_end_s"])

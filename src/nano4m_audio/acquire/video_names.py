@@ -70,6 +70,23 @@ def cuts(paths: Iterable[str]) -> dict[str, Cut]:
     return found
 
 
+def readings(path: str) -> list[tuple[str, float | None]]:
+    """Every (video id, start in seconds or None) that a file's name may mean, the likeliest first.
+
+    For names whose ids are listed elsewhere: the list decides. A "Y" before an id of a video site,
+    as some copies of AudioSet have it, may be none of it.
+    """
+    stem = file_stem(path)
+    found: list[tuple[str, float | None]] = []
+    for name in (stem, stem[1:]) if re.match(rf"Y{_ID}(?![^_-])", stem) else (stem,):
+        for pattern in _SURE + _LIKELY:
+            match = pattern.fullmatch(name)
+            if match and (cut := _cut(match)):
+                found.append((cut.video_id, cut.start_s if match["start"] else None))
+        found.append((name, None))
+    return list(dict.fromkeys(found))
+
+
 def file_stem(path: str) -> str:
     """The file's name without its ending, in the composed form of Unicode."""
     name = posixpath.basename(path)
@@ -77,16 +94,17 @@ def file_stem(path: str) -> str:
 
 
 def _first(patterns: Iterable[re.Pattern[str]], stem: str) -> Cut | None:
-    for pattern in patterns:
-        match = pattern.fullmatch(stem)
-        if not match:
-            continue
-        numbers = match.groupdict()
-        start = float(numbers["start"] or 0)
-        length = float(numbers["end"]) - start if numbers.get("end") else None
-        if length is not None and length <= 0:
-            continue
-        if length is not None and length >= _MILLISECONDS:
-            start /= 1000
-        return Cut(match["id"], start, "name")
-    return None
+    matches = (pattern.fullmatch(stem) for pattern in patterns)
+    return next((cut for match in matches if match and (cut := _cut(match))), None)
+
+
+def _cut(match: re.Match[str]) -> Cut | None:
+    """What a name says that has this form; None where it ends before it starts."""
+    numbers = match.groupdict()
+    start = float(numbers["start"] or 0)
+    length = float(numbers["end"]) - start if numbers.get("end") else None
+    if length is not None and length <= 0:
+        return None
+    if length is not None and length >= _MILLISECONDS:
+        start /= 1000
+    return Cut(match["id"], start, "name")

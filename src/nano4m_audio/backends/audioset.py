@@ -1,9 +1,11 @@
-"""The 527 labels of AudioSet, in the order in which networks trained on it number them."""
+"""The 527 labels of AudioSet, in the order in which networks trained on it number them, and which
+sounds are kinds of which (the ontology of AudioSet)."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
 
@@ -42,3 +44,38 @@ def label_name(text: str) -> str:
         hint = did_you_mean(text, labels().values())
         raise UserError(f"unknown AudioSet label {text[:80]!r}{hint}: one of its 527 names or ids")
     return name
+
+
+@cache
+def children() -> dict[str, tuple[str, ...]]:
+    """Id -> ids of the sounds that are kinds of it, of those of the 632 sounds that have any."""
+    text = resources.files(__package__).joinpath("audioset_ontology.txt").read_text("utf-8")
+    families = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {parent: tuple(kinds) for parent, *kinds in families}
+
+
+@cache
+def parents() -> dict[str, tuple[str, ...]]:
+    """Id -> ids of the sounds that it is a kind of; a howl is one of a dog, and of other canids."""
+    found: dict[str, list[str]] = {}
+    for parent, kinds in children().items():
+        for kind in kinds:
+            found.setdefault(kind, []).append(parent)
+    return {kind: tuple(above) for kind, above in found.items()}
+
+
+def with_kinds(ids: Collection[str], without: Collection[str] = ()) -> tuple[set[str], set[str]]:
+    """These sounds with the kinds of them that are kinds of nothing else, and the other kinds.
+
+    Of the second, a sound may mean something else: a bleat is one of a sheep, or of a goat. What is
+    in ``without`` is in neither.
+    """
+    below, todo = set(ids), [*ids]
+    while todo:
+        new = {kind for kind in children().get(todo.pop(), ()) if kind not in without} - below
+        below |= new
+        todo += new
+    own = set(ids)
+    while new := {kind for kind in below - own if set(parents()[kind]) <= own}:
+        own |= new
+    return own, below - own

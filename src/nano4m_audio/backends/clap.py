@@ -94,7 +94,6 @@ class ClapAudio:
     Always runs in float32, as a measuring instrument should.
     """
 
-    backend_id = "clap"
     sample_rate_hz = SAMPLE_RATE_HZ
 
     def __init__(

@@ -30,7 +30,6 @@ class ClipVitB32:
     In bfloat16 cosines stay within 0.01 of float32.
     """
 
-    backend_id = "clip_vit_b32"
     classes = None
 
     def __init__(self, net: Any, tokenizer: Any, compute: Compute) -> None:

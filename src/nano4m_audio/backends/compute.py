@@ -10,8 +10,7 @@ from nano4m_audio.processor import native_bfloat16
 @dataclass(frozen=True)
 class Compute:
     """``device`` is a torch device name (cpu, cuda, cuda:1, mps) or "auto", ``dtype`` a torch dtype
-    name (float32, bfloat16, float16). The dtype is part of a row's content key, the device and the
-    threads are not."""
+    name (float32, bfloat16, float16). The dtype is part of a row's key, the other two are not."""
 
     device: str = "cpu"
     dtype: str = "float32"

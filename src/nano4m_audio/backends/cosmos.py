@@ -26,6 +26,7 @@ import torch
 from nano4m_audio.backends import weights
 from nano4m_audio.backends.batching import per_device, run_batched, torch_device
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.backends.images import check_shape
 from nano4m_audio.errors import UserError
 
 LEVELS = (8, 8, 8, 5, 5, 5)
@@ -39,7 +40,6 @@ class CosmosTokenizer:
     """ImageTokenizer of colour pictures. It runs in the floating-point type that it was saved in,
     bfloat16 for the published files."""
 
-    backend_id = WEIGHTS_ID
     vocab_size = math.prod(LEVELS)
     n_tokens = GRID * GRID
     channels = 3
@@ -69,11 +69,9 @@ class CosmosTokenizer:
             with _UNOPTIMISED():
                 return self.encoder(batch.to(self._dtype))[0].long().flatten(1)
 
-        if images.shape[1:] != (self.channels, IMAGE_PX, IMAGE_PX):
-            raise UserError(f"{WEIGHTS_ID} needs [B, 3, 224, 224], not {list(images.shape)}")
-        tokens = run_batched(encode, images, per_device(self.compute, 8, 32), self.compute).astype(
-            np.int32
-        )
+        check_shape(images, (self.channels, IMAGE_PX, IMAGE_PX), WEIGHTS_ID)
+        batch_size = per_device(self.compute, 8, 32)
+        tokens = run_batched(encode, images, batch_size, self.compute).astype(np.int32)
         if tokens.shape[1] != self.n_tokens:
             raise UserError(
                 f"{WEIGHTS_ID}: the archive makes {tokens.shape[1]} tokens of a picture, and the "
@@ -85,8 +83,7 @@ class CosmosTokenizer:
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """Integer [B, 196] -> float32 [B, 3, 224, 224] in -1..1."""
         tokens = np.asarray(tokens, np.int32)
-        if tokens.shape[1:] != (self.n_tokens,):
-            raise UserError(f"{WEIGHTS_ID} needs tokens [B, 196], not {list(tokens.shape)}")
+        check_shape(tokens, (self.n_tokens,), WEIGHTS_ID)
         self._check_ids(tokens)
 
         def decode(batch: torch.Tensor) -> torch.Tensor:

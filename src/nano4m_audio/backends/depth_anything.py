@@ -49,8 +49,6 @@ class DepthAnythingV2Small:
     In bfloat16 a map stays within 5 % of its range of the float32 map.
     """
 
-    backend_id = "depth_anything_v2_small"
-
     def __init__(self, net: DepthAnythingForDepthEstimation, compute: Compute) -> None:
         self._net, self._compute = net, compute
 

@@ -65,8 +65,14 @@ def download(
     """
     problems = []
     for url in urls:
+        part = _part_of(target, url)
         try:
-            return _download_from(url, target, sha256, size_bytes, progress, max_bytes)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _transfer_with_retries(url, part, _Limit(size_bytes, max_bytes), progress)
+            digest = _checked(part, sha256, size_bytes)
+            files.put_in_place(part, target)
+            _etag_of(part).unlink(missing_ok=True)
+            return digest
         except (_Refused, ValueError) as refused:  # ValueError: not an address
             problems.append(f"{url}: {refused}")
         except OSError as error:
@@ -82,23 +88,6 @@ def size_text(size_bytes: int) -> str:
         if size_bytes < 999.95 * factor:
             return f"{size_bytes / factor:.1f} {unit}"
     return f"{size_bytes / 1e9:,.2f} GB"
-
-
-def _download_from(
-    url: str,
-    target: Path,
-    sha256: str | None,
-    size_bytes: int | None,
-    progress: Progress,
-    max_bytes: int,
-) -> str:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_of(target, url)
-    _transfer_with_retries(url, part, _Limit(size_bytes, max_bytes), progress)
-    digest = _checked(part, sha256, size_bytes)
-    files.put_in_place(part, target)
-    _etag_of(part).unlink(missing_ok=True)
-    return digest
 
 
 def _part_of(target: Path, url: str) -> Path:

@@ -57,7 +57,6 @@ class Encodec24kHz:
     code is the nearest of 1,024 entries, and rounding would change many of them.
     """
 
-    backend_id = "encodec_24khz"
     sample_rate_hz = 24_000
     n_codebooks = 2
     codebook_size = 1024

@@ -41,7 +41,6 @@ class Gpt2Tokenizer:
     """
 
     vocab_size = 50_304
-    backend_id = "gpt2"
 
     def __init__(self, bpe: Any) -> None:
         self._bpe = bpe

@@ -71,12 +71,10 @@ class Cnn14(nn.Module):
 class PannsCnn14:
     """AudioTagger of the 527 AudioSet labels.
 
-    Always runs in float32: bfloat16 moves scores by several hundredths, which decides clips near a
-    threshold.
+    Always runs in float32: bfloat16 moves scores by several hundredths, and clips over a threshold.
     """
 
     sample_rate_hz = 32_000
-    backend_id = "panns_cnn14"
 
     def __init__(self, net: nn.Module, compute: Compute) -> None:
         self._net, self._compute = net, compute

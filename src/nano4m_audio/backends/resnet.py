@@ -28,7 +28,6 @@ class ResNet50:
     Always runs in float32, as a measuring instrument should.
     """
 
-    backend_id = "resnet50"
     n_classes = 1000
 
     def __init__(self, net: nn.Module, compute: Compute) -> None:

@@ -19,7 +19,6 @@ class SileroVad:
     """Speech segments of 16 kHz waveforms, at the defaults of the silero-vad package."""
 
     sample_rate_hz = 16_000
-    backend_id = "silero"
 
     def __init__(self, model: Any, threads: int) -> None:
         self._model, self._threads = model, threads

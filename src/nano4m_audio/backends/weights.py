@@ -154,10 +154,8 @@ def identity(weights_id: str) -> str:
     Loads nothing. A file whose hash is neither published nor recorded yet counts as unknown until
     it is there, so the identity is stable, and another one once the file has been fetched.
     """
-    parts = [
-        [file.name, expected_sha256(weights_id, file) or "unknown"]
-        for file in get_weights(weights_id).files
-    ]
+    files = get_weights(weights_id).files
+    parts = [[file.name, expected_sha256(weights_id, file) or "unknown"] for file in files]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
 
@@ -189,13 +187,8 @@ def _place(weights_id: str, file: WeightFile) -> str:
 
 def missing_files(ids: Iterable[str]) -> dict[str, list[WeightFile]]:
     """The files that are not in the cache, by id; ids with all their files are left out."""
-    found = {
-        weights_id: [
-            f for f in get_weights(weights_id).files if not path_of(weights_id, f).exists()
-        ]
-        for weights_id in ids
-    }
-    return {weights_id: files for weights_id, files in found.items() if files}
+    found = {i: [f for f in get_weights(i).files if not path_of(i, f).exists()] for i in ids}
+    return {i: files for i, files in found.items() if files}
 
 
 def advice(missing: Mapping[str, Sequence[WeightFile]], command: str = "") -> str:

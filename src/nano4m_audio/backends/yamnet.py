@@ -27,7 +27,6 @@ class Yamnet:
     """
 
     sample_rate_hz = 16_000
-    backend_id = "yamnet"
 
     def __init__(self, interpreter: Any, labels: tuple[str, ...]) -> None:
         self._interpreter, self.labels = interpreter, labels

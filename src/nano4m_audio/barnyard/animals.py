@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from nano4m_audio.barnyard.birds import BIRDS
-from nano4m_audio.barnyard.quadrupeds import QUADRUPEDS
-from nano4m_audio.barnyard.rigs import Rig, quadruped
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nano4m_audio.barnyard.birds import Bird, bird
+from nano4m_audio.barnyard.quadrupeds import Quadruped, quadruped
+from nano4m_audio.barnyard.rigs import Rig
+
+
+@cache
+def _shapes() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(Path(__file__).with_name("animals.yaml").read_text("utf-8"))
 
 
 def make_rig(class_name: str) -> Rig:
     """The rig of one of the eleven classes."""
-    return BIRDS[class_name]() if class_name in BIRDS else quadruped(QUADRUPEDS[class_name])
+    shapes = _shapes()
+    if class_name in shapes["birds"]:
+        return bird(Bird(**shapes["birds"][class_name]))
+    return quadruped(Quadruped(**shapes["quadrupeds"][class_name]))

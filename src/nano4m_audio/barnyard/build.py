@@ -33,8 +33,7 @@ def build(
 ) -> None:
     """Film a world into ``folder``: media/, clips.csv and truth.csv.
 
-    Finished films of the same recipe and the same code are kept, all others are removed.
-    Deterministic bytes.
+    Finished films of the same recipe and code are kept, others removed. Deterministic bytes.
     """
     plans = plan_world(purpose, seed, clips, clip_s, defect_fraction)
     made_by, code = folder / ".code", stage_version("barnyard")

@@ -42,8 +42,7 @@ def glide(points: Sequence[float] | np.ndarray, n: int) -> np.ndarray:
 
 
 def wander(rng: np.random.Generator, n: int, rate_hz: float) -> np.ndarray:
-    """A slow random curve of about unit size with ``rate_hz`` new values per second, float32
-    [n]."""
+    """A slow random curve of about unit size, ``rate_hz`` new values a second, float32 [n]."""
     points = rng.standard_normal(max(2, round(n / SAMPLE_RATE_HZ * rate_hz) + 2))
     return glide(points, n)
 

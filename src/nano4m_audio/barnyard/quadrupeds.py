@@ -1,267 +1,115 @@
-"""The eight four-legged animals: proportions, colours, and what makes each of them unmistakable."""
+"""Four-legged animals, built from their proportions."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from nano4m_audio.barnyard.rigs import BLACK, PINK, WHITE, Anchors, Part, Quadruped, offset
+from nano4m_audio.barnyard.rigs import Anchor, Joint, Part, Rig, Vec, attached, eyes, offset
 
 
-def _pig_extras(a: Anchors) -> list[Part]:
-    tip = offset(a.nose, a.shape.head_pitch, 0.085)
-    holes = [offset(tip, 0, 0.018, 0.01, s * 0.03) for s in (-1, 1)]
-    return [
-        Part(tip, (0.025, 0.08, 0.085), (0.80, 0.42, 0.44), a.shape.head_pitch, joint="head"),
-        *(Part(h, (0.012, 0.022, 0.014), (0.35, 0.13, 0.15), joint="head") for h in holes),
+@dataclass(frozen=True)
+class Quadruped:
+    """Proportions [m] and colours of a four-legged animal; ``tail`` and ``extras`` are parts."""
+
+    leg: float
+    body: Vec  # half length, half height, half width
+    neck: tuple[float, float, float]  # length, pitch [degrees], thickness
+    head: Vec
+    head_pitch: float
+    muzzle: Vec
+    leg_radius: float
+    coat: Vec
+    legs: Vec
+    face: Vec
+    snout: Vec
+    ear: Mapping[str, Any]  # offset, radii, pitch and roll: see animals.yaml
+    ear_size: float
+    ear_colour: Vec
+    tail: Sequence[Mapping[str, Any]]
+    extras: Sequence[Mapping[str, Any]]
+    call_pitch: float = 14.0
+    second: Vec | None = None
+    pattern: str = ""
+
+
+def quadruped(shape: Quadruped) -> Rig:
+    """Build the rig of a four-legged animal."""
+    half, tall, wide = shape.body
+    centre = (0.0, shape.leg + 0.85 * tall, 0.0)
+    shoulder = (0.78 * half, centre[1] + 0.35 * tall, 0.0)
+    length, pitch, thick = shape.neck
+    neck = offset(shoulder, pitch, length / 2)
+    head = offset(shoulder, pitch, length + 0.4 * shape.head[0])
+    nose = offset(
+        head, shape.head_pitch, 0.75 * shape.head[0] + 0.5 * shape.muzzle[0], -0.25 * shape.head[1]
+    )
+    rump = (-0.92 * half, centre[1] + 0.45 * tall, 0.0)
+    anchors = {
+        "ground": Anchor((0, 0, 0)),
+        "centre": Anchor(centre),
+        "neck": Anchor(neck, pitch, "head"),
+        "head": Anchor(head, shape.head_pitch, "head"),
+        "nose": Anchor(nose, shape.head_pitch, "head"),
+        "rump": Anchor(rump, joint="tail"),
+    }
+    look: dict[str, Any] = {"second": shape.second, "pattern": shape.pattern}
+    chest, hind = (0.55 * half, centre[1] + 0.04, 0), (-0.6 * half, centre[1] + 0.03, 0)
+    neck_radii = length / 2 + thick, thick, 0.85 * thick
+    parts = [
+        Part(centre, shape.body, shape.coat, **look),
+        Part(chest, (0.5 * half, 1.05 * tall, wide), shape.coat, **look),
+        Part(hind, (0.45 * half, tall, 1.02 * wide), shape.coat, **look),
+        Part(neck, neck_radii, shape.coat, pitch, joint="head", **look),
+        Part(head, shape.head, shape.face, shape.head_pitch, joint="head"),
+        Part(nose, shape.muzzle, shape.snout, shape.head_pitch, joint="head"),
+        *eyes(head, shape.head, shape.head_pitch),
+        *_ears(head, shape),
+        *attached(shape.tail, anchors),
+        *_legs(shape),
+        *attached(shape.extras, anchors),
     ]
+    joints = {
+        "head": Joint(shoulder, walk=2.5, call=shape.call_pitch, wag=5),
+        "tail": Joint(rump, walk=3, wag=16),
+    }
+    for i, (x, phase) in enumerate(zip(_leg_places(shape), (0.0, 0.5, 0.5, 0.0), strict=True)):
+        joints[f"leg{i}"] = Joint((x, shape.leg + 0.3 * tall, 0), walk=20, phase=phase)
+    top = max(p.centre[1] + max(p.radii[:2]) * 0.8 for p in parts)
+    return Rig(tuple(parts), joints, top, 2 * half + length + 2 * shape.head[0])
 
 
-def _sheep_extras(a: Anchors) -> list[Part]:
-    half, tall, wide = a.shape.body
-    wool, tufts = a.shape.coat, []
-    for x in (-0.75, -0.3, 0.15, 0.6):
-        for angle in (-75, -25, 25, 75):
-            y = a.centre[1] + 0.68 * tall * np.cos(np.radians(angle))
-            z = 0.85 * wide * np.sin(np.radians(angle))
-            tufts.append(
-                Part(
-                    (x * half, y, z),
-                    (0.2, 0.17, 0.16),
-                    wool,
-                    second=(0.8, 0.78, 0.72),
-                    pattern="wool",
-                )
-            )
-    cap = offset(a.head, a.shape.head_pitch, -0.35 * a.shape.head[0], 0.75 * a.shape.head[1])
-    return [*tufts, Part(cap, (0.13, 0.09, 0.12), wool, joint="head")]
+def _leg_places(shape: Quadruped) -> tuple[float, ...]:
+    return (0.68 * shape.body[0], 0.6 * shape.body[0], -0.62 * shape.body[0], -0.7 * shape.body[0])
 
 
-def _dog_extras(a: Anchors) -> list[Part]:
-    nose = offset(a.nose, a.shape.head_pitch, 0.12, 0.02)
-    chest = (0.82 * a.shape.body[0], a.centre[1] - 0.03, 0.0)
-    tongue = offset(a.nose, a.shape.head_pitch, 0.06, -0.07)
-    return [
-        Part(nose, (0.03, 0.028, 0.03), BLACK, joint="head"),
-        Part(chest, (0.13, 0.16, 0.13), WHITE),
-        Part(tongue, (0.05, 0.012, 0.03), (0.85, 0.3, 0.35), -30, joint="head"),
-    ]
+def _legs(shape: Quadruped) -> list[Part]:
+    parts = []
+    radius = shape.leg_radius
+    reach = shape.leg + 0.35 * shape.body[1]
+    hoof = tuple(0.45 * c for c in shape.legs)
+    for i, x in enumerate(_leg_places(shape)):
+        side = (1 if i % 2 else -1) * 0.6 * shape.body[2]
+        for centre, radii, colour in (
+            ((x, 0.72 * reach, side), (1.5 * radius, 0.36 * reach, 1.3 * radius), shape.legs),
+            ((x, 0.28 * reach, side), (radius, 0.34 * reach, radius), shape.legs),
+            (
+                (x + 0.6 * radius, 0.5 * radius, side),
+                (1.5 * radius, 0.6 * radius, 1.1 * radius),
+                hoof,
+            ),
+        ):
+            parts.append(Part(centre, radii, colour, joint=f"leg{i}"))
+    return parts
 
 
-def _cat_extras(a: Anchors) -> list[Part]:
-    nose = offset(a.nose, a.shape.head_pitch, 0.035, 0.015)
-    return [
-        Part(nose, (0.012, 0.01, 0.012), PINK, joint="head"),
-        Part((0.25, a.centre[1] - 0.05, 0), (0.06, 0.08, 0.07), WHITE),
-    ]
-
-
-def _horse_extras(a: Anchors) -> list[Part]:
-    mane, pitch = (0.06, 0.04, 0.03), a.shape.neck[1]
-    up = a.shape.neck[2]
-    strip = [
-        Part(offset(a.neck, pitch, d, up), (0.13, 0.09, 0.05), mane, pitch, joint="head")
-        for d in (-0.22, -0.05, 0.12, 0.27)
-    ]
-    forelock = offset(a.head, a.shape.head_pitch, -0.1, 0.14)
-    blaze = offset(a.head, a.shape.head_pitch, 0.12, 0.1)
-    return [
-        *strip,
-        Part(forelock, (0.1, 0.05, 0.05), mane, -20, joint="head"),
-        Part(blaze, (0.16, 0.035, 0.04), WHITE, a.shape.head_pitch, joint="head"),
-    ]
-
-
-def _cow_extras(a: Anchors) -> list[Part]:
-    horns = []
-    for s in (-1, 1):
-        base = offset(a.head, a.shape.head_pitch, -0.14, 0.17, s * 0.13)
-        tip = offset(base, 0, 0.02, 0.12, s * 0.05)
-        horns.append(Part(base, (0.04, 0.06, 0.1), (0.85, 0.8, 0.65), roll=-s * 20, joint="head"))
-        horns.append(Part(tip, (0.03, 0.1, 0.03), (0.85, 0.8, 0.65), roll=-s * 12, joint="head"))
-    udder = (-0.35, a.shape.leg - 0.02, 0.0)
-    return [*horns, Part(udder, (0.2, 0.15, 0.17), PINK)]
-
-
-def _coyote_extras(a: Anchors) -> list[Part]:
-    nose = offset(a.nose, a.shape.head_pitch, 0.15, 0.01)
-    belly = (0.1, a.centre[1] - 0.75 * a.shape.body[1], 0.0)
-    return [
-        Part(nose, (0.025, 0.022, 0.025), BLACK, joint="head"),
-        Part(belly, (0.3, 0.06, 0.09), (0.85, 0.78, 0.66)),
-        Part((-0.05, a.centre[1] + 0.11, 0), (0.34, 0.07, 0.09), (0.33, 0.28, 0.24)),
-    ]
-
-
-def _lion_extras(a: Anchors) -> list[Part]:
-    dark, mid = (0.26, 0.13, 0.05), (0.42, 0.22, 0.07)
-    ring = []
-    for i, angle in enumerate(np.arange(0, 360, 45)):
-        up, side = 0.23 * np.cos(np.radians(angle)), 0.22 * np.sin(np.radians(angle))
-        at = offset(a.head, a.shape.head_pitch, -0.13, up, side)
-        ring.append(Part(at, (0.14, 0.15, 0.15), dark if i % 2 else mid, joint="head"))
-    ruff = offset(a.neck, a.shape.neck[1], -0.02, -0.12)
-    nose = offset(a.nose, a.shape.head_pitch, 0.09, 0.03)
-    return [
-        *ring,
-        Part(a.neck, (0.25, 0.3, 0.26), dark, joint="head"),
-        Part(ruff, (0.22, 0.26, 0.2), mid, joint="head"),
-        Part(nose, (0.03, 0.03, 0.04), (0.25, 0.1, 0.08), joint="head"),
-    ]
-
-
-QUADRUPEDS: dict[str, Quadruped] = {
-    "pig": Quadruped(
-        leg=0.26,
-        body=(0.56, 0.31, 0.28),
-        neck=(0.16, 8, 0.22),
-        head=(0.2, 0.19, 0.17),
-        head_pitch=-12,
-        muzzle=(0.13, 0.09, 0.09),
-        leg_radius=0.06,
-        coat=(0.92, 0.58, 0.56),
-        legs=(0.88, 0.53, 0.52),
-        face=(0.93, 0.60, 0.58),
-        snout=(0.86, 0.48, 0.48),
-        ear=("flap", 0.14),
-        ear_colour=(0.84, 0.46, 0.46),
-        tail="curl",
-        tail_colour=(0.86, 0.5, 0.5),
-        extras=_pig_extras,
-    ),
-    "sheep": Quadruped(
-        leg=0.32,
-        body=(0.5, 0.32, 0.29),
-        neck=(0.2, 35, 0.16),
-        head=(0.17, 0.12, 0.11),
-        head_pitch=-28,
-        muzzle=(0.09, 0.07, 0.07),
-        leg_radius=0.042,
-        coat=(0.92, 0.90, 0.84),
-        legs=(0.10, 0.09, 0.09),
-        face=(0.11, 0.10, 0.10),
-        snout=(0.15, 0.13, 0.13),
-        ear=("side", 0.12),
-        ear_colour=(0.12, 0.1, 0.1),
-        tail="stub",
-        tail_colour=(0.88, 0.86, 0.8),
-        second=(0.82, 0.8, 0.74),
-        pattern="wool",
-        extras=_sheep_extras,
-    ),
-    "dog": Quadruped(
-        leg=0.34,
-        body=(0.36, 0.17, 0.15),
-        neck=(0.2, 52, 0.1),
-        head=(0.14, 0.13, 0.12),
-        head_pitch=-8,
-        muzzle=(0.12, 0.068, 0.07),
-        leg_radius=0.036,
-        coat=(0.50, 0.27, 0.10),
-        legs=(0.55, 0.32, 0.14),
-        face=(0.52, 0.28, 0.11),
-        snout=(0.88, 0.82, 0.72),
-        ear=("floppy", 0.13),
-        ear_colour=(0.20, 0.10, 0.05),
-        tail="up",
-        tail_colour=(0.50, 0.27, 0.10),
-        call_pitch=20,
-        extras=_dog_extras,
-    ),
-    "cat": Quadruped(
-        leg=0.17,
-        body=(0.25, 0.115, 0.105),
-        neck=(0.08, 42, 0.075),
-        head=(0.105, 0.1, 0.11),
-        head_pitch=-5,
-        muzzle=(0.045, 0.036, 0.05),
-        leg_radius=0.026,
-        coat=(0.92, 0.50, 0.13),
-        legs=(0.92, 0.56, 0.22),
-        face=(0.92, 0.50, 0.13),
-        snout=(0.95, 0.90, 0.82),
-        ear=("pointed", 0.075),
-        ear_colour=(0.86, 0.42, 0.1),
-        tail="long_up",
-        tail_colour=(0.88, 0.46, 0.12),
-        second=(0.55, 0.24, 0.04),
-        pattern="stripes",
-        extras=_cat_extras,
-    ),
-    "horse": Quadruped(
-        leg=0.8,
-        body=(0.72, 0.32, 0.26),
-        neck=(0.62, 52, 0.16),
-        head=(0.3, 0.13, 0.11),
-        head_pitch=-42,
-        muzzle=(0.13, 0.09, 0.085),
-        leg_radius=0.06,
-        coat=(0.40, 0.18, 0.07),
-        legs=(0.30, 0.13, 0.05),
-        face=(0.40, 0.18, 0.07),
-        snout=(0.22, 0.12, 0.08),
-        ear=("pointed", 0.1),
-        ear_colour=(0.34, 0.15, 0.06),
-        tail="horse",
-        tail_colour=(0.06, 0.04, 0.03),
-        call_pitch=24,
-        extras=_horse_extras,
-    ),
-    "cow": Quadruped(
-        leg=0.52,
-        body=(0.78, 0.42, 0.34),
-        neck=(0.28, 16, 0.24),
-        head=(0.26, 0.18, 0.16),
-        head_pitch=-22,
-        muzzle=(0.13, 0.12, 0.13),
-        leg_radius=0.07,
-        coat=(0.94, 0.93, 0.90),
-        legs=(0.92, 0.91, 0.88),
-        face=(0.10, 0.09, 0.09),
-        snout=(0.86, 0.60, 0.58),
-        ear=("side", 0.15),
-        ear_colour=(0.1, 0.09, 0.09),
-        tail="tuft",
-        tail_colour=(0.85, 0.84, 0.8),
-        second=(0.07, 0.06, 0.06),
-        pattern="patches",
-        extras=_cow_extras,
-    ),
-    "coyote": Quadruped(
-        leg=0.46,
-        body=(0.38, 0.15, 0.12),
-        neck=(0.2, 46, 0.09),
-        head=(0.13, 0.1, 0.1),
-        head_pitch=12,
-        muzzle=(0.15, 0.045, 0.045),
-        leg_radius=0.028,
-        coat=(0.52, 0.43, 0.33),
-        legs=(0.62, 0.45, 0.28),
-        face=(0.54, 0.42, 0.30),
-        snout=(0.70, 0.58, 0.44),
-        ear=("pointed", 0.13),
-        ear_colour=(0.45, 0.30, 0.18),
-        tail="bushy",
-        tail_colour=(0.47, 0.40, 0.32),
-        call_pitch=42,
-        extras=_coyote_extras,
-    ),
-    "lion": Quadruped(
-        leg=0.46,
-        body=(0.62, 0.25, 0.21),
-        neck=(0.22, 40, 0.18),
-        head=(0.19, 0.18, 0.17),
-        head_pitch=-8,
-        muzzle=(0.12, 0.09, 0.1),
-        leg_radius=0.06,
-        coat=(0.80, 0.56, 0.24),
-        legs=(0.80, 0.58, 0.28),
-        face=(0.82, 0.60, 0.28),
-        snout=(0.92, 0.82, 0.62),
-        ear=("round", 0.08),
-        ear_colour=(0.65, 0.42, 0.16),
-        tail="lion",
-        tail_colour=(0.78, 0.54, 0.22),
-        call_pitch=18,
-        extras=_lion_extras,
-    ),
-}
+def _ears(head: Vec, shape: Quadruped) -> list[Part]:
+    (forward, up, side), (rx, ry, rz) = shape.ear["offset"], shape.head
+    look: dict[str, Any] = {"pitch": shape.head_pitch + shape.ear["pitch"], "joint": "head"}
+    radii = tuple(shape.ear_size * s for s in shape.ear["radii"])
+    parts = []
+    for sign in (-1, 1):
+        at = offset(head, shape.head_pitch, forward * rx, up * ry, sign * side * rz)
+        parts.append(Part(at, radii, shape.ear_colour, roll=-sign * shape.ear["roll"], **look))
+    return parts

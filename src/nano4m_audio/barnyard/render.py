@@ -29,12 +29,6 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class _Buffers:
-    depth: np.ndarray
-    what: np.ndarray
-
-
-@dataclass(frozen=True)
 class _Quadrics:
     """Ellipsoids [N] as rays see them, in camera coordinates, float64.
 
@@ -66,10 +60,10 @@ def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     nearness, what = _cast_ground(float(position[1]), rotation)
     _cast_bodies(nearness, what, quadrics)
     with np.errstate(divide="ignore"):
-        buffers = _Buffers(1 / nearness, what)
-    normals = _normals(buffers.what, quadrics, rotation)
-    rgb = _shade(scene, buffers, normals, world, position, rotation)
-    return Frame(rgb, buffers.depth, normals)
+        depth = 1 / nearness
+    normals = _normals(what, quadrics, rotation)
+    rgb = _shade(scene, depth, what, normals, world, position, rotation)
+    return Frame(rgb, depth, normals)
 
 
 def _join(parts: list[Bodies]) -> Bodies:
@@ -197,7 +191,8 @@ def _normals(what: np.ndarray, quadrics: _Quadrics, rotation: np.ndarray) -> np.
 
 def _shade(
     scene: Scene,
-    buffers: _Buffers,
+    depth: np.ndarray,
+    what: np.ndarray,
     normals: np.ndarray,
     world: Bodies,
     position: np.ndarray,
@@ -205,38 +200,36 @@ def _shade(
 ) -> np.ndarray:
     """Sun, sky light, contact shadow and haze over the surface colours: uint8 [224, 224, 3]."""
     look = scene.look
-    what = buffers.what.ravel()
+    ids = what.ravel()
     rows = (np.arange(SIZE_PX, dtype=np.float32) / SIZE_PX)[:, None]
     sky = look.sky_top + (look.sky_low - look.sky_top) * np.minimum(1, rows * 1.9)
     colour = np.repeat(sky.astype(np.float32), SIZE_PX, 0)
     to_world, origin = rotation.astype(np.float32), position.astype(np.float32)
     haze_colour = look.sky_low.astype(np.float32)
-    for where, lit in (
-        (np.flatnonzero(what == _GROUND), _lit_ground),
-        (np.flatnonzero(what >= 0), _lit_bodies),
-    ):
-        points = _points(buffers.depth, where) @ to_world + origin
-        normal = normals.reshape(-1, 3)[where] @ to_world if lit is _lit_bodies else None
-        shown = lit(scene, world, what[where], points, normal)
-        haze = 0.85 * (1 - np.exp(buffers.depth.ravel()[where] * np.float32(-1 / 45)))
+    for ground in (True, False):
+        where = np.flatnonzero(ids == _GROUND if ground else ids >= 0)
+        points = _points(depth, where) @ to_world + origin
+        if ground:
+            shown = _lit_ground(scene, points)
+        else:
+            normal = normals.reshape(-1, 3)[where] @ to_world
+            shown = _lit_bodies(scene, world, ids[where], points, normal)
+        haze = 0.85 * (1 - np.exp(depth.ravel()[where] * np.float32(-1 / 45)))
         colour[where] = shown + (haze_colour - shown) * haze[:, None]
-    image = _smooth_edges(colour.reshape(SIZE_PX, SIZE_PX, 3), buffers.what)
+    image = _smooth_edges(colour.reshape(SIZE_PX, SIZE_PX, 3), what)
     return (np.sqrt(image.clip(0, 1)) * 255 + 0.5).astype(np.uint8)
 
 
-def _lit_ground(
-    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray | None
-) -> np.ndarray:
+def _lit_ground(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Colour of ground pixels in sun and shadow, float32 [n, 3]."""
     light = 0.56 + np.float32(0.62 * scene.look.sun[1]) * _shadow(scene, points)
     return _ground_colour(scene, points) * (light[:, None] * scene.look.warmth.astype(np.float32))
 
 
 def _lit_bodies(
-    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray | None
+    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray
 ) -> np.ndarray:
     """Colour of ellipsoid pixels: Lambert's law, sky light from above, darker near the ground."""
-    assert normal is not None
     sun = np.maximum(normal @ scene.look.sun.astype(np.float32), 0)
     ambient = (0.40 + 0.16 * normal[:, 1]) * np.minimum(1, 0.72 + points[:, 1] * 0.9)
     light = (ambient + 0.62 * sun)[:, None] * scene.look.warmth.astype(np.float32)

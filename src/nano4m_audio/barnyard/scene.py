@@ -5,12 +5,12 @@ World coordinates [m]: x right, y up, z forward from the first camera position; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nano4m_audio.barnyard.animals import make_rig
-from nano4m_audio.barnyard.rigs import Rig
+from nano4m_audio.barnyard.rigs import Rig, Vec
 
 PATTERNS = ("", "patches", "stripes", "wool")
 
@@ -133,8 +133,7 @@ def _individual(rig: Rig, rng: np.random.Generator) -> Bodies:
 
 
 def euler(pitch: float, yaw: float, roll: float) -> np.ndarray:
-    """Rotation from part to body coordinates; degrees. Pitch lifts x towards y, yaw turns x towards
-    z, roll lifts z towards y."""
+    """Rotation from part to body, in degrees: pitch lifts x to y, yaw turns x to z, roll z to y."""
     (cp, sp), (cy, sy), (cr, sr) = ((np.cos(a), np.sin(a)) for a in np.radians([pitch, yaw, roll]))
     about_z = np.array([[cp, -sp, 0], [sp, cp, 0], [0, 0, 1]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
@@ -144,13 +143,8 @@ def euler(pitch: float, yaw: float, roll: float) -> np.ndarray:
 
 def _draw_look(rng: np.random.Generator) -> Look:
     azimuth, elevation = rng.uniform(-1.1, 1.1), rng.uniform(0.5, 1.1)
-    sun = np.array(
-        [
-            np.sin(azimuth) * np.cos(elevation),
-            np.sin(elevation),
-            -np.cos(azimuth) * np.cos(elevation),
-        ]
-    )
+    flat = np.cos(elevation)
+    sun = np.array([np.sin(azimuth) * flat, np.sin(elevation), -np.cos(azimuth) * flat])
     skies = [
         ((0.22, 0.45, 0.82), (0.70, 0.82, 0.93)),
         ((0.45, 0.58, 0.74), (0.82, 0.85, 0.86)),
@@ -180,18 +174,13 @@ def _draw_look(rng: np.random.Generator) -> Look:
 
 def _draw_place(rng: np.random.Generator, look: Look) -> Bodies:
     """Hills on the horizon, and some of: trees, bushes, rocks, a fence."""
-    rows: list[tuple[list[float], list[float], list[float]]] = []
+    rows: list[tuple[Vec, Vec, Vec | np.ndarray]] = []  # centre, radii, colour
     green = look.ground * rng.uniform(0.65, 0.95)
     for _ in range(rng.integers(2, 5)):
         wide = rng.uniform(14, 30)
         haze = 0.55 * green + 0.45 * look.sky_low
-        rows.append(
-            (
-                [rng.uniform(-34, 34), -1.0, rng.uniform(38, 55)],
-                [wide, rng.uniform(3, 8), 8.0],
-                list(haze),
-            )
-        )
+        centre = [rng.uniform(-34, 34), -1.0, rng.uniform(38, 55)]
+        rows.append((centre, [wide, rng.uniform(3, 8), 8.0], haze))
     leaf = np.array([0.14, 0.32, 0.10]) * rng.uniform(0.8, 1.3)
     for _ in range(rng.integers(0, 4)):
         x, z, size = rng.uniform(-11, 11), rng.uniform(9, 22), rng.uniform(1.2, 2.2)
@@ -199,15 +188,13 @@ def _draw_place(rng: np.random.Generator, look: Look) -> Bodies:
         for _ in range(3):
             dx, dy = rng.uniform(-0.6, 0.6), rng.uniform(-0.3, 0.6)
             shade = leaf * rng.uniform(0.85, 1.15)
-            rows.append(
-                ([x + dx * size, size * 2 + dy * size, z], [size, 0.8 * size, size], list(shade))
-            )
+            centre = [x + dx * size, size * 2 + dy * size, z]
+            rows.append((centre, [size, 0.8 * size, size], shade))
     for _ in range(rng.integers(0, 4)):
         x, z = rng.uniform(-5, 5), rng.uniform(3.5, 10)
         if rng.random() < 0.5:
-            rows.append(
-                ([x, 0.2, z], [rng.uniform(0.4, 0.9), 0.4, 0.5], list(leaf * rng.uniform(0.8, 1.2)))
-            )
+            radii = [rng.uniform(0.4, 0.9), 0.4, 0.5]
+            rows.append(([x, 0.2, z], radii, leaf * rng.uniform(0.8, 1.2)))
         else:
             rows.append(([x, 0.05, z], [rng.uniform(0.2, 0.5), 0.22, 0.3], [0.42, 0.41, 0.4]))
     if rng.random() < 0.45:
@@ -215,16 +202,9 @@ def _draw_place(rng: np.random.Generator, look: Look) -> Bodies:
         wood = [0.40, 0.29, 0.19] if rng.random() < 0.6 else [0.8, 0.8, 0.78]
         rows += [([x, 0.45, z], [0.07, 0.55, 0.07], wood) for x in np.arange(-9, 9.1, 1.8)]
         rows += [([0.0, y, z], [12.0, 0.05, 0.05], wood) for y in (0.45, 0.8)]
-    centre, radii, colour = (np.array(column, float) for column in zip(*rows, strict=True))
-    count = len(rows)
-    return Bodies(
-        centre=centre,
-        radii=radii,
-        rotation=np.broadcast_to(np.eye(3), (count, 3, 3)).copy(),
-        colour=colour.clip(0.02, 0.98),
-        second=colour,
-        pattern=np.zeros(count, int),
-    )
+    centres, radii_of, colours = (np.array(column, float) for column in zip(*rows, strict=True))
+    upright, plain = np.tile(np.eye(3), (len(rows), 1, 1)), np.zeros(len(rows), int)
+    return Bodies(centres, radii_of, upright, colours.clip(0.02, 0.98), colours, plain)
 
 
 def animal_at(scene: Scene, t: float, calling: float) -> Bodies:
@@ -243,24 +223,16 @@ def animal_at(scene: Scene, t: float, calling: float) -> Bodies:
     progress = t / scene.camera.duration_s - 0.5
     heading = euler(0.0, np.degrees(scene.yaw + scene.turn * progress) - 90.0, 0.0)
     bob = np.array([0.0, 0.008 * scene.stride * np.sin(4 * np.pi * scene.gait_hz * t), 0.0])
-    animal = scene.animal
-    return Bodies(
-        centre=centre @ heading.T + scene.stand + bob,
-        radii=animal.radii,
-        rotation=heading @ rotation,
-        colour=animal.colour,
-        second=animal.second,
-        pattern=animal.pattern,
-    )
+    centre = centre @ heading.T + scene.stand + bob
+    return replace(scene.animal, centre=centre, rotation=heading @ rotation)
 
 
 def camera_at(scene: Scene, t: float) -> tuple[np.ndarray, np.ndarray]:
     """Position [3] and rotation [3, 3] (rows: right, down, forward) of the camera at ``t`` [s]."""
     progress = t / scene.camera.duration_s - 0.5
     camera = scene.camera
-    position = (
-        camera.position * np.array([1, 1, 1 - camera.zoom * progress]) + camera.drift * progress
-    )
+    nearer = np.array([1, 1, 1 - camera.zoom * progress])
+    position = camera.position * nearer + camera.drift * progress
     forward = camera.target - position
     forward = forward / np.linalg.norm(forward)
     right = np.cross(np.array([0.0, 1.0, 0.0]), forward)

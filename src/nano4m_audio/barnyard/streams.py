@@ -6,20 +6,9 @@ import hashlib
 
 import numpy as np
 
-CLASSES = (
-    "pig",
-    "sheep",
-    "dog",
-    "cat",
-    "horse",
-    "cow",
-    "chicken",
-    "duck",
-    "pigeon",
-    "coyote",
-    "lion",
-)
+from nano4m_audio.taxonomy import class_names
 
+CLASSES = class_names()
 PURPOSES = ("demo", "mini", "test")
 
 

@@ -255,29 +255,21 @@ def _lion(who: Individual, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@dataclass(frozen=True)
-class _Voice:
-    utter: Callable[[Individual, np.random.Generator], np.ndarray]
-    gap_s: tuple[float, float]
-
-
-_VOICES = {
-    "pig": _Voice(_pig, (0.2, 0.7)),
-    "sheep": _Voice(_sheep, (0.4, 1.1)),
-    "dog": _Voice(_dog, (0.25, 0.7)),
-    "cat": _Voice(_cat, (0.4, 1.2)),
-    "horse": _Voice(_horse, (0.5, 1.4)),
-    "cow": _Voice(_cow, (0.5, 1.4)),
-    "chicken": _Voice(_chicken, (0.15, 0.6)),
-    "duck": _Voice(_duck, (0.3, 0.9)),
-    "pigeon": _Voice(_pigeon, (0.4, 1.0)),
-    "coyote": _Voice(_coyote, (0.3, 1.0)),
-    "lion": _Voice(_lion, (0.5, 1.2)),
+Utter = Callable[[Individual, np.random.Generator], np.ndarray]
+#: Class -> what makes a call, and the gap after it [s].
+_VOICES: dict[str, tuple[Utter, tuple[float, float]]] = {
+    "pig": (_pig, (0.2, 0.7)),
+    "sheep": (_sheep, (0.4, 1.1)),
+    "dog": (_dog, (0.25, 0.7)),
+    "cat": (_cat, (0.4, 1.2)),
+    "horse": (_horse, (0.5, 1.4)),
+    "cow": (_cow, (0.5, 1.4)),
+    "chicken": (_chicken, (0.15, 0.6)),
+    "duck": (_duck, (0.3, 0.9)),
+    "pigeon": (_pigeon, (0.4, 1.0)),
+    "coyote": (_coyote, (0.3, 1.0)),
+    "lion": (_lion, (0.5, 1.2)),
 }
-
-
-def _utter(class_name: str, who: Individual, rng: np.random.Generator) -> np.ndarray:
-    return level(_VOICES[class_name].utter(who, rng), -20.0)
 
 
 def call(class_name: str, rng: np.random.Generator) -> np.ndarray:
@@ -285,15 +277,7 @@ def call(class_name: str, rng: np.random.Generator) -> np.ndarray:
 
     Raises KeyError for an unknown class.
     """
-    return limit(_utter(class_name, Individual.draw(rng), rng))
-
-
-def _gap_s(
-    rng: np.random.Generator, wanted_s: tuple[float, float], covered_s: float, now_s: float
-) -> float:
-    """A typical gap, shortened where the phrase would otherwise hold too little calling."""
-    longest_s = covered_s / MIN_COVERAGE - now_s
-    return max(0.12, min(rng.uniform(*wanted_s), longest_s))
+    return limit(level(_VOICES[class_name][0](Individual.draw(rng), rng), -20.0))
 
 
 def phrase(
@@ -305,6 +289,7 @@ def phrase(
     and the calls as (start_s, end_s). The first starts within the first second; the last may be cut
     by the end of the clip. Raises KeyError for an unknown class.
     """
+    utter, gap_s = _VOICES[class_name]
     who = Individual.draw(rng)
     n = samples_in(seconds)
     track = np.zeros(n, dtype=np.float32)
@@ -312,14 +297,16 @@ def phrase(
     covered_s = 0.0
     start = samples_in(min(rng.uniform(*FIRST_CALL_S), 0.3 * seconds))
     while not calls or n - start > samples_in(0.35):
-        voice = _utter(class_name, who, rng) * np.float32(10 ** (rng.uniform(-1.5, 1.5) / 20))
+        voice = level(utter(who, rng), -20.0)
+        voice = voice * np.float32(10 ** (rng.uniform(-1.5, 1.5) / 20))
         if start + len(voice) > n:
             voice = voice[: n - start] * swell(n - start, 0.0, 0.08)
         end = start + len(voice)
         track[start:end] += voice
         calls.append((start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ))
         covered_s += len(voice) / SAMPLE_RATE_HZ
-        gap_s = _gap_s(rng, _VOICES[class_name].gap_s, covered_s, end / SAMPLE_RATE_HZ)
-        start = end + samples_in(gap_s)
+        # A typical gap, shortened where the phrase would otherwise hold too little calling.
+        longest_s = covered_s / MIN_COVERAGE - end / SAMPLE_RATE_HZ
+        start = end + samples_in(max(0.12, min(rng.uniform(*gap_s), longest_s)))
     calling_db = rng.uniform(-23, -17) + 10 * np.log10(covered_s / seconds)
     return limit(level(track, calling_db) + ambient(rng, seconds, rng.uniform(-58, -52))), calls

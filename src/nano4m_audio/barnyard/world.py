@@ -71,13 +71,8 @@ def plan_world(
         original = good[int(rng.integers(len(good)))]
         video_id = _new_id(rng, taken)
         start_s = _start(rng)
-        defect = replace(
-            original,
-            video_id=video_id,
-            start_s=start_s,
-            source=_source(video_id),
-            kind=kind,
-        )
+        source = _source(video_id)
+        defect = replace(original, video_id=video_id, start_s=start_s, source=source, kind=kind)
         if kind in DUPLICATES:
             defect = replace(defect, duplicate_of=original.file)
         else:
@@ -101,20 +96,10 @@ def _good_clips(
         starts = [_start(rng)]
         if rng.random() < 1 / 3 and len(plans) + 1 < count:
             starts.append(starts[0] + 10 * int(rng.integers(1, 6)))
+        source = _source(video_id)
         plans += [
-            ClipPlan(
-                purpose,
-                seed,
-                clip_s,
-                video_id,
-                start,
-                name,
-                _source(video_id),
-                "good",
-                video_id,
-                start,
-            )
-            for start in starts
+            ClipPlan(purpose, seed, clip_s, video_id, s, name, source, "good", video_id, s)
+            for s in starts
         ]
     return plans
 

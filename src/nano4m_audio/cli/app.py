@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli import classes, data, mini, model, tokenizer, weights
+from nano4m_audio.cli import classes, data, mini, model, publish, tokenizer, web, weights
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example
 from nano4m_audio.errors import UserError
@@ -47,7 +47,9 @@ def _options(
 
 
 app.add_typer(data.app)
+app.add_typer(web.app)
 app.add_typer(model.app)
+app.add_typer(publish.app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")
@@ -84,9 +86,9 @@ def show_config(
 
 
 def main() -> None:
-    """Run the command line; a UserError is one line on stderr and exit status 1."""
+    """Run the command line; a UserError is one line on stderr, and its exit status."""
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(error.exit_status) from None

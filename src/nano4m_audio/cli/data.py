@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -49,9 +50,11 @@ def candidates(results: Results = RESULTS, settings: Settings = None) -> None:
 
     section = stage_settings(Candidates, "candidates", settings, results)
     list_candidates(results, section)
-    csv = section.chosen_source.folder(results.root).csv
+    source = section.chosen_source
+    csv = source.folder(results.root).csv
+    lists = [Path(path) for path in getattr(source, "lists", ())]
     tables = results.tables("candidates")
-    record([*tables, results.listing], [csv] if csv else [])
+    record([*tables, results.listing], [*([csv] if csv else []), *lists])
 
 
 @app.command(epilog=example("media --shard 0000"))
@@ -125,12 +128,12 @@ def verdict(shard: Shard, results: Results = RESULTS, settings: Settings = None)
 
 
 @app.command(epilog=example('split --settings \'{"unit": "group"}\''))
-def split(results: Results = RESULTS, settings: Settings = None) -> None:
+def split(results: Results = RESULTS, settings: Settings = None, threads: Threads = 1) -> None:
     """Group copies, keep the best of each, and split by class and source without leaks."""
     from nano4m_audio.config.curate import Split
     from nano4m_audio.curate.split import INPUTS, split_clips
 
-    split_clips(results, stage_settings(Split, "split", settings, results))
+    split_clips(results, stage_settings(Split, "split", settings, results), threads)
     inputs = [path for name in INPUTS for path in results.tables(name)]
     record([results.split, *results.tables("selected")], inputs)
 

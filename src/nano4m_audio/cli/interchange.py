@@ -65,8 +65,7 @@ def export_model(
 
 
 @import_app.command(
-    "model",
-    epilog="Example: nano4m-audio import model model.pth --run results/runs/imported",
+    "model", epilog="Example: nano4m-audio import model model.pth --run results/runs/imported"
 )
 def import_model(
     source: Annotated[

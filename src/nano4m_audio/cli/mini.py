@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from nano4m_audio.cli.options import example
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -26,11 +28,7 @@ SEED = 1000
 TRAINED = Path("results/mini")
 
 
-def _example(text: str) -> str:
-    return f"Example: nano4m-audio mini {text}"
-
-
-@app.command(epilog=_example("data --folder results/mini/data --views 22 --sounds 22"))
+@app.command(epilog=example("mini data --folder results/mini/data --views 22 --sounds 22"))
 def data(
     folder: Annotated[Path, typer.Option(help="folder to write to")] = TRAINED / "data",
     seed: Seed = SEED,
@@ -44,7 +42,9 @@ def data(
     make_data(folder, seed=seed, views=views, sounds=sounds, workers=workers)
 
 
-@app.command(epilog=_example("train dense --steps 2 --out results/mini/weights/dense.safetensors"))
+@app.command(
+    epilog=example("mini train dense --steps 2 --out results/mini/weights/dense.safetensors")
+)
 def train(
     member: Annotated[str, typer.Argument(help="member of the family")],
     out: Annotated[Path, typer.Option(help="weights to write")],
@@ -59,7 +59,7 @@ def train(
     train_member(member, out, data=data, seed=seed, steps=steps or None, threads=threads)
 
 
-@app.command(epilog=_example("card --weights results/mini/weights --views 11 --sounds 11"))
+@app.command(epilog=example("mini card --weights results/mini/weights --views 11 --sounds 11"))
 def card(
     weights: Weights = TRAINED / "weights",
     seed: Seed = SEED,
@@ -74,7 +74,7 @@ def card(
     write_card(weights, seed=seed, views=views, sounds=sounds, card=card, page=page)
 
 
-@app.command(epilog=_example("install"))
+@app.command(epilog=example("mini install"))
 def install(
     weights: Weights = TRAINED / "weights",
     card: Card = TRAINED / "card.json",

@@ -30,10 +30,7 @@ ConfigFile = Annotated[
 _LOG_EVERY_S = 10.0
 
 
-@app.command(
-    name="list",
-    epilog="Example: nano4m-audio weights list --config configs/paper.yaml",
-)
+@app.command(name="list", epilog="Example: nano4m-audio weights list --config configs/paper.yaml")
 def list_weights(ids: Ids = None, config: ConfigFile = None) -> None:
     """Show every entry, or some: its state, size, licence and maker; and the size of all."""
     from nano4m_audio.backends import weights
@@ -155,16 +152,14 @@ def _entries(ids: Sequence[str] | None, config: Path | None) -> list[Weights]:
     from nano4m_audio.prerequisites import backend_uses, weights_of
 
     needed = weights_of(backend_uses(load_config(config))) if config else {}
-    return [
-        weights.get_weights(weights_id) for weights_id in dict.fromkeys([*(ids or []), *needed])
-    ]
+    return [weights.get_weights(i) for i in dict.fromkeys([*(ids or []), *needed])]
 
 
 @contextmanager
 def _shown(label: str) -> Iterator[Progress]:
     """A callback that shows progress: a live bar on a terminal, a line now and then in a log."""
     if not sys.stderr.isatty():
-        yield _Lines(label)
+        yield _lines(label)
         return
     from rich import progress as rich_progress
     from rich.console import Console
@@ -181,16 +176,17 @@ def _shown(label: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-class _Lines:
+def _lines(label: str) -> Progress:
     """Prints how far a download is, every few seconds."""
+    from nano4m_audio.backends.download import size_text
 
-    def __init__(self, label: str) -> None:
-        self.label, self.last = label, time.monotonic()
+    last = time.monotonic()
 
-    def __call__(self, done: int, total: int | None) -> None:
-        from nano4m_audio.backends.download import size_text
-
-        if time.monotonic() - self.last > _LOG_EVERY_S:
-            self.last = time.monotonic()
+    def show(done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > _LOG_EVERY_S:
+            last = time.monotonic()
             of = f" of {size_text(total)}" if total else ""
-            print(f"{self.label}: {size_text(done)}{of}", file=sys.stderr)
+            print(f"{label}: {size_text(done)}{of}", file=sys.stderr)
+
+    return show

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator
 
-from nano4m_audio.filters import LISTED, Filter
+from nano4m_audio.errors import did_you_mean
+from nano4m_audio.filters import FILTERS, LISTED, Filter
 from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
@@ -73,9 +74,37 @@ class Verdict(create_model("Thresholds", __base__=Section, **_THRESHOLDS)):  # t
         "window", description="ten keyframes inside the audio window, or spread over the clip"
     )
 
-    def threshold(self, row: Filter) -> float | None:
-        """The threshold of a filter; None: the filter is off."""
-        return getattr(self, row.key)
+    per_class: dict[str, dict[str, float | None]] = Field(
+        {}, description="thresholds of single classes, such as {cat: {audio_min: 0.2}}"
+    )
+
+    @field_validator("per_class")
+    @classmethod
+    def _known_thresholds(
+        cls, value: dict[str, dict[str, float | None]]
+    ) -> dict[str, dict[str, float | None]]:
+        rows = {row.key: row for row in FILTERS}
+        for name, limits in value.items():
+            for key, limit in limits.items():
+                if key not in rows:
+                    raise ValueError(f"{name}.{key}: unknown key{did_you_mean(key, rows)}")
+                low, high = rows[key].limits
+                if limit is not None and not low <= limit <= high:
+                    raise ValueError(f"{name}.{key} = {limit:g}: from {low:g} to {high:g}")
+        return value
+
+    def threshold(self, row: Filter, class_name: str = "") -> float | None:
+        """The threshold of a filter, for the clips of a class; None: the filter is off."""
+        return self.per_class.get(class_name, {}).get(row.key, getattr(self, row.key))
+
+    def limits(self, class_name: str = "") -> dict[str, float | None]:
+        """The thresholds of all filters, by key, for the clips of a class."""
+        return {row.key: self.threshold(row, class_name) for row in FILTERS}
+
+    def is_on(self, row: Filter) -> bool:
+        """Whether the filter has a threshold, if only for some class."""
+        own = [limits[row.key] for limits in self.per_class.values() if row.key in limits]
+        return any(limit is not None for limit in (getattr(self, row.key), *own))
 
 
 class Duplicates(Section):
@@ -104,3 +133,10 @@ class Split(Section):
         if abs(sum(value) - 1) > 1e-6 or min(value) < 0:
             raise ValueError("three shares of at least 0 that sum to 1")
         return value
+
+
+class ProofSettings(Section):
+    """What the stage ``proof`` is told: what the tables must hold to."""
+
+    verdict: Verdict = Verdict()
+    split: Split = Split()

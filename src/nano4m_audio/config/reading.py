@@ -143,31 +143,7 @@ def _laid_over(below: Any, above: Any) -> Any:
 
 
 #: The keys, or sections, that most users change: `nano4m-audio config` lists them first.
-COMMON = (
-    "source",
-    "classes.NAME.caption",
-    "classes.NAME.prompts",
-    "n_shards",
-    "folder",
-    "compute.device",
-    "score.audio.backend",
-    "score.visual.backend",
-    "score.speech.backend",
-    "verdict",
-    "split.fractions",
-    "label",
-    "tokenize",
-    "experiments.NAME.preset",
-    "experiments.NAME.model.size",
-    "experiments.NAME.data.train_clips",
-    "experiments.NAME.optim.steps",
-    "experiments.NAME.optim.batch_size",
-    "experiments.NAME.optim.lr",
-    "experiments.NAME.optim.seed",
-    "grids.NAME.vary",
-    "report.title",
-    "report.examples",
-)
+COMMON: list[str] = yaml.safe_load(Path(__file__).with_name("common.yaml").read_text("utf-8"))
 
 
 def rank(key: str) -> int:

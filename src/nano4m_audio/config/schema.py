@@ -8,13 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
 from nano4m_audio.config.curate import Score, Split, Verdict
@@ -169,12 +163,15 @@ class Config(Candidates):
             for name in getattr(self.quality, image):
                 self._check_backend(MODALITIES[image].tokenizer, name, f"quality.{image}")
         for row in FILTERS:
-            on = self.verdict.threshold(row) is not None
-            if on and row.score and self.backend(row.score) is None:
+            if self.verdict.is_on(row) and row.score and self.backend(row.score) is None:
                 raise ValueError(
                     f"verdict.{row.key} needs the scores of {row.score}.backend, which is null: "
                     "set both or neither"
                 )
+        for name in self.verdict.per_class:
+            if self.classes and name not in self.classes:
+                hint = did_you_mean(name, self.classes)
+                raise ValueError(f"verdict.per_class: there is no class {name!r}{hint}")
         if not self.experiments:
             raise ValueError("at least one experiment")
         audio = self.tokenizer("audio")
@@ -195,7 +192,10 @@ class Config(Candidates):
 
     def _check_backend(self, kind: str, name: str, key: str) -> None:
         """Raise ValueError for a name that ``key`` cannot select."""
-        _as_value_error(get_spec, kind, name, key)
+        try:
+            get_spec(kind, name, key)
+        except UserError as error:
+            raise ValueError(str(error)) from None
         if not name.startswith(TRAINED):
             return
         wanted, modality = name.removeprefix(TRAINED), key.partition(".")[2]
@@ -256,11 +256,3 @@ class Config(Candidates):
     def backends(self) -> dict[str, str]:
         """Every backend in use, by config key."""
         return {key: name for key in BACKEND_KEYS if (name := self.backend(key)) is not None}
-
-
-def _as_value_error(check: Any, *arguments: str) -> None:
-    """Run a check that raises UserError so that pydantic sees a ValueError."""
-    try:
-        check(*arguments)
-    except UserError as error:
-        raise ValueError(str(error)) from None

@@ -21,6 +21,9 @@ class Files(Section):
     follow_links: bool = Field(
         False, description="true: read files that symbolic links in the folder lead out to"
     )
+    fetched: bool = Field(
+        False, description="true: the files are what the stage fetch says (set by source: web)"
+    )
 
 
 class Source(Section):
@@ -67,7 +70,7 @@ class Barnyard(Source):
 
 
 class Folder(Files, Source):
-    """A folder of clips with a list (columns file, class; optional video_id, start_s, source), or
+    """A folder of clips with a list (columns file, class; optional video_id, start_s, end_s, source), or
     with one sub-folder per class."""
 
     made_here: ClassVar[bool] = False
@@ -109,7 +112,10 @@ class Folder(Files, Source):
 class Lists(Source):
     """Lists of labelled segments of videos."""
 
-    class_details: ClassVar[tuple[str, ...]] = ("audioset", "vggsound")
+    class_details: ClassVar[tuple[str, ...]] = (
+        *("audioset", "audioset_ambiguous"),
+        *("vggsound", "vggsound_ambiguous"),
+    )
 
     audioset_csvs: tuple[str, ...] = Field((), description="AudioSet segment CSV files")
     vggsound_csvs: tuple[str, ...] = Field((), description="VGGSound CSV files (id, start, label)")

@@ -6,11 +6,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 
-from nano4m_audio.curate.duplicates import Fingerprints, audio_similarity, connected, image_matrix
+from nano4m_audio.curate.duplicates import Fingerprints, connected, image_matrix
+from nano4m_audio.curate.sounds import TOLERANCE, Sounds
 
 SPLITS = ("train", "val", "test")
 #: How many clips one class may leave over for the next ones to balance.
@@ -88,24 +90,42 @@ def _draw(seed: int, name: str) -> bytes:
 def _deal(
     units: Sequence[_Unit], fractions: np.ndarray, carry: np.ndarray
 ) -> tuple[list[int], np.ndarray]:
-    """Deal units one by one to the split that is furthest behind its share of the clips so far.
+    """Split the units of a class, source by source: of each test takes the first ones in the order
+    of their draws, val the next, and train the rest.
 
-    As units come source by source, every source is dealt in the same proportions. Returns the
-    index of each unit's split and what is left over (clips missing in each split).
+    So every source is dealt in the same proportions, and units that are added later move only the
+    few whose draws lie where a split ends. Returns the index of each unit's split, and what is left
+    over (clips missing in each split).
     """
-    behind = carry.copy()
-    chosen = []
-    for item in units:
-        behind += fractions * len(item.clip_ids)
-        split = int(np.argmax(np.where(fractions > 0, behind, -np.inf)))
-        behind[split] -= len(item.clip_ids)
-        chosen.append(split)
+    rest = int(np.argmax(fractions))
+    chosen = [rest] * len(units)
+    left = carry.copy()
+    for _, places in groupby(range(len(units)), key=lambda i: units[i].source):
+        free = list(places)
+        left += fractions * sum(len(units[i].clip_ids) for i in free)
+        for split in (s for s in reversed(range(len(SPLITS))) if fractions[s] and s != rest):
+            taken = _take([len(units[i].clip_ids) for i in free], left[split])
+            for k in taken:
+                chosen[free[k]] = split
+                left[split] -= len(units[free[k]].clip_ids)
+            free = np.delete(free, taken).tolist()
     _fill_empty(units, chosen, fractions)
-    sizes = np.zeros(len(fractions))
+    sizes = np.zeros(len(SPLITS))
     for item, split in zip(units, chosen, strict=True):
         sizes[split] += len(item.clip_ids)
-    left = carry + fractions * sizes.sum() - sizes
-    return chosen, np.clip(left, -_CARRY, _CARRY)
+    return chosen, np.clip(carry + fractions * sizes.sum() - sizes, -_CARRY, _CARRY)
+
+
+def _take(sizes: Sequence[int], wanted: float) -> list[int]:
+    """Which units to take, from the first on, to have about so many clips: those that fit."""
+    taken: list[int] = []
+    for i, size in enumerate(sizes):
+        if wanted < 0.5:
+            break
+        if size / 2 <= wanted:
+            taken.append(i)
+            wanted -= size
+    return taken
 
 
 def _fill_empty(units: Sequence[_Unit], chosen: list[int], fractions: np.ndarray) -> None:
@@ -144,24 +164,23 @@ def measure_leak(
         index.search(queries, min(_NEIGHBOURS, len(train)))
         for queries in image_matrix(held, fingerprints)
     ]
+    sounds = Sounds(ids, fingerprints)
     nearest = {}
     for row, clip_id in enumerate(held):
         best: dict[str, float] = {}
         for cosines, found in neighbours:
             for cosine, j in zip(cosines[row], found[row], strict=True):
                 best[train[j]] = max(float(cosine), best.get(train[j], -1.0))
-        nearest[clip_id] = _most_alike(clip_id, best, fingerprints)
+        nearest[clip_id] = _most_alike(clip_id, best, sounds)
     return nearest
 
 
-def _most_alike(
-    clip_id: str, cosines: Mapping[str, float], fingerprints: Fingerprints
-) -> dict[str, Any]:
-    sound = {
-        other: audio_similarity(fingerprints[clip_id]["audio"], fingerprints[other]["audio"])
-        for other in cosines
-    }
-    other = min(cosines, key=lambda name: (-min(cosines[name], sound[name]), name))
+def _most_alike(clip_id: str, cosines: Mapping[str, float], sounds: Sounds) -> dict[str, Any]:
+    names = list(cosines)
+    alike = np.minimum(list(cosines.values()), sounds.compare(clip_id, names))
+    likely = [names[k] for k in np.flatnonzero(alike >= alike.max() - 2 * TOLERANCE)]
+    sound = {name: sounds.exact(clip_id, name) for name in likely}
+    other = min(likely, key=lambda name: (-min(cosines[name], sound[name]), name))
     return {
         "nearest_train": other,
         "nearest_picture": cosines[other],

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from nano4m_audio.curate.fingerprints import SOUND_HZ
+from nano4m_audio.curate.sounds import TOLERANCE, Sounds
 
-#: Two cuts of the same footage are recognised up to this shift.
-MAX_SHIFT_S = 3.0
-#: Least share of the shorter sound that must lie under the other one.
-_OVERLAP = 0.6
-#: Mean square below which a stretch of an audio fingerprint has nothing to compare (about 0.4 dB).
-_STEADY = 1e-4
 #: Pictures compared at once, and the most neighbours of one picture whose sound is compared.
 _BATCH, _MAX_NEIGHBOURS = 1024, 256
 
@@ -57,6 +53,7 @@ def find_groups(
     fingerprints: Fingerprints,
     picture_min: float,
     sound_min: float,
+    threads: int = 1,
 ) -> Groups:
     """Group clips that must not be parted, and choose the one to keep of each set of copies.
 
@@ -69,7 +66,7 @@ def find_groups(
     pairs = _exact_pairs(ordered)
     known = {frozenset((pair.first, pair.second)) for pair in pairs}
     ids = [row["clip_id"] for row in ordered if row["clip_id"] in fingerprints]
-    for pair in _near_pairs(ids, fingerprints, picture_min, sound_min):
+    for pair in _near_pairs(ids, fingerprints, picture_min, sound_min, threads):
         if frozenset((pair.first, pair.second)) not in known:
             pairs.append(pair)
     copies = connected([row["clip_id"] for row in ordered], [(p.first, p.second) for p in pairs])
@@ -94,40 +91,6 @@ def connected(nodes: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
     return {node: root(node) for node in nodes}
 
 
-def audio_similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of audio fingerprints [T, B] and [U, B] at the best shift of up to 3 s: -1..1.
-
-    Shifts go in half columns. Each band is compared with its own mean, so steady noise and equal
-    loudness say nothing; 0 where one of them is silent or steady.
-    """
-    a, b = (np.asarray(x, np.float64) for x in (one, other))
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    between = (b[1:] + b[:-1]) / 2
-    return max(_best_correlation(a, b), _best_correlation(a, between))
-
-
-def _best_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    n_fft = 1 << (len(a) + len(b)).bit_length()
-    spectrum = np.fft.rfft(a, n_fft, axis=0) * np.fft.rfft(b, n_fft, axis=0).conj()
-    products = np.fft.irfft(spectrum.sum(axis=1), n_fft)
-    reach = round(MAX_SHIFT_S * SOUND_HZ)
-    shifts = np.arange(-reach, reach + 1)
-    # At shift s, columns first..last of a lie over columns first-s..last-s of b.
-    first, last = np.maximum(0, shifts), np.minimum(len(a), len(b) + shifts)
-    enough = last - first >= max(1.0, _OVERLAP * min(len(a), len(b)))
-    shifts, first, last = shifts[enough], first[enough], last[enough]
-    energy_a = _energy(a, first, last)
-    energy_b = _energy(b, first - shifts, last - shifts)
-    steady = np.minimum(energy_a, energy_b) < _STEADY * a.shape[1] * (last - first)
-    norm = np.sqrt(np.where(steady, 1.0, energy_a * energy_b))
-    return float(np.where(steady, 0.0, products[shifts] / norm).max(initial=-1.0))
-
-
-def _energy(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    total = np.concatenate([[0.0], np.cumsum((values**2).sum(axis=1))])
-    return total[last] - total[first]
-
-
 def _exact_pairs(rows: Sequence[Mapping[str, Any]]) -> list[Pair]:
     return [Pair(first, other, 1.0, 1.0) for first, other in _same(rows, "sha256")]
 
@@ -142,20 +105,40 @@ def _same(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[tuple[str,
 
 
 def _near_pairs(
-    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float, sound_min: float
+    ids: Sequence[str],
+    fingerprints: Fingerprints,
+    picture_min: float,
+    sound_min: float,
+    threads: int,
 ) -> Iterator[Pair]:
-    for i, j, cosine in _close_pictures(ids, fingerprints, picture_min):
-        sound = audio_similarity(fingerprints[ids[i]]["audio"], fingerprints[ids[j]]["audio"])
-        if sound >= sound_min:
-            yield Pair(min(ids[i], ids[j]), max(ids[i], ids[j]), cosine, sound)
+    sounds = Sounds(ids, fingerprints)
+
+    def confirmed(close: tuple[int, np.ndarray, np.ndarray]) -> list[Pair]:
+        """What is far from the threshold need not be compared exactly."""
+        i, others, cosines = close
+        rough = sounds.compare(ids[i], [ids[j] for j in others])
+        pairs = []
+        for k in np.flatnonzero(rough >= sound_min - TOLERANCE):
+            first, second = sorted((ids[i], ids[others[k]]))
+            sound = sounds.exact(ids[i], ids[others[k]])
+            if sound >= sound_min:
+                pairs.append(Pair(first, second, float(cosines[k]), sound))
+        return pairs
+
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in _close_pictures(ids, fingerprints, picture_min, threads):
+            for pairs in pool.map(confirmed, batch):
+                yield from pairs
 
 
 def _close_pictures(
-    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float
-) -> Iterator[tuple[int, int, float]]:
-    """Yield (i, j, cosine) of clips j < i whose pictures are close, as they are or mirrored."""
+    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float, threads: int
+) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
+    """Yield, batch by batch, (i, j [N], cosines [N]): clips j < i whose pictures are close to that
+    of i, as they are or mirrored. At most 256, nearest first: bounds the work on stock footage."""
     import faiss
 
+    faiss.omp_set_num_threads(threads)
     if not ids:
         return
     picture, mirror = image_matrix(ids, fingerprints)
@@ -163,23 +146,24 @@ def _close_pictures(
     for start in range(0, len(ids), _BATCH):
         stop = min(start + _BATCH, len(ids))
         index.add(picture[start:stop])
-        best: dict[tuple[int, int], float] = defaultdict(float)
+        found = []
         for queries in (picture, mirror):
-            limits, cosines, found = index.range_search(queries[start:stop], picture_min - 1e-6)
-            rows = np.repeat(np.arange(start, stop), np.diff(limits).astype(np.int64))
-            for i, j, cosine in zip(rows, found, cosines, strict=True):
-                if j < i:
-                    best[int(i), int(j)] = max(best[int(i), int(j)], float(cosine))
-        yield from _nearest_only(best)
+            limits, cosines, j = index.range_search(queries[start:stop], picture_min - 1e-6)
+            i = np.repeat(np.arange(start, stop), np.diff(limits).astype(np.int64))
+            found.append((i[j < i], j[j < i], cosines[j < i]))
+        yield list(_nearest(*(np.concatenate(columns) for columns in zip(*found, strict=True))))
 
 
-def _nearest_only(best: Mapping[tuple[int, int], float]) -> Iterator[tuple[int, int, float]]:
-    """At most 256 neighbours for each clip, nearest first: bounds the work on stock footage."""
-    count: dict[int, int] = defaultdict(int)
-    for (i, j), cosine in sorted(best.items(), key=lambda item: (-item[1], item[0])):
-        count[i] += 1
-        if count[i] <= _MAX_NEIGHBOURS:
-            yield i, j, cosine
+def _nearest(
+    i: np.ndarray, j: np.ndarray, cosines: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Group pairs by i; of a pair that is there twice the nearer counts."""
+    order = np.lexsort((j, -cosines, i))
+    i, j, cosines = i[order], j[order], cosines[order]
+    for start, stop in pairwise([*np.flatnonzero(np.diff(i, prepend=-1)), len(i)]):
+        _, first = np.unique(j[start:stop], return_index=True)
+        first = np.sort(first)[:_MAX_NEIGHBOURS] + start
+        yield int(i[start]), j[first], cosines[first]
 
 
 def image_matrix(ids: Sequence[str], fingerprints: Fingerprints) -> tuple[np.ndarray, np.ndarray]:

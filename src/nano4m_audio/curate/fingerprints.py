@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,23 +34,27 @@ _LUMA, _CHROMA = 8, 4
 
 def fingerprint(
     frames: Sequence[bytes], frame_times_s: np.ndarray, audio: np.ndarray
-) -> dict[str, list]:
+) -> dict[str, Any]:
     """Return the fingerprints of one clip.
 
     ``frames`` are JPEG bytes with their times; ``audio`` is float32 [n] at 32 kHz.
     ``image`` and ``image_mirror`` (of the clip flipped left to right): 95 floats of unit
     length, zeros for blank pictures. ``audio``: [T][16] levels in 0..1 (see
-    audio_fingerprint), 10 columns a second; all zeros for silence.
+    audio_fingerprint), 10 columns a second; all zeros for silence. ``motion``: the largest mean
+    distance of a frame from the mean of all [grey levels]; about 0 for a still picture.
     """
     times = np.asarray(frame_times_s)
     wanted = (np.arange(_FRAMES) + 0.5) / _FRAMES * (times[-1] - times[0]) + times[0]
     chosen = np.searchsorted(times, wanted, side="right") - 1
-    luma, chroma = _mean_spectrum([frames[i] for i in chosen])
+    pictures = np.stack([_small(frames[i]) for i in chosen])
+    luma, chroma = _mean_spectrum(pictures)
+    grey = pictures[..., 0]
     flip = (-1.0) ** np.arange(_LUMA)
     return {
         "image": _image_vector(luma, chroma).tolist(),
         "image_mirror": _image_vector(luma * flip, chroma * flip[:_CHROMA]).tolist(),
         "audio": audio_fingerprint(audio).tolist(),
+        "motion": float(np.abs(grey - grey.mean(axis=0)).mean(axis=(1, 2)).max()),
     }
 
 
@@ -72,20 +76,25 @@ def read_fingerprints(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
     return fingerprints
 
 
-def _mean_spectrum(frames: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean low-frequency cosine spectrum: luminance [8, 8], chrominance [2, 4, 4]."""
+def _small(frame: bytes) -> np.ndarray:
+    """A frame in YCbCr, around grey: float64 [32, 32, 3]."""
     from PIL import Image
 
+    with Image.open(io.BytesIO(frame)) as image:
+        small = image.convert("YCbCr").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX)
+    return np.asarray(small, np.float64) - 128.0
+
+
+def _mean_spectrum(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean low-frequency cosine spectrum: luminance [8, 8], chrominance [2, 4, 4]."""
     luma, chroma = np.zeros((_LUMA, _LUMA)), np.zeros((2, _CHROMA, _CHROMA))
-    for frame in frames:
-        with Image.open(io.BytesIO(frame)) as image:
-            small = image.convert("YCbCr").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX)
-        y, *c = np.moveaxis(np.asarray(small, np.float64) - 128.0, 2, 0)
+    for picture in pictures:
+        y, *c = np.moveaxis(picture, 2, 0)
         basis = _cosines()
         luma += basis @ y @ basis.T
         half = basis[:_CHROMA]
         chroma += np.stack([half @ plane @ half.T for plane in c])
-    return luma / len(frames), chroma / len(frames)
+    return luma / len(pictures), chroma / len(pictures)
 
 
 @cache

@@ -8,7 +8,7 @@ so a row does not depend on which other clips were in its chunk.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import read_audio, read_frame
 from nano4m_audio.paths import Results
-from nano4m_audio.progress import chunks, track
-from nano4m_audio.store import Item, RowStore, publish
+from nano4m_audio.progress import chunks
+from nano4m_audio.store import Item, RowStore, publish_shard
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import SoundClass
 from nano4m_audio.versions import stage_version
@@ -33,25 +33,20 @@ ScoreChunk = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def score_audio(
-    results: Results,
-    shard: str,
-    settings: AudioStage,
-    compute: Compute = Compute(),
+    results: Results, shard: str, settings: AudioStage, compute: Compute = Compute()
 ) -> None:
     """Publish the class scores [W, C] and levels [W] of a sliding 3.4133 s window.
 
-    A class scores as high as the highest of its labels; one that the tagger does not know has no
-    column.
+    A class scores as high as its highest label; one that the tagger does not know has no column.
     """
     classes = settings.classes
 
     def prepare() -> ScoreChunk:
-        tagger = (
-            registry.load("audio_tagger", settings.backend, compute) if settings.backend else None
-        )
-        columns = tagger_columns(classes, tagger.labels) if tagger else {}
-        if tagger:
-            _tell_unknown(settings.backend, classes, columns)
+        backend, columns = settings.backend, dict[str, list[int]]()
+        if backend:
+            tagger = registry.load("audio_tagger", backend, compute)
+            columns = tagger_columns(classes, tagger.labels)
+            _tell_unknown(backend, classes, columns)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             cuts, out_rows = [], []
@@ -59,18 +54,17 @@ def score_audio(
                 audio = read_audio(row["audio_flac"])
                 starts = windows.window_starts(row["duration_s"], settings.hop_s)
                 pieces = [windows.cut(audio, start) for start in starts]
-                if tagger and columns:
-                    cuts.append(windows.resample(np.stack(pieces), tagger.sample_rate_hz))
                 levels = [windows.level_dbfs(piece) for piece in pieces]
+                cuts.append(np.stack(pieces))
                 out_rows.append({"window_start_s": starts.tolist(), "window_level_dbfs": levels})
-            if tagger is None or not columns:
+            if not columns:
                 return [{**r, "labels": [], "scores": []} for r in out_rows]
-            of_labels = tagger.tag(np.concatenate(cuts))
+            rate_hz = tagger.sample_rate_hz
+            of_labels = tagger.tag(np.concatenate([windows.resample(c, rate_hz) for c in cuts]))
             scores = np.stack([of_labels[:, c].max(1) for c in columns.values()], axis=1)
-            splits = np.cumsum([len(c) for c in cuts])[:-1]
             return [
                 {**r, "labels": list(columns), "scores": s.tolist()}
-                for r, s in zip(out_rows, np.split(scores, splits), strict=True)
+                for r, s in zip(out_rows, _split_like(cuts, scores), strict=True)
             ]
 
         return score
@@ -95,56 +89,47 @@ def tagger_columns(
     return {name: columns for name, columns in found.items() if columns}
 
 
-def _tell_unknown(backend: str | None, classes: Iterable[str], known: Iterable[str]) -> None:
+def _split_like(parts: Sequence[Sized], rows: np.ndarray) -> list[np.ndarray]:
+    """``rows`` cut into as many as each of ``parts`` has."""
+    return np.split(rows, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _tell_unknown(backend: str, classes: Iterable[str], known: Iterable[str]) -> None:
     """Say which classes a model cannot know: they have no scores, and their clips no filter."""
     if unknown := ", ".join(sorted(set(classes) - set(known))):
         print(f"{backend} does not know these classes: {unknown}", file=sys.stderr)
 
 
 def score_visual(
-    results: Results,
-    shard: str,
-    settings: VisualStage,
-    compute: Compute = Compute(),
+    results: Results, shard: str, settings: VisualStage, compute: Compute = Compute()
 ) -> None:
     """Publish the cosine [K, C] of K frames with the nearest prompt of every class.
 
-    A frame loses what it is nearer to a negative of the class. A class that the scorer does not
-    know has no column.
+    A frame loses what it is nearer to a negative. Classes unknown to the scorer have no column.
     """
 
     def prepare() -> ScoreChunk:
-        scorer = (
-            registry.load("image_text_scorer", settings.backend, compute)
-            if settings.backend
-            else None
-        )
-        known: dict[str, SoundClass] = {}
-        if scorer:
+        backend, known = settings.backend, dict[str, SoundClass]()
+        if backend:
+            scorer = registry.load("image_text_scorer", backend, compute)
             names = settings.classes if scorer.classes is None else scorer.classes
             known = {name: c for name, c in settings.classes.items() if name in names}
-            _tell_unknown(settings.backend, settings.classes, known)
+            _tell_unknown(backend, settings.classes, known)
         texts = [text for c in known.values() for text in (*c.prompts, *c.negatives)]
-        embedded = scorer.embed_texts(texts) if scorer and texts else None
+        embedded = scorer.embed_texts(texts) if texts else np.empty(0)
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             picks = [windows.spread(len(row["frame_times_s"]), settings.frames) for row in rows]
-            times = [
-                [row["frame_times_s"][i] for i in p] for row, p in zip(rows, picks, strict=True)
-            ]
-            if scorer is None or embedded is None:
+            chosen = list(zip(rows, picks, strict=True))
+            times = [[row["frame_times_s"][i] for i in p] for row, p in chosen]
+            if not texts:
                 return [{"frame_times_s": t, "labels": [], "cosines": []} for t in times]
-            crops = [
-                square_crop(read_frame(row["frames"][i]))
-                for row, p in zip(rows, picks, strict=True)
-                for i in p
-            ]
+            crops = [square_crop(read_frame(row["frames"][i])) for row, p in chosen for i in p]
             of_texts = scorer.embed_images(np.stack(crops)) @ embedded.T
             cosines = class_cosines(of_texts, known.values())
-            parts = np.split(cosines, np.cumsum([len(p) for p in picks])[:-1])
             return [
                 {"frame_times_s": t, "labels": list(known), "cosines": c.tolist()}
-                for t, c in zip(times, parts, strict=True)
+                for t, c in zip(times, _split_like(picks, cosines), strict=True)
             ]
 
         return score
@@ -171,32 +156,25 @@ def class_cosines(of_texts: np.ndarray, classes: Iterable[SoundClass]) -> np.nda
 
 
 def score_speech(
-    results: Results,
-    shard: str,
-    settings: SpeechScore,
-    compute: Compute = Compute(),
+    results: Results, shard: str, settings: SpeechScore, compute: Compute = Compute()
 ) -> None:
     """Publish the speech segments and the fraction with speech of every clip."""
 
     def prepare() -> ScoreChunk:
-        detector = (
-            registry.load("speech_detector", settings.backend, compute)
-            if settings.backend
-            else None
-        )
+        if not settings.backend:
+            nothing: dict[str, Any] = {
+                "segment_start_s": [],
+                "segment_end_s": [],
+                "speech_fraction": None,
+            }
+            return lambda rows: [nothing for _ in rows]
+        detector = registry.load("speech_detector", settings.backend, compute)
+        rate_hz = detector.sample_rate_hz
 
         def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            if detector is None:
-                return [
-                    {"segment_start_s": [], "segment_end_s": [], "speech_fraction": None}
-                    for _ in rows
-                ]
-            waveforms = [
-                windows.resample(read_audio(row["audio_flac"]), detector.sample_rate_hz)
-                for row in rows
-            ]
+            waveforms = [windows.resample(read_audio(row["audio_flac"]), rate_hz) for row in rows]
             return [
-                _speech_row(segments, len(waveform) / detector.sample_rate_hz)
+                _speech_row(segments, len(waveform) / rate_hz)
                 for segments, waveform in zip(detector.segments(waveforms), waveforms, strict=True)
             ]
 
@@ -224,15 +202,11 @@ def score_fingerprints(results: Results, shard: str) -> None:
     """Publish the fingerprints by which copies are found; they need no pretrained weights."""
 
     def prepare() -> ScoreChunk:
-        def score(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            return [
-                fingerprint(
-                    row["frames"], np.array(row["frame_times_s"]), read_audio(row["audio_flac"])
-                )
-                for row in rows
-            ]
+        def score(row: dict[str, Any]) -> dict[str, Any]:
+            times_s, audio = np.array(row["frame_times_s"]), read_audio(row["audio_flac"])
+            return fingerprint(row["frames"], times_s, audio)
 
-        return score
+        return lambda rows: [score(row) for row in rows]
 
     heavy = ["frames", "audio_flac"]
     _publish_scores("scores/fingerprints", results, shard, [], heavy, prepare)
@@ -261,14 +235,10 @@ def _publish_scores(
 
     def compute(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
         score = prepare()
-        columns = ["duration_s", "frame_times_s", *heavy]
+        for chunk in chunks(todo, _CHUNK):
+            keys = [item.inputs["clip_key"] for item in chunk]
+            table = decoded.read(keys, ["duration_s", "frame_times_s", *heavy])
+            for item, values in zip(chunk, score(table.to_pylist()), strict=True):
+                yield {"key": item.key, **values}
 
-        def scored() -> Iterator[dict[str, Any]]:
-            for chunk in chunks(todo, _CHUNK):
-                table = decoded.read([i.inputs["clip_key"] for i in chunk], columns)
-                for item, values in zip(chunk, score(table.to_pylist()), strict=True):
-                    yield {"key": item.key, **values}
-
-        yield from track(scored(), len(todo), f"{name} {shard}")
-
-    publish(RowStore(results.store, name, shard), items, compute, results.table(name, shard))
+    publish_shard(results, name, shard, items, compute)

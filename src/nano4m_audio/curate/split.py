@@ -23,7 +23,7 @@ INPUTS = ("candidates", "media", "verdicts", "scores/fingerprints")
 _SELECTED = ("clip_id", "clip_key", "class_name", "split", "window_start_s", "keyframes")
 
 
-def split_clips(results: Results, settings: Split) -> None:
+def split_clips(results: Results, settings: Split, threads: int = 1) -> None:
     """Write split.parquet and one table of selected clips per shard.
 
     Reads candidates, media, verdicts and scores/fingerprints of every shard under ``results``.
@@ -36,7 +36,7 @@ def split_clips(results: Results, settings: Split) -> None:
         found = read_fingerprints(table)
         fingerprints.update({name: found[name] for name in found if name in accepted})
     rows = list(accepted.values())
-    _group(rows, fingerprints, settings)
+    _group(rows, fingerprints, settings, threads)
     kept = [row for row in rows if not row["duplicate_of"]]
     splits = assign_splits(kept, settings.fractions, settings.seed, settings.unit)
     for row in rows:
@@ -68,10 +68,14 @@ def _accepted(results: Results, shards: Sequence[str]) -> dict[str, dict[str, An
     return dict(sorted(rows.items()))
 
 
-def _group(rows: list[dict[str, Any]], fingerprints: dict[str, Any], settings: Split) -> None:
+def _group(
+    rows: list[dict[str, Any]], fingerprints: dict[str, Any], settings: Split, threads: int
+) -> None:
     """Fill ``group`` (same video or copies, transitively) and ``duplicate_of`` (the kept copy)."""
     limits = settings.duplicates
-    groups = duplicates.find_groups(rows, fingerprints, limits.picture_min, limits.sound_min)
+    groups = duplicates.find_groups(
+        rows, fingerprints, limits.picture_min, limits.sound_min, threads
+    )
     for row in rows:
         row["group"] = groups.group[row["clip_id"]]
         if limits.keep == "one":

@@ -140,8 +140,7 @@ def _complete(
     frame: int,
     caption: Sequence[int],
 ) -> Packed:
-    """All tokens of ``modalities`` of the clips at one keyframe, in config order, and then the
-    first ids of a caption."""
+    """All tokens of ``modalities`` at one keyframe, then the first ids of a caption."""
     rows = inputs.data.rows(clips, np.full(len(clips), frame))
     chosen = [m for m, row in enumerate(inputs.settings.model.modalities) if row.name in modalities]
     begun = np.tile(np.asarray(caption, np.int64), (len(clips), 1))

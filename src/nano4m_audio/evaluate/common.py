@@ -11,13 +11,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.intervals import (
-    Interval,
-    count_groups,
-    mean_interval,
-    paired_p,
-    share_interval,
-)
+from nano4m_audio.intervals import Interval, count_groups, mean_interval, paired_p, share_interval
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.checkpoint import load_model
 from nano4m_audio.nano4m.data import TokenData
@@ -48,7 +42,7 @@ class ProbeInputs:
     chosen: TokenSet
     train_groups: np.ndarray
     groups: np.ndarray
-    n_bootstrap: int
+    bootstrap: int
     confidence: float
     keyframes: int
     seed: int
@@ -76,8 +70,7 @@ class ProbeInputs:
 
 @dataclass(frozen=True)
 class Measured:
-    """The mean ``sums / counts`` of one value per clip in each, float [n]; a clip without counts
-    takes no part."""
+    """The mean ``sums / counts``, float [n] by clip; a clip without counts takes no part."""
 
     name: str
     sums: np.ndarray
@@ -89,35 +82,14 @@ class Measured:
         return float(self.sums.sum() / self.counts.sum())
 
 
-def load_probe_inputs(
-    weights: Path,
-    settings: TrainSettings,
-    train: TokenSet,
-    chosen: TokenSet,
-    groups: tuple[np.ndarray, np.ndarray],
-    options: Mapping[str, Any],
-    device: str = "cpu",
-) -> ProbeInputs:
-    """Load the model onto ``device`` and the tokens of a probe; ``groups`` are those of the
-    training clips and of the evaluated ones. Raises UserError for a wrong checkpoint or device."""
+def load_on(weights: Path, device: str) -> FourM:
+    """A trained model on ``device``. Raises UserError for a wrong checkpoint or device."""
     try:
-        model = load_model(weights).eval().to(torch.device(device))
+        return load_model(weights).eval().to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # what torch says of a device it has not
         raise UserError(f"device {device!r} cannot be used: {error}".splitlines()[0]) from None
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"{error}: train the experiment again") from None
-    return ProbeInputs(
-        model=model,
-        settings=settings,
-        train=train,
-        chosen=chosen,
-        train_groups=groups[0],
-        groups=groups[1],
-        n_bootstrap=options["bootstrap"],
-        confidence=options["confidence"],
-        keyframes=options["keyframes"],
-        seed=options["seed"],
-    )
 
 
 def metric(
@@ -149,13 +121,13 @@ def metric(
         "unit": unit,
         "note": measured.note,
     }
-    return (
-        row if baseline is None else {**row, "baseline": _compare(measured, baseline, row, inputs)}
-    )
+    if baseline is None:
+        return row
+    return {**row, "baseline": _compare(measured, baseline, row, inputs)}
 
 
 def _mean_interval(sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs) -> Interval | None:
-    options = inputs.confidence, inputs.n_bootstrap, inputs.seed
+    options = inputs.confidence, inputs.bootstrap, inputs.seed
     return mean_interval(sums, counts, inputs.groups, *options)
 
 

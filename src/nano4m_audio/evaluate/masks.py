@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nano4m_audio.nano4m.data import TokenData
-from nano4m_audio.nano4m.masking import Packed, mask_batch
+from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.settings import MaskingConfig
 
 #: Masks are drawn for so many clips at once.
@@ -21,8 +21,7 @@ MOST_ROUNDS = 5000
 
 @dataclass(frozen=True)
 class Asked:
-    """Masked samples: their rows int64 [batch], and of which modalities the targets count, bool
-    [batch, M]."""
+    """Masked samples: their rows int64 [batch], and whose targets count, bool [batch, M]."""
 
     inputs: Packed
     targets: Packed
@@ -53,22 +52,15 @@ def draw_masks(
             if not len(rows):
                 break
             rng = np.random.default_rng([seed, 13, first, turn])
-            inputs, targets = _mask(data, masking, rng, clips[rows])
-            used = waiting[rows] & (_target_counts(targets, found.shape[1]) > 0)
+            batch = data.masked(clips[rows], masking, rng)
+            used = waiting[rows] & (_target_counts(batch.targets, found.shape[1]) > 0)
             found[rows] += used
             kept = np.flatnonzero(used.any(axis=1))
             for start in range(0, len(kept), batch_size):
                 k = kept[start : start + batch_size]
-                yield Asked(_take(inputs, k), _take(targets, k), clips[rows[k]], used[k])
-
-
-def _mask(
-    data: TokenData, masking: MaskingConfig, rng: np.random.Generator, clips: np.ndarray
-) -> tuple[Packed, Packed]:
-    usable = data.spread_keyframes(masking.keyframes)
-    keyframes = usable[rng.integers(0, len(usable), len(clips))]
-    tokens, lengths = data.rows(clips, keyframes), data.lengths[clips]
-    return mask_batch(rng, data.modalities, masking, tokens, lengths)
+                yield Asked(
+                    _take(batch.inputs, k), _take(batch.targets, k), clips[rows[k]], used[k]
+                )
 
 
 def _target_counts(targets: Packed, modalities: int) -> np.ndarray:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from typing import Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.reading import parse
@@ -22,11 +20,7 @@ from nano4m_audio.versions import stage_version
 
 
 def evaluate_probe(
-    results: Results,
-    experiment: str,
-    name: str,
-    settings: Evaluate,
-    compute: Compute = Compute(),
+    results: Results, experiment: str, name: str, settings: Evaluate, compute: Compute = Compute()
 ) -> None:
     """Compute one probe of an experiment's run, or find it in the store, and write its JSON.
 
@@ -40,7 +34,7 @@ def evaluate_probe(
             f"unknown probe {name!r}{did_you_mean(name, list(PROBES))}; known: {list(PROBES)}"
         )
     run_dir, split = results.run(experiment), results.split
-    run = _read_run(run_dir)
+    run = read_json(run_dir / RUN, "train the experiment first")
     trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
     sets = read_sets(results, trained)
     chosen = sets[settings.split]
@@ -59,25 +53,15 @@ def evaluate_probe(
         check_weights(run_dir, run)
         import torch
 
-        from nano4m_audio.evaluate.common import load_probe_inputs
+        from nano4m_audio.evaluate.common import ProbeInputs, load_on
 
         torch.set_num_threads(compute.threads)
-        inputs = load_probe_inputs(
-            run_dir / WEIGHTS,
-            trained,
-            sets["train"],
-            chosen,
-            groups,
-            options,
-            resolve_device(compute.device),
-        )
+        model = load_on(run_dir / WEIGHTS, resolve_device(compute.device))
+        sizes = settings.model_dump(exclude={"split"})
+        inputs = ProbeInputs(model, trained, sets["train"], chosen, *groups, **sizes)
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
         head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
         write_json(stored, {**head, **probe.compute(inputs)})
 
     kept([stored], make, f"evaluate {name}: {experiment}")
     publish_json(stored, results.probe(experiment, name), experiment=experiment)
-
-
-def _read_run(run_dir: Path) -> dict[str, Any]:
-    return read_json(run_dir / RUN, "train the experiment first")

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from nano4m_audio.evaluate.baselines import position_counts
 from nano4m_audio.evaluate.common import ACCURACY, BATCH_SIZE, Measured, ProbeInputs, metric
 from nano4m_audio.modalities import LABELS
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.objective import own_table
-
-#: Clips whose tokens are counted at once.
-CLIPS_AT_ONCE = 4096
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
@@ -27,7 +25,8 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     for name in LABELS:
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
-        mode = position_modes(inputs.train.data.arrays[m])
+        train = inputs.train.data
+        mode = position_counts(train, m, np.arange(len(train))).argmax(axis=1)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
         size = f"{true.shape[1]} keyframes per clip, {true.shape[2]} positions each"
         measured = _hits(f"rgb_to_{name}", predict(inputs, m), true, f"{size}, one pass")
@@ -61,15 +60,3 @@ def predict(inputs: ProbeInputs, m: int) -> np.ndarray:
         features = inputs.model(seen, inputs.tokens(whole(m, asked, np.full(len(part), width))))
         out.append((features @ table.T).argmax(dim=1).cpu().numpy().reshape(len(part), width))
     return np.concatenate(out).reshape(len(inputs.data), len(frames), width)
-
-
-def position_modes(array: np.ndarray) -> np.ndarray:
-    """The most frequent id of each position over clips and keyframes, int64 [positions]; of equally
-    frequent ones the smallest. A part of the clips at a time, as they may be mapped from disk."""
-    positions, size = array.shape[2], int(array.max(initial=0)) + 1
-    counts = np.zeros(positions * size, np.int64)
-    for start in range(0, len(array), CLIPS_AT_ONCE):
-        ids = array[start : start + CLIPS_AT_ONCE].reshape(-1, positions).astype(np.int64)
-        places = ids + np.arange(positions) * size
-        counts += np.bincount(places.ravel(), minlength=len(counts))
-    return counts.reshape(positions, size).argmax(axis=1)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,13 @@ from nano4m_audio.acquire.child import Child, Died, Limits
 from nano4m_audio.acquire.source import Source
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import UserError
+from nano4m_audio.fetch import kept
 from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.cut import Cut, Media, cut, look
 from nano4m_audio.fetch.guard import Budget, Guard
 from nano4m_audio.fetch.http import MOST_BYTES, Client, NoRanges, RangeFile, download
 from nano4m_audio.fetch.resolve import Log, Resolved, Stream, resolve, said, session
-from nano4m_audio.files import atomic_path, user_errors, write_json
+from nano4m_audio.files import atomic_path, user_errors
 
 Route = Literal["range", "whole"]
 #: Addresses that are no longer valid: the site is asked for new ones, once.
@@ -53,8 +53,9 @@ class Piece:
 
     Times count from the start of the file's container, as ``acquire.decode`` counts them. A segment
     that runs past the end of the video ends with it. ``bytes_read`` is what the media's servers
-    sent for it, 0 where it was there before. ``route`` is "range" when only the segment was read,
-    "whole" when the whole file was. ``has_sound`` is false for a film without.
+    sent for it. ``route`` is "range" when only the segment was read,
+    "whole" when the whole file was. ``has_sound`` is false for a film without,
+    ``is_all`` true for a file that is the site's own, byte for byte.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Piece:
     bytes_read: int
     format_id: str
     has_sound: bool = True
+    is_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,11 @@ def _answer(url: str, segments: Sequence[Segment], settings: Web) -> Fetched | U
 def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched:
     """Ask for the video of the page ``url`` once, and write the ``segments`` of it.
 
-    What is there already, from a call that was killed, is not fetched again (see ``kept``).
+    A piece is noted (``kept.keep``) as soon as it is finished, so that a kill loses no other one.
     Addresses that were valid a moment ago and are not any more are asked for again, once. Segments
     after one that failed are still tried, unless the server refuses (403, 404, 410, 429).
     Raises UserError only.
     """
-    there = [kept(segment) for segment in segments]
-    if there and all(there):
-        return Fetched(tuple(piece for piece in there if piece))
     try:
         resolved = resolve(url, settings)
     except FetchError as error:
@@ -138,7 +137,7 @@ def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched
     again = True
     with _Fetching(resolved, settings) as fetching:
         for segment in segments:
-            result = kept(segment) or fetching.piece(segment)
+            result = fetching.piece(segment)
             if again and isinstance(result, FetchError) and result.status in _GONE:
                 again = False
                 try:
@@ -163,31 +162,16 @@ def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched
     )
 
 
-def kept(segment: Segment) -> Piece | None:
-    """The piece of a segment that was written before, if its file is as it was then."""
-    note = _note(segment)
-    try:
-        said = json.loads(note.read_text("utf-8"))
-        if said.pop("segment") != [segment.start_s, segment.end_s]:
-            return None
-        if said.pop("size_bytes") != segment.out.stat().st_size:
-            return None
-        return Piece(segment.out, bytes_read=0, **said)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _keep(segment: Segment, piece: Piece) -> None:
-    """Note where the segment lies in its piece, beside it."""
-    said = asdict(piece)
-    del said["path"], said["bytes_read"]
-    said["segment"] = [segment.start_s, segment.end_s]
-    said["size_bytes"] = piece.path.stat().st_size
-    write_json(_note(segment), said)
-
-
-def _note(segment: Segment) -> Path:
-    return segment.out.with_name(f"{segment.out.name}.json")
+def _note(piece: Piece) -> kept.Piece:
+    """What is noted of a piece; one that is all of its video has no window."""
+    return kept.Piece(
+        size_bytes=piece.path.stat().st_size,
+        file_start_s=None if piece.is_all else piece.file_start_s,
+        file_end_s=None if piece.is_all else piece.file_end_s,
+        route=piece.route,
+        format_id=piece.format_id,
+        bytes_read=piece.bytes_read,
+    )
 
 
 def fetch_piece(resolved: Resolved, segment: Segment, settings: Web) -> Piece:
@@ -242,9 +226,8 @@ class _Fetching:
         before = self._budget.used
         try:
             with user_errors(segment.out):
-                _note(segment).unlink(missing_ok=True)
                 piece = self._piece(segment, before)
-                _keep(segment, piece)
+                kept.keep(segment.out, _note(piece))
                 return piece
         except FetchError as error:
             return error
@@ -299,7 +282,7 @@ class _Fetching:
                     made = look(temp, media, 0.0, segment.end_s or _NEVER_S)
                 finally:
                     media.close()
-        return self._made(segment, "whole", made, before)
+        return replace(self._made(segment, "whole", made, before), is_all=True)
 
     def _open(self, folder: Path) -> Media:
         if self._media is None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from nano4m_audio.backends import registry
 from nano4m_audio.backends.gpt2 import MAX_TOKENS as CAPTION_TOKENS
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import user_errors
+from nano4m_audio.files import read_json, user_errors
 from nano4m_audio.modalities import KEYFRAMES, MODALITIES, PUBLISHED_NAMES
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.paths import Results, shard_names
@@ -184,10 +184,7 @@ def _find_clips(root: Path) -> Iterator[_Clip]:
 
 
 def _read_caption(path: Path) -> str:
-    try:
-        captions = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+    captions = read_json(path, "export it again")
     if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
         raise UserError(f"{path}: not a list of captions")
     if len(set(captions)) != 1:
@@ -196,8 +193,7 @@ def _read_caption(path: Path) -> str:
 
 
 def _read_npy(path: Path, modality: str) -> np.ndarray:
-    """uint16 [10, 196] or [1, 512]; nothing in the file is executed, and no more of it is read than
-    its shape says."""
+    """uint16 [10, 196] or [1, 512]; no code is run, and no more is read than the shape says."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

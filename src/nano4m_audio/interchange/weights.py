@@ -135,7 +135,11 @@ def export_model(run_dir: Path, out: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     theirs = reference_config(model.config)
     if out.suffix in (".pth", ".pt"):
-        content = {"model": state, "iteration": _steps(run_dir), "args": _arguments(theirs)}
+        content = {
+            "model": state,
+            "iteration": int(_json(run_dir / RUN)["steps"] or 0),
+            "args": _arguments(theirs),
+        }
         with atomic_path(out) as temp:
             torch.save(content, temp)
     elif out.suffix == ".safetensors":
@@ -168,10 +172,6 @@ def reference_config(config: ModelConfig) -> dict[str, Any]:
         **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
         "per_modality_loss_avg": True,
     }
-
-
-def _steps(run_dir: Path) -> int:
-    return int(_json(run_dir / RUN)["steps"] or 0)
 
 
 def _json(path: Path) -> dict[str, Any]:

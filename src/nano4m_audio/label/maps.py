@@ -21,15 +21,10 @@ from nano4m_audio.modalities import MODALITIES
 
 def encode_depth(depth: np.ndarray) -> dict[str, Any]:
     """float32 [K, H, W] inverse depth -> the columns ``lowest``, ``highest``, ``maps``."""
-    lowest = depth.min((1, 2))
-    highest = depth.max((1, 2))
-    scaled = (depth - lowest[:, None, None]) / _span(lowest, highest)[:, None, None]
-    levels = np.rint(scaled * 65535).astype(np.uint16)
-    return {
-        "lowest": lowest.tolist(),
-        "highest": highest.tolist(),
-        "maps": [_png(level) for level in levels],
-    }
+    lowest, highest = depth.min((1, 2)), depth.max((1, 2))
+    levels = np.rint(_scaled(depth) * 65535).astype(np.uint16)
+    maps = [_png(level) for level in levels]
+    return {"lowest": lowest.tolist(), "highest": highest.tolist(), "maps": maps}
 
 
 def decode_depth(row: Mapping[str, Any]) -> np.ndarray:
@@ -38,6 +33,12 @@ def decode_depth(row: Mapping[str, Any]) -> np.ndarray:
     lowest = np.array(row["lowest"], np.float32)
     highest = np.array(row["highest"], np.float32)
     return levels * _span(lowest, highest)[:, None, None] + lowest[:, None, None]
+
+
+def _scaled(depth: np.ndarray) -> np.ndarray:
+    """Each map scaled to 0..1."""
+    lowest, highest = depth.min((1, 2)), depth.max((1, 2))
+    return (depth - lowest[:, None, None]) / _span(lowest, highest)[:, None, None]
 
 
 def _span(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
@@ -60,9 +61,7 @@ def decode_normals(row: Mapping[str, Any]) -> np.ndarray:
 
 def depth_image(depth: np.ndarray) -> np.ndarray:
     """What the depth tokenizer sees: each map scaled to -1..1, float32 [K, 1, H, W]."""
-    lowest, highest = depth.min((1, 2)), depth.max((1, 2))
-    scaled = (depth - lowest[:, None, None]) / _span(lowest, highest)[:, None, None]
-    return (scaled * 2 - 1)[:, None].astype(np.float32)
+    return (_scaled(depth) * 2 - 1)[:, None].astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from nano4m_audio.label.maps import FORMS
 from nano4m_audio.media.crop import keyframe_crops
 from nano4m_audio.modalities import MODALITIES, ModalitySpec
 from nano4m_audio.paths import Results
-from nano4m_audio.progress import chunks, track
+from nano4m_audio.progress import chunks
 from nano4m_audio.reasons import Reason
-from nano4m_audio.store import Item, RowStore, publish
+from nano4m_audio.store import Item, RowStore, publish_shard
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.versions import stage_version
 
@@ -42,18 +42,14 @@ def label_clips(
 
     def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
         model = registry.load(modality.estimator, settings.backend, compute)
+        for chunk in chunks(todo, _CHUNK):
+            crops = keyframe_crops(decoded, [item.inputs for item in chunk])
+            maps = model.estimate(np.concatenate(crops))
+            parts = np.split(maps, np.cumsum([len(c) for c in crops])[:-1])
+            for item, part in zip(chunk, parts, strict=True):
+                yield {"key": item.key, **_row(modality, part)}
 
-        def rows() -> Iterator[dict[str, Any]]:
-            for chunk in chunks(todo, _CHUNK):
-                crops = keyframe_crops(decoded, [item.inputs for item in chunk])
-                maps = model.estimate(np.concatenate(crops))
-                parts = np.split(maps, np.cumsum([len(c) for c in crops])[:-1])
-                for item, part in zip(chunk, parts, strict=True):
-                    yield {"key": item.key, **_row(modality, part)}
-
-        yield from track(rows(), len(todo), f"{name} {shard}")
-
-    publish(RowStore(results.store, name, shard), items, compute_rows, results.table(name, shard))
+    publish_shard(results, name, shard, items, compute_rows)
 
 
 def _row(modality: ModalitySpec, maps: np.ndarray) -> dict[str, Any]:

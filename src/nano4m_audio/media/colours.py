@@ -25,8 +25,7 @@ def normal_colours(normals: np.ndarray) -> np.ndarray:
 
 
 def colour_normals(normals: np.ndarray) -> np.ndarray:
-    """Normals in camera coordinates, float [3, H, W] -> uint8 [H, W, 3], in the colours of the
-    stored maps."""
+    """Normals, float [3, H, W] -> uint8 [H, W, 3], in the colours of the stored maps."""
     return normal_colours(normals.transpose(1, 2, 0))
 
 

@@ -1,2 +1,1 @@
-"""The recipe of the mini family: data from the barnyard, training, measurement and the model
-card."""
+"""The recipe of the mini family: data from the barnyard, training, measurement, model card."""

@@ -8,31 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import sha256, write_bytes
 from nano4m_audio.minitrain.data import EVALUATION_OFFSET
 
-# (measure set, measure, least or greatest allowed value, whether more is better, shown as)
-REQUIRED = (
-    ("tagger", "top_1", 0.95, True, "tagger: right class first"),
-    ("tagger", "false_alarms", 0.05, False, "tagger: other sounds scored above 0.5"),
-    ("scorer", "top_1", 0.95, True, "scorer: right class first"),
-    ("scorer", "seen", 0.95, True, "scorer: own cosine above 0.5"),
-    ("scorer", "empty_unseen", 0.95, True, "scorer: empty scenes below 0.3 for every class"),
-    ("depth", "abs_rel", 0.10, False, "depth: mean relative error"),
-    ("normals", "mean_deg", 15.0, False, "normals: mean angular error, degrees"),
-    ("rgb_tokenizer", "psnr_db", 24.0, True, "RGB tokenizer: PSNR, dB"),
-    ("depth_tokenizer", "psnr_db", 24.0, True, "depth tokenizer: PSNR, dB"),
-    ("normal_tokenizer", "psnr_db", 24.0, True, "normals tokenizer: PSNR, dB"),
-    ("codec", "class_kept", 0.80, True, "codec: class kept after decoding"),
+#: (measure set, measure, "least" or "most", limit, shown as)
+REQUIRED: list[tuple[str, str, str, float, str]] = yaml.safe_load(
+    Path(__file__).with_name("required.yaml").read_text("utf-8")
 )
 
 
 def write_card(
     weights: Path, *, seed: int, views: int, sounds: int, card: Path, page: Path
 ) -> None:
-    """Measure the weights in folder ``weights`` on unseen seeds and write ``card`` (JSON) and
-    ``page`` (Markdown).
+    """Measure the weights in a folder on unseen seeds; write ``card`` (JSON), ``page`` (Markdown).
 
     ``seed`` is the training data's seed. A missed requirement is a warning: the card tells the
     truth about any weights, and ``install`` is what refuses them.
@@ -53,8 +44,8 @@ def write_card(
         "members": {path.stem: _describe(path) for path in sorted(weights.glob("*.safetensors"))},
         "measured": {k: {m: round(v, 4) for m, v in row.items()} for k, row in measured.items()},
     }
-    _write(card, json.dumps(content, indent=2) + "\n")
-    _write(page, render_page(content))
+    write_bytes(card, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(page, render_page(content).encode())
     missed = missed_requirements(content["measured"])
     if missed:
         print(f"warning: below the required quality: {'; '.join(missed)}", file=sys.stderr)
@@ -63,9 +54,9 @@ def write_card(
 def missed_requirements(measured: dict[str, dict[str, float]]) -> list[str]:
     """The requirements, in words, that the measures do not meet."""
     missed = []
-    for member, measure, limit, more, shown in REQUIRED:
+    for member, measure, side, limit, shown in REQUIRED:
         value = measured[member][measure]
-        if value < limit if more else value > limit:
+        if value < limit if side == "least" else value > limit:
             missed.append(shown)
     return missed
 
@@ -87,47 +78,18 @@ def install(weights: Path, card: Path, *, package: Path, docs: Path) -> None:
         raise UserError(f"{card} describes other weights than those in {weights}: run `mini card`")
     for path in [*sorted(weights.glob("*.safetensors")), card]:
         shutil.copyfile(path, package / path.name)
-    _write(docs / "MINI.md", render_page(content))
+    write_bytes(docs / "MINI.md", render_page(content).encode())
 
 
 def render_page(content: dict[str, Any]) -> str:
     """The Markdown page of a card's content."""
-    data, measured, members = content["data"], content["measured"], content["members"]
-    lines = [
-        "# The mini family",
-        "",
-        "Small networks of our own for every place where the paper uses a pretrained model. They",
-        "are trained on the barnyard alone, know nothing else, and let the whole pipeline run",
-        "offline on a CPU.",
-        "This page is written by `snakemake --cores 2 mini`.",
-        "",
-        f"Measured on {data['evaluation_views']} views and {data['evaluation_sounds']} sounds of "
-        f"barnyard seed {data['evaluation_seed']}, trained on seed {data['training_seed']} and up.",
-        "",
-        "| requirement | measured | required |",
-        "|---|---|---|",
-    ]
-    for row in REQUIRED:
-        member, measure, limit, more, shown = row
-        sign = ">=" if more else "<="
-        lines.append(f"| {shown} | {measured[member][measure]:.3f} | {sign} {limit:g} |")
-    lines += ["", "| member | all measures |", "|---|---|"]
-    for member, row in measured.items():
-        lines.append(f"| {member} | {', '.join(f'{k} {v:.3f}' for k, v in row.items())} |")
-    lines += [
-        "",
-        "| weight file | parameters | bytes | steps x batch | seed |",
-        "|---|---|---|---|---|",
-    ]
-    for name, m in members.items():
-        recipe = m["notes"]["recipe"]
-        lines.append(
-            f"| {name} | {m['parameters']:,} | {m['bytes']:,} "
-            f"| {recipe['steps']} x {recipe['batch']} | {m['notes']['seed']} |"
-        )
-    total = sum(m["bytes"] for m in members.values())
-    lines += ["", f"All weights together: {total / 1e6:.2f} MB, stored as fp16, run as fp32.", ""]
-    return "\n".join(lines)
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    text = Path(__file__).with_name("card.md.j2").read_text("utf-8")
+    return environment.from_string(text).render(content, required=REQUIRED)
 
 
 def _describe(path: Path) -> dict[str, object]:
@@ -141,7 +103,3 @@ def _describe(path: Path) -> dict[str, object]:
         "parameters": sum(tensor.size for tensor in load_file(path).values()),
         "notes": read_notes(path),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())

@@ -1,5 +1,4 @@
-"""Training data of the mini family: barnyard views and sounds, rendered once into memory-mapped
-files.
+"""Training data of the mini family: barnyard views and sounds, rendered once into mapped files.
 
 Seeds: a data set of seed s uses the barnyard's seeds s, s + 1, ... one per block; training and
 evaluation sets must be further apart than their number of blocks (``EVALUATION_OFFSET`` is).

@@ -1,10 +1,8 @@
-"""One loss per member: draws a random batch from the data, changes it at random, compares with the
-truth."""
+"""One loss per member: a random batch of the data, changed at random, against the truth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, normalize
@@ -107,17 +105,10 @@ class DenseLoss:
         return (weight * (3 * depth_error + facing + straight)).mean()
 
 
-class Images(Protocol):
-    """Pictures to draw from; an index int64 [B] gives float32 [B, C, 224, 224] in -1..1."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: torch.Tensor) -> torch.Tensor: ...
-
-
 @dataclass(frozen=True)
 class ViewImages:
-    """One modality of a view set, "rgb", "depth" or "normal", as ``Images``."""
+    """One modality of a view set, "rgb", "depth" or "normal": an index int64 [B] gives float32 [B,
+    C, 224, 224] in -1..1."""
 
     views: ViewSet
     modality: str
@@ -131,7 +122,7 @@ class ViewImages:
 
 @dataclass(frozen=True)
 class StoredImages:
-    """A float16 tensor [N, C, 224, 224] in -1..1 as ``Images``."""
+    """The same of a float16 tensor [N, C, 224, 224] in -1..1."""
 
     images: torch.Tensor
 
@@ -146,7 +137,7 @@ class StoredImages:
 class ImageTokenizerLoss:
     """Squared plus absolute error on random crops."""
 
-    images: Images
+    images: ViewImages | StoredImages
     batch: int
 
     def __call__(self, net: ImageTokenizerNet, generator: torch.Generator) -> torch.Tensor:

@@ -1,5 +1,4 @@
-"""Measured quality of the mini family on barnyard scenes and sounds that no member was trained
-on."""
+"""Quality of the mini family on barnyard scenes and sounds that no member was trained on."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from nano4m_audio.backends.mini.tagger import MiniTagger
 from nano4m_audio.minitrain.data import FAR_M, SoundSet, ViewSet, sound_block, view_block
 from nano4m_audio.minitrain.losses import modality_images, stretch
 from nano4m_audio.minitrain.resample import to_rate
-from nano4m_audio.tokenizers.fidelity import psnr_db
+from nano4m_audio.tokenizers.fidelity import psnr_db, vocabulary_use
 
 Measures = dict[str, float]
 
@@ -41,10 +40,9 @@ def measure_all(
     *, purpose: str, seed: int, views: int, sounds: int, folder: Path = WEIGHTS
 ) -> dict[str, Measures]:
     """Every measure of every member, on ``views`` pictures and ``sounds`` windows of one seed."""
-    seen = ViewSet(**{k: torch.from_numpy(v) for k, v in view_block(seed, purpose, views).items()})
-    heard = SoundSet(
-        **{k: torch.from_numpy(v) for k, v in sound_block(seed, purpose, sounds).items()}
-    )
+    view_arrays, sound_arrays = view_block(seed, purpose, views), sound_block(seed, purpose, sounds)
+    seen = ViewSet(**{name: torch.from_numpy(v) for name, v in view_arrays.items()})
+    heard = SoundSet(**{name: torch.from_numpy(v) for name, v in sound_arrays.items()})
     result = {
         "tagger": measure_tagger(heard, folder),
         "scorer": measure_scorer(seen, folder),
@@ -58,8 +56,7 @@ def measure_all(
 
 
 def measure_tagger(sounds: SoundSet, folder: Path = WEIGHTS) -> Measures:
-    """top_1: best class right; recall: its score > 0.5; false_alarms: others with any score >
-    0.5."""
+    """top_1: best class right; recall: its score > 0.5; false_alarms: others with one > 0.5."""
     scores = MiniTagger.load(folder=folder).tag(_waveforms(sounds))
     label = sounds.label.numpy()
     animal = label >= 0
@@ -125,13 +122,12 @@ def measure_image_tokenizer(views: ViewSet, modality: str, folder: Path = WEIGHT
     truth = modality_images(views, modality, torch.arange(len(views.label))).numpy()
     tokens = tokenizer.tokenize(truth)
     psnr = psnr_db(truth, tokenizer.decode(tokens))
-    share = np.bincount(tokens.ravel(), minlength=tokenizer.vocab_size) / tokens.size
-    entropy = -(share[share > 0] * np.log(share[share > 0])).sum()
+    used, perplexity = vocabulary_use(tokens, tokenizer.vocab_size)
     result = {
         "psnr_db": _mean(psnr),
         "psnr_p10_db": float(np.quantile(psnr, 0.1)),
-        "codebook_used": _mean(share > 0),
-        "codebook_perplexity": float(np.exp(entropy)) / tokenizer.vocab_size,
+        "codebook_used": used,
+        "codebook_perplexity": perplexity / tokenizer.vocab_size,
     }
     if modality != "rgb":
         guess = _predicted_images(views, modality, folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from nano4m_audio.backends.mini.codec import CodecNet
@@ -20,35 +22,18 @@ from nano4m_audio.minitrain import losses
 from nano4m_audio.minitrain.data import load_sounds, load_views
 from nano4m_audio.minitrain.trainer import Recipe, StepLoss, fit
 
-RECIPES = {
-    "tagger": Recipe(steps=800, batch=32, learning_rate=2e-3),
-    "scorer": Recipe(steps=1200, batch=32, learning_rate=2e-3),
-    "dense": Recipe(steps=3200, batch=8, learning_rate=3e-3),
-    "rgb_tokenizer": Recipe(steps=2000, batch=16, learning_rate=3e-3),
-    "depth_tokenizer": Recipe(steps=1500, batch=16, learning_rate=3e-3),
-    "normal_tokenizer": Recipe(steps=1800, batch=16, learning_rate=3e-3),
-    "codec": Recipe(steps=3000, batch=32, learning_rate=4e-3),
-}
-
-# Shape of each image tokenizer: channels, FSQ levels (their product is the vocabulary), width.
-_IMAGE_TOKENIZERS: dict[str, dict[str, Any]] = {
-    "rgb": {"channels": 3, "levels": [8, 8, 8, 8], "width": 40},
-    "depth": {"channels": 1, "levels": [4, 4, 4, 4, 4], "width": 25},
-    "normal": {"channels": 3, "levels": [4, 4, 4, 4, 4], "width": 30},
-}
+_MEMBERS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("members.yaml").read_text("utf-8")
+)
+#: The shape of each image tokenizer.
+_SHAPES = {name: row.pop("shape") for name, row in _MEMBERS.items() if "shape" in row}
+RECIPES = {name: Recipe(**row) for name, row in _MEMBERS.items()}
 
 
 def train_member(
-    name: str,
-    out: Path,
-    *,
-    data: Path,
-    seed: int,
-    steps: int | None = None,
-    threads: int = 1,
+    name: str, out: Path, *, data: Path, seed: int, steps: int | None = None, threads: int = 1
 ) -> None:
-    """Train one member of ``RECIPES`` on the data set in folder ``data`` and write its weights to
-    ``out``.
+    """Train one member of ``RECIPES`` on the data in folder ``data``; write its weights to ``out``.
 
     ``steps`` overrides the recipe's. The result depends on seed, data, thread count and processor.
     """
@@ -58,7 +43,7 @@ def train_member(
         )
     recipe = RECIPES[name]
     if steps is not None:
-        recipe = Recipe(steps, recipe.batch, recipe.learning_rate, recipe.weight_decay)
+        recipe = replace(recipe, steps=steps)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     net, loss, notes = _prepare(name, data, recipe.batch)
@@ -80,8 +65,7 @@ def _prepare(name: str, data: Path, batch: int) -> tuple[nn.Module, StepLoss, di
         return DenseNet(), losses.DenseLoss(load_views(data), batch), {}
     if name == "codec":
         return CodecNet(), losses.CodecLoss(losses.codec_windows(load_sounds(data)), batch), {}
-    modality = name.removesuffix("_tokenizer")
-    shape = _IMAGE_TOKENIZERS[modality]
+    shape = _SHAPES[name]
     net = ImageTokenizerNet(shape["channels"], tuple(shape["levels"]), shape["width"])
-    images = losses.ViewImages(load_views(data), modality)
+    images = losses.ViewImages(load_views(data), name.removesuffix("_tokenizer"))
     return net, losses.ImageTokenizerLoss(images, batch), dict(shape)

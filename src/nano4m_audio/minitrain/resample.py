@@ -6,8 +6,7 @@ import torch
 
 
 def to_rate(waveforms: torch.Tensor, samples: int) -> torch.Tensor:
-    """Waveforms [B, S] -> [B, samples] spanning the same time; frequencies above the new limit are
-    cut.
+    """Waveforms [B, S] -> [B, samples] of the same time, without frequencies above the new limit.
 
     The window is taken as periodic, which is audible only in its first and last few milliseconds.
     """

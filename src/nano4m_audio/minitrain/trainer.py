@@ -45,8 +45,7 @@ def fit(
     name: str,
     state: Path | None = None,
 ) -> list[tuple[int, float]]:
-    """Train ``net`` in place: AdamW, short warm-up, cosine to zero, clipped gradients, bfloat16 if
-    native.
+    """Train ``net``: AdamW, short warm-up, cosine to zero, clipped gradients, native bfloat16.
 
     With ``state``, a folder, a killed run goes on at its last checkpoint and ends in the same bits.
     Returns (step, running mean of the loss) at every hundredth of the steps. Raises

@@ -1,7 +1,6 @@
 """Token arrays in memory and the batches drawn from them.
 
-Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs no random state and
-no replay.
+Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs no random state.
 """
 
 from __future__ import annotations
@@ -152,17 +151,16 @@ class TokenData:
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             here = epochs == epoch
             clips[here] = epoch_order(seed, epoch, len(self))[places[here]]
-        return self._masked(clips, masking, stream(seed, BATCH_STREAM, step))
+        return self.masked(clips, masking, stream(seed, BATCH_STREAM, step))
 
     def fixed_batches(self, batch_size: int, masking: MaskingConfig, seed: int) -> list[Batch]:
         """Every clip once, in order, under masks that depend on ``seed`` only."""
         clips = np.arange(len(self))
         parts = [clips[i : i + batch_size] for i in range(0, len(clips), batch_size)]
-        return [
-            self._masked(p, masking, stream(seed, FIXED_STREAM, i)) for i, p in enumerate(parts)
-        ]
+        return [self.masked(p, masking, stream(seed, FIXED_STREAM, i)) for i, p in enumerate(parts)]
 
-    def _masked(self, clips: np.ndarray, masking: MaskingConfig, rng: np.random.Generator) -> Batch:
+    def masked(self, clips: np.ndarray, masking: MaskingConfig, rng: np.random.Generator) -> Batch:
+        """Some clips, each at one of its usable keyframes, under masks of their own."""
         usable = self.spread_keyframes(masking.keyframes)
         keyframes = usable[rng.integers(0, len(usable), len(clips))]
         tokens, lengths = self.rows(clips, keyframes), self.lengths[clips]

@@ -27,8 +27,7 @@ class Ranks:
     world: int = 1
 
     def share(self, n_samples: int) -> tuple[int, int]:
-        """First and last (excluded) sample of this process. Raises ValueError when a process would
-        have none."""
+        """First and last (excluded) sample of this process. ValueError where a process has none."""
         if n_samples < self.world:
             raise ValueError(f"batch_size {n_samples} is below the number of devices {self.world}")
         return n_samples * self.rank // self.world, n_samples * (self.rank + 1) // self.world
@@ -116,10 +115,7 @@ def full_state(
 
 
 def set_full_state(
-    model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    sharded: bool,
-    state: dict[str, Any],
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], sharded: bool, state: dict[str, Any]
 ) -> None:
     """Put what ``full_state`` gave into place."""
     if not sharded:
@@ -141,10 +137,7 @@ def set_full_state(
 def full_weights(model: nn.Module, sharded: bool) -> dict[str, Tensor]:
     """A copy of the whole weights, on their device, or on the host when sharded."""
     if sharded:
-        from torch.distributed.checkpoint.state_dict import (
-            StateDictOptions,
-            get_model_state_dict,
-        )
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return dict(get_model_state_dict(model, options=options))  # type: ignore[arg-type]

@@ -39,10 +39,7 @@ class Packed:
         ends = np.concatenate([[0], np.cumsum(self.lengths)])
         part = slice(ends[start], ends[stop])
         return Packed(
-            self.tokens[part],
-            self.positions[part],
-            self.modalities[part],
-            self.lengths[start:stop],
+            self.tokens[part], self.positions[part], self.modalities[part], self.lengths[start:stop]
         )
 
 

@@ -36,8 +36,7 @@ def own_table(model: FourM, m: int) -> Tensor:
 def token_losses(
     model: FourM, features: Tensor, targets: Tokens, objective: ObjectiveConfig
 ) -> list[Tensor]:
-    """Cross-entropy in nats of every real target, one float32 vector per modality, in packed
-    order."""
+    """Cross-entropy in nats of every real target, float32 by modality, in packed order."""
     rows = features.index_select(0, targets.order)
     ids = targets.tokens.index_select(0, targets.order)
     losses = []
@@ -118,8 +117,7 @@ def _pieces(groups: Sequence[tuple[int, int, int]], rows: int) -> Iterator[tuple
 
 
 def log_scores(x: Tensor, table: Tensor) -> Tensor:
-    """log p of every id of ``table`` [size, dim] for every row of ``x`` [n, dim]: float32 [n,
-    size]."""
+    """log p of the ids of ``table`` [size, dim] for rows ``x`` [n, dim]: float32 [n, size]."""
     return (x @ table.T).float().log_softmax(dim=1)
 
 

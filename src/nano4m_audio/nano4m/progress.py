@@ -34,18 +34,12 @@ class Meter:
     def steps_per_s(self) -> float:
         return (self.step - self._first) / max(time.monotonic() - self._started, 1e-9)
 
-    @property
-    def tokens_per_s(self) -> float:
-        return self.tokens / max(time.monotonic() - self._started, 1e-9)
-
     def describe_speed(self) -> str:
-        return f"{self.tokens_per_s:,.0f} tokens/s, {self.steps_per_s:.2f} steps/s"
+        tokens_per_s = self.tokens / max(time.monotonic() - self._started, 1e-9)
+        return f"{tokens_per_s:,.0f} tokens/s, {self.steps_per_s:.2f} steps/s"
 
     def describe_losses(self) -> str:
         return " ".join(f"{name} {loss:.2f}" for name, loss in self.losses.items())
-
-    def left_s(self) -> float:
-        return (self.total_steps - self.step) / max(self.steps_per_s, 1e-9)
 
 
 @contextmanager
@@ -53,59 +47,40 @@ def showing(meter: Meter, enabled: bool) -> Iterator[Callable[[], None]]:
     """Yield a function that shows the meter; to be called after every update."""
     if not enabled:
         yield lambda: None
-    elif sys.stderr.isatty():
-        with _bar(meter) as show:
-            yield show
-    else:
+        return
+    if not sys.stderr.isatty():
         yield _log(meter)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    steps, left = MofNCompleteColumn(), TimeRemainingColumn()
+    speed, losses = "{task.fields[speed]}", "{task.fields[losses]}"
+    columns = "train", BarColumn(bar_width=20), steps, speed, left, losses
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        total, done = meter.total_steps, meter.step
+        task = bar.add_task("train", total=total, completed=done, speed="", losses="")
+
+        def show() -> None:
+            speed, losses = meter.describe_speed(), meter.describe_losses()
+            bar.update(task, completed=meter.step, speed=speed, losses=losses)
+
+        yield show
 
 
 def _log(meter: Meter) -> Callable[[], None]:
-    last = [time.monotonic()]
+    last = time.monotonic()
 
     def show() -> None:
-        if time.monotonic() - last[0] > LOG_EVERY_S or meter.step == meter.total_steps:
-            last[0] = time.monotonic()
+        nonlocal last
+        if time.monotonic() - last > LOG_EVERY_S or meter.step == meter.total_steps:
+            last = time.monotonic()
+            left_s = (meter.total_steps - meter.step) / max(meter.steps_per_s, 1e-9)
             print(
                 f"train: {meter.step}/{meter.total_steps}, {meter.describe_speed()}, "
-                f"{meter.left_s():.0f} s left, {meter.describe_losses()}",
+                f"{left_s:.0f} s left, {meter.describe_losses()}",
                 file=sys.stderr,
                 flush=True,
             )
 
     return show
-
-
-@contextmanager
-def _bar(meter: Meter) -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("train"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(
-            "train", total=meter.total_steps, completed=meter.step, speed="", losses=""
-        )
-
-        def show() -> None:
-            bar.update(
-                task,
-                completed=meter.step,
-                speed=meter.describe_speed(),
-                losses=meter.describe_losses(),
-            )
-
-        yield show

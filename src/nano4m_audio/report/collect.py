@@ -6,8 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio import files
+from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS
-from nano4m_audio.report import funnel, metrics, provenance, scores, split, training, truth
+from nano4m_audio.paths import Results
+from nano4m_audio.report import (
+    fetch,
+    funnel,
+    listing,
+    metrics,
+    provenance,
+    scores,
+    split,
+    training,
+    truth,
+)
 from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
@@ -36,11 +49,20 @@ def _examples(inputs: ReportInputs) -> Any:
     return make_examples(inputs)
 
 
+def read_proof(inputs: ReportInputs) -> Any:
+    """The claims of proof.json; None where the tables came without it."""
+    path = Results(inputs.results).proof
+    return files.read_json(path, "make the proof again")["claims"] if path.exists() else None
+
+
 SECTIONS = (
+    Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
+    Section("fetch", "Fetching", fetch.collect),
     Section("scores", "Scores", scores.collect),
     Section("truth", "Filters and truth", truth.collect),
     Section("split", "Split", split.collect),
+    Section("proof", "Proof", read_proof),
     Section("tokenizers", "Tokenizers", lambda inputs: inputs.tokenizers or None),
     Section("training", "Training", training.collect),
     Section("metrics", "Evaluation", metrics.collect),
@@ -75,15 +97,14 @@ class Content:
 
 
 def collect(inputs: ReportInputs) -> Content:
-    """Read all tables and compute all numbers. Raises UserError, or FunnelError when the counts do
-    not add up."""
+    """All numbers. Raises UserError, or FunnelError when the counts do not add up."""
     found = {section.name: section.collect(inputs) for section in SECTIONS}
     return Content(
         title=inputs.config["report"]["title"],
         config=inputs.config,
         headline=headline(inputs),
         lead=inputs.lead,
-        warnings=warnings(inputs, found["split"]),
+        warnings=[*fetch.warnings(found["fetch"]), *warnings(inputs, found["split"])],
         sections={name: values for name, values in found.items() if values is not None},
     )
 
@@ -117,7 +138,8 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
         n, of = len(splits.leak.copies), splits.leak.n
         out.append(f"{n} of {of} test clips have a copy among the training clips.")
     out += _about_models(config)
-    off = [row.title.lower() for row in FILTERS if config["verdict"].get(row.key) is None]
+    verdict = Verdict.model_validate(config["verdict"])
+    off = [row.title.lower() for row in FILTERS if not verdict.is_on(row)]
     if off:
         word = "filter is" if len(off) == 1 else "filters are"
         out.append(f"The {' and '.join(off) if len(off) < 3 else ', '.join(off)} {word} off.")
@@ -131,11 +153,11 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
 
 def _without_scores(config: Mapping[str, Any], clips: Sequence[Clip]) -> list[str]:
     """The classes that a model does not know: its filter is off for them."""
-    out = []
+    out, verdict = [], Verdict.model_validate(config["verdict"])
     for row in FILTERS:
         section, _, key = row.score.partition(".")
         backend = config[section][key]["backend"] if row.score else None
-        if backend is None or config["verdict"][row.key] is None:
+        if backend is None or not verdict.is_on(row):
             continue
         scored = [c for c in clips if c.verdict["clip_key"]]
         names = sorted({c.class_name for c in scored if c.verdict[row.column] is None})

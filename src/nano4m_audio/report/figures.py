@@ -7,10 +7,12 @@ on a phone; wide screens put several beside each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
+from nano4m_audio.fetch.plan import Bin
+from nano4m_audio.report.fetch import answers
 from nano4m_audio.report.metrics import MetricRow
 from nano4m_audio.report.runs import Curves
 from nano4m_audio.report.scores import Histogram, nice_step
@@ -68,16 +70,18 @@ def label(value: float) -> str:
 
 
 def _axes(
-    x: _Scale, y: _Scale, x_ticks: Sequence[float], y_ticks: Sequence[tuple[float, str]]
+    x: _Scale,
+    y: _Scale,
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    named: Callable[[float], str] = label,
 ) -> list[Markup]:
-    """Horizontal grid lines with labels, the base line, and labels below it."""
+    """Horizontal grid lines ``named`` at their left, the base line, and labels below it."""
     left, right, bottom = x.start, x.end, y.start
     parts = []
-    for tick, name in y_ticks:
-        parts += [
-            _line(left, y(tick), right, y(tick), "grid"),
-            _text(left - 5, y(tick) + 4, name, "end"),
-        ]
+    for tick in y_ticks:
+        parts.append(_line(left, y(tick), right, y(tick), "grid"))
+        parts.append(_text(left - 5, y(tick) + 4, named(tick), "end"))
     parts.append(_line(left, bottom, right, bottom, "axis"))
     return parts + [_text(x(t), bottom + 16, label(t), "middle") for t in x_ticks]
 
@@ -99,7 +103,7 @@ def histogram(data: Histogram) -> Markup:
     edges = data.edges
     tallest = max(map(sum, zip(data.kept, data.dropped, strict=True)))
     x, y = _Scale(edges[0], edges[-1], left, right), _Scale(0, tallest or 1, bottom, top)
-    whole = [(t, label(t)) for t in ticks(0, tallest, 3) if t and t == int(t)]
+    whole = [t for t in ticks(0, tallest, 3) if t and t == int(t)]
     parts = _axes(x, y, ticks(edges[0], edges[-1], 6), whole)
     for i, counts in enumerate(zip(data.kept, data.dropped, strict=True)):
         x0, width = x(edges[i]) + 0.6, max(0.8, x(edges[i + 1]) - x(edges[i]) - 1.2)
@@ -115,6 +119,30 @@ def histogram(data: Histogram) -> Markup:
     if data.threshold is not None:
         parts += _threshold(x(data.threshold), top, bottom, data.threshold)
     return _svg(150, f"{data.name}: histogram of {data.n} clips", parts) + _numbers(data)
+
+
+def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:
+    """Stacked bars of what was answered, by hour or day: ok, faults of videos, walls."""
+    bottom, left, right = 128, 34, WIDTH - 8
+    counts = [answers(row.kinds) for row in bins]
+    hours = [(row.start - bins[0].start).total_seconds() / 3600 / bin_h for row in bins]
+    tallest = max(sum(row.values()) for row in counts)
+    x, y = _Scale(0, hours[-1] + 1, left, right), _Scale(0, tallest, bottom, 20)
+    whole = [t for t in ticks(0, tallest, 3) if t and t == int(t)]
+    parts = _axes(x, y, [t for t in ticks(0, hours[-1] + 1, 6) if t == int(t)], whole, short_count)
+    for row, at, kinds in zip(bins, hours, counts, strict=True):
+        base: float = bottom
+        for (name, count), kind in zip(kinds.items(), ("kept", "dropped", "walls"), strict=True):
+            if count:
+                tall = max(1.6, bottom - y(count))
+                title = _tag("title", f"{row.start:%Y-%m-%d %H:%M} UTC: {count} {name}")
+                wide = max(0.8, x(1) - x(0) - 1.2)
+                place = {"x": x(at) + 0.6, "y": base - tall, "width": wide, "height": tall}
+                parts.append(_tag("rect", title, class_=kind, **place))
+                base -= tall
+    unit = "hours" if bin_h == 1 else "days"
+    parts.append(_text(right, 160, f"{unit} since {bins[0].start:%Y-%m-%d %H:%M} UTC", "end"))
+    return _svg(166, f"Answers over {unit}", parts)
 
 
 def _span(edges: Sequence[float], i: int) -> str:
@@ -155,7 +183,7 @@ def scatter(points: Sequence[Point], x_min: float, y_min: float) -> Markup:
     x, y = _Scale(x_low, 1, left, right), _Scale(low, 1, bottom, top)
     wide, tall = right - x(x_min), y(y_min) - y(1)
     parts = [_tag("rect", x=x(x_min), y=y(1), width=wide, height=tall, class_="zone")]
-    parts += _axes(x, y, ticks(x_low, 1, 6), [(t, label(t)) for t in ticks(low, 1, 4)])
+    parts += _axes(x, y, ticks(x_low, 1, 6), ticks(low, 1, 4))
     parts += [
         _tag("circle", cx=x(min(p, 1)), cy=y(min(s, 1)), r=2.6, class_="dot") for p, s in points
     ]
@@ -173,7 +201,7 @@ def curves(data: Curves, last_step: float) -> Markup:
     low, high = min(values), max(values)
     low, high = low - (high - low or 1) * 0.06, high + (high - low or 1) * 0.06
     x, y = _Scale(0, last_step, 34, WIDTH - 44), _Scale(low, high, 128, 10)
-    parts = _axes(x, y, ticks(0, last_step, 4), [(t, label(t)) for t in ticks(low, high, 4)])
+    parts = _axes(x, y, ticks(0, last_step, 4), ticks(low, high, 4))
     for series, kind in ((data.train, "train"), (data.val, "val")):
         if series:
             parts.append(_path(series, x, y, f"line {kind}"))
@@ -193,7 +221,7 @@ def study(data: Study) -> Markup:
     right = WIDTH - (8 if len(data.series) == 1 else 110)
     x = _Scale(math.log(places[0]), math.log(places[-1]), 44, right)
     y = _Scale(min(losses) - pad, max(losses) + pad, 150, 10)
-    parts = _axes(x, y, [], [(t, label(t)) for t in ticks(y.low, max(losses) + pad, 4)])
+    parts = _axes(x, y, [], ticks(y.low, max(losses) + pad, 4))
     parts += [_text(x(math.log(p)), 166, short_count(p), "middle") for p in places]
     taken: list[float] = []
     for i, (name, points) in enumerate(data.series.items()):
@@ -228,10 +256,12 @@ def learning_rate(points: Sequence[Point]) -> Markup:
     """Learning rate over steps."""
     last, high = max(p[0] for p in points), max(p[1] for p in points)
     x, y = _Scale(0, last, 34, WIDTH - 44), _Scale(0, high * 1.06 or 1, 128, 10)
-    named = [
-        (t, f"{t:.0e}".replace("e-0", "e\N{MINUS SIGN}") if t else "0") for t in ticks(0, high, 3)
-    ]
-    parts = [*_axes(x, y, ticks(0, last, 4), named), _path(points, x, y, "line val")]
+
+    def named(rate: float) -> str:
+        return f"{rate:.0e}".replace("e-0", "e\N{MINUS SIGN}") if rate else "0"
+
+    axes = _axes(x, y, ticks(0, last, 4), ticks(0, high, 3), named)
+    parts = [*axes, _path(points, x, y, "line val")]
     return _svg(150, "Learning rate over steps", parts)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import CATALOGUE, FILTERS
 from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip, ReportInputs
 from nano4m_audio.report.listing import notes, read_listing
@@ -68,22 +69,37 @@ def collect(inputs: ReportInputs) -> Funnel:
     clips, config = inputs.clips, inputs.config
     return Funnel(
         steps(clips, config["verdict"]),
-        notes(clips, read_listing(inputs.results), config["decode"]),
+        notes(clips, read_listing(inputs.results), config["decode"])
+        + own_thresholds(config["verdict"]["per_class"]),
         by_class(clips, config["classes"]),
         reason_counts(clips),
     )
+
+
+def own_thresholds(per_class: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """One sentence where classes have thresholds of their own."""
+    own = [
+        f"{name} ({', '.join(f'{key} {_limit(v)}' for key, v in limits.items())})"
+        for name, limits in per_class.items()
+        if limits
+    ]
+    return [f"Thresholds of their own: {'; '.join(own)}."] if own else []
+
+
+def _limit(value: float | None) -> str:
+    return "off" if value is None else f"{value:g}"
 
 
 def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     """The funnel by first reason. Raises FunnelError when it does not end at the complete clips."""
     lost = Counter(clip.stop for clip in clips)
     first = Counter((clip.stop, clip.reasons[0]) for clip in clips if clip.reasons)
-    off = {row.reason for row in FILTERS if verdict.get(row.key) is None}
+    settings = Verdict.model_validate(dict(verdict))
+    off = {row.reason for row in FILTERS if not settings.is_on(row)}
     arriving, out = len(clips), []
     for stop, (passed, _) in STOPS.items():
-        why = sorted(
-            ((r, n) for (s, r), n in first.items() if s == stop), key=lambda x: (-x[1], x[0])
-        )
+        here = [(reason, n) for (where, reason), n in first.items() if where == stop]
+        why = sorted(here, key=lambda x: (-x[1], x[0]))
         step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(

@@ -114,7 +114,7 @@ class Clip:
 
 def report_files(results: Results, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
-    files = [results.split, results.listing]
+    files = [results.split, results.listing, results.proof]
     for name in sorted(SCHEMAS.keys() - {"split", "fetched"}):  # what was fetched is in media, too
         files += results.tables(name, config.n_shards)
     for experiment in config.experiments:

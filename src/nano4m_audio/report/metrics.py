@@ -39,8 +39,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric: ours, the simplest baseline on the same clips and the verdict on the two, and the
-    paper's, if any."""
+    """One metric: ours, a baseline on the same clips, the verdict on the two, and the paper's."""
 
     probe: str
     name: str

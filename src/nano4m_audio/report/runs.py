@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nano4m_audio.errors import UserError
+from nano4m_audio import files
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.probes import PROBES
 from nano4m_audio.tables import read_any
@@ -37,14 +37,8 @@ class Run:
     lr: list[tuple[float, float]]
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises UserError with one line."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run the stage that writes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}): delete it and run again") from None
+#: Reads the JSON that a stage wrote. Raises UserError with one line.
+read_json = partial(files.read_json, advice="delete what is there and run the stage that writes it")
 
 
 def read_run(folder: Path) -> Run:

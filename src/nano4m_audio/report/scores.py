@@ -75,5 +75,7 @@ def collect(inputs: ReportInputs) -> list[Histogram]:
         caption = f"{row.number}{row.in_unit}"
         if threshold is not None:
             caption += f"; kept {'from' if row.side == 'min' else 'up to'} the line"
+        if any(row.key in own for own in inputs.config["verdict"]["per_class"].values()):
+            caption += "; some classes have a threshold of their own"
         out.append(Histogram(row.title, edges, kept, dropped, threshold, caption))
     return out

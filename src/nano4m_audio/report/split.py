@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nano4m_audio.audit.checks import crossing
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.report.listing import read_listing, videos_unknown
 from nano4m_audio.report.scores import Histogram, bin_edges, count_bins
@@ -66,8 +67,8 @@ def collect(inputs: ReportInputs) -> Split:
         sources=_count((c.split["source"], c.split["split"]) for c in rows),
         total=_count((("all", c.split["split"]) for c in rows), ["all"])[0],
         groups=len({c.split["group"] for c in rows}),
-        crossing_groups=_crossing((c.split["group"], c.split["split"]) for c in rows),
-        crossing_videos=_crossing((c.video_id, c.split["split"]) for c in rows),
+        crossing_groups=crossing((c.split["group"], c.split["split"]) for c in rows),
+        crossing_videos=crossing((c.video_id, c.split["split"]) for c in rows),
         videos_unknown=videos_unknown(read_listing(inputs.results)),
         leak=find_leak(rows, inputs.config["split"]["duplicates"]),
     )
@@ -78,13 +79,6 @@ def _count(pairs: Iterable[tuple[str, str]], first: Sequence[str] = ()) -> list[
     counts = Counter(pairs)
     names = [*first, *sorted({name for name, _ in counts} - set(first))]
     return [SplitRow(name, [counts[name, split] for split in SPLITS]) for name in names]
-
-
-def _crossing(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    splits = defaultdict(set)
-    for name, split in pairs:
-        splits[name].add(split)
-    return sorted(name for name, found in splits.items() if len(found) > 1)
 
 
 def find_leak(clips: Sequence[Clip], limits: Mapping[str, Any]) -> Leak | None:

@@ -44,16 +44,9 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        count=count,
-        share=share,
-        metric=metric,
-        short=short,
-        words=words,
-        signed=signed,
-        filtered=filtered,
-        value=value_text,
-    )
+    for shown in (count, share, metric, short, words, signed, filtered):
+        environment.filters[shown.__name__] = shown
+    environment.filters["value"] = value_text
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
     environment.globals.update(
         c=content,

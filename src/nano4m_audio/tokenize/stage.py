@@ -17,9 +17,9 @@ from nano4m_audio.media import windows
 from nano4m_audio.media.stored import read_audio
 from nano4m_audio.modalities import MODALITIES, ModalitySpec
 from nano4m_audio.paths import Results
-from nano4m_audio.progress import chunks, track
+from nano4m_audio.progress import chunks
 from nano4m_audio.reasons import Reason
-from nano4m_audio.store import Item, RowStore, opened, publish
+from nano4m_audio.store import Item, opened, publish_shard
 from nano4m_audio.tables import content_key, read_rows
 from nano4m_audio.taxonomy import unknown_class
 from nano4m_audio.tokenize.interleave import interleave
@@ -57,25 +57,21 @@ def tokenize_clips(
     def compute_rows(todo: Sequence[Item]) -> Iterator[dict[str, Any]]:
         tokenizer = registry.load(kind, backend, compute)
         chunk_size, make = _MAKERS[modality.kind]
+        usable = [item for item in todo if item.inputs["input"] is not None]
+        for item in todo:
+            if item.inputs["input"] is None:
+                yield {"key": item.key, **_failed(Reason.LABEL_FAILED, "there is no map")}
+        for chunk in chunks(usable, chunk_size):
+            tokens = make(tokenizer, source, [item.inputs for item in chunk])
+            for item, ids in zip(chunk, tokens, strict=True):
+                if modality.kind != "text" and ids.shape != (modality.rows, spec.n_tokens):
+                    raise UserError(
+                        f"{name}: {settings.backend} makes tokens {list(ids.shape)} of a clip, "
+                        f"not the {[modality.rows, spec.n_tokens]} of its row in the registry"
+                    )
+                yield {"key": item.key, **_checked(ids, tokenizer)}
 
-        def rows() -> Iterator[dict[str, Any]]:
-            usable = [item for item in todo if item.inputs["input"] is not None]
-            for item in todo:
-                if item.inputs["input"] is None:
-                    yield {"key": item.key, **_failed(Reason.LABEL_FAILED, "there is no map")}
-            for chunk in chunks(usable, chunk_size):
-                tokens = make(tokenizer, source, [item.inputs for item in chunk])
-                for item, ids in zip(chunk, tokens, strict=True):
-                    if modality.kind != "text" and ids.shape != (modality.rows, spec.n_tokens):
-                        raise UserError(
-                            f"{name}: {settings.backend} makes tokens {list(ids.shape)} of a clip, "
-                            f"not the {[modality.rows, spec.n_tokens]} of its row in the registry"
-                        )
-                    yield {"key": item.key, **_checked(ids, tokenizer)}
-
-        yield from track(rows(), len(todo), f"{name} {shard}")
-
-    publish(RowStore(results.store, name, shard), items, compute_rows, results.table(name, shard))
+    publish_shard(results, name, shard, items, compute_rows)
 
 
 def _key_parts(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -97,24 +96,12 @@ def _read_grid(source: Source, clips: int, digests: np.ndarray, folder: Path | N
     shape = (clips, *source.row_shape)
     if folder is None:
         array = np.empty(shape, source.dtype)
-        _fill_grid(source, _Memory(array), digests)
+        _fill_grid(source, array.__setitem__, digests)
         return array
     path = folder / f"{source.modality.name}.npy"
     with _RowFile(path, shape, source.dtype) as file:
-        _fill_grid(source, file, digests)
+        _fill_grid(source, file.put, digests)
     return np.load(path, mmap_mode="r")
-
-
-class _Sink(Protocol):
-    def put(self, places: np.ndarray, rows: np.ndarray) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Memory:
-    array: np.ndarray
-
-    def put(self, places: np.ndarray, rows: np.ndarray) -> None:
-        self.array[places] = rows
 
 
 class _RowFile:
@@ -140,7 +127,10 @@ class _RowFile:
             os.pwrite(self._file.fileno(), row, self._start + place * self._row_bytes)
 
 
-def _fill_grid(source: Source, sink: _Sink, digests: np.ndarray) -> None:
+def _fill_grid(
+    source: Source, put: Callable[[np.ndarray, np.ndarray], None], digests: np.ndarray
+) -> None:
+    """``put`` takes places and the rows that belong there."""
     keyframes, width = source.row_shape
     for path, places, batch in _used_rows(source):
         ids = _grid(path, batch, keyframes, width)
@@ -148,7 +138,7 @@ def _fill_grid(source: Source, sink: _Sink, digests: np.ndarray) -> None:
         _check_ids(source, path, batch, ids.reshape(len(batch), -1).max(axis=1))
         for place, row in zip(places.tolist(), rows, strict=True):
             digests[place] = np.frombuffer(hashlib.sha256(row.tobytes()).digest(), np.uint8)
-        sink.put(places, rows)
+        put(places, rows)
 
 
 def _grid(path: Path, batch: pa.RecordBatch, rows: int, width: int) -> np.ndarray:
@@ -203,8 +193,7 @@ def _in_order(
 
 
 def _used_rows(source: Source) -> Iterator[tuple[Path, np.ndarray, pa.RecordBatch]]:
-    """Row groups of all shards without the rows that are not used: (shard, places, clip_id and
-    tokens)."""
+    """The used rows of all row groups: (shard, places, batch of clip_id and tokens)."""
     name, done = f"tokens/{source.modality.name}", 0
     for path in source.files:
         for batch in read_batches(path, name, ["clip_id", "tokens"]):

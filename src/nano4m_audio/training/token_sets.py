@@ -138,8 +138,7 @@ def _places(rows: pa.Table, clips: pa.Table, modality: str) -> np.ndarray:
 
 
 def _pack_key(clips: pa.Table, rows: Mapping[str, pa.Table], sources: Mapping[str, Source]) -> str:
-    """Identifies the packed tokens without reading one: the clips, and the content key of every
-    row that is used."""
+    """Identifies the packed tokens: the clips, and the content key of every row that is used."""
     digest = hashlib.sha256()
     for column in clips.columns:
         digest.update("\n".join(map(str, column.to_pylist())).encode())

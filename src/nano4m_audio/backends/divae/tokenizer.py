@@ -15,6 +15,7 @@ import torch
 from nano4m_audio.backends.batching import per_device, place, run_batched
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.backends.divae.model import Divae, load_divae
+from nano4m_audio.backends.images import check_shape
 from nano4m_audio.errors import UserError
 
 GRID, IMAGE_PX = 14, 224
@@ -55,7 +56,7 @@ class DivaeTokenizer:
 
     def tokenize(self, images: np.ndarray) -> np.ndarray:
         """float32 [B, C, 224, 224] in -1..1 -> int32 [B, 196], row by row."""
-        _check_shape(images, (self.channels, IMAGE_PX, IMAGE_PX))
+        check_shape(images, (self.channels, IMAGE_PX, IMAGE_PX), "a 4M tokenizer")
 
         def encode(batch: torch.Tensor) -> torch.Tensor:
             return self.net.tokens(self.sign * batch).flatten(1)
@@ -70,7 +71,7 @@ class DivaeTokenizer:
         of some tokens depends on nothing else.
         """
         tokens = np.asarray(tokens, np.int64)
-        _check_shape(tokens, (self.n_tokens,))
+        check_shape(tokens, (self.n_tokens,), "a 4M tokenizer")
         if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocab_size):
             raise ValueError(f"token ids must lie in 0..{self.vocab_size - 1}")
 
@@ -106,10 +107,3 @@ class FourmNormalTokenizer(DivaeTokenizer):
     backend_id = "fourm_8k"
     channels = 3
     sign = -1.0
-
-
-def _check_shape(rows: np.ndarray, wanted: tuple[int, ...]) -> None:
-    """Raise UserError unless ``rows`` is [B, *wanted]."""
-    if rows.shape[1:] != wanted:
-        text = ", ".join(map(str, wanted))
-        raise UserError(f"a 4M tokenizer needs an array [B, {text}], not {list(rows.shape)}")

@@ -20,8 +20,6 @@ class DsineNormals:
     """NormalEstimator. Pictures of unknown cameras are taken to span 60 degrees, as the authors do.
     Always float32: tokens are made from these maps (benchmarks/image_backends.py)."""
 
-    backend_id = "dsine"
-
     def __init__(self, net: Dsine, compute: Compute) -> None:
         self.compute = replace(compute, dtype="float32")
         self.net = place(net, self.compute)

@@ -16,8 +16,7 @@ MIN_COSINE = 0.01
 
 
 def intrinsics_from_fov(n: int, height: int, width: int, fov_deg: float = 60.0) -> torch.Tensor:
-    """float32 [n, 4] for pictures whose longer side spans ``fov_deg``; the centre of the first
-    pixel is at 0."""
+    """float32 [n, 4] for pictures whose longer side spans ``fov_deg``; pixel centres from 0."""
     focal = max(height, width) / 2 / math.tan(math.radians(fov_deg / 2))
     return torch.tensor([[focal, focal, width / 2 - 0.5, height / 2 - 0.5]]).repeat(n, 1)
 
@@ -83,8 +82,7 @@ def tangent(
 
 
 def rotate(vectors: torch.Tensor, axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Rotate [B, 3, ...] about unit axes [B, 3, ...] by [B, 1, ...] radians (Rodrigues); an axis of
-    0 leaves its vector alone."""
+    """Rotate [B, 3, ...] about unit axes (0: not at all) by [B, 1, ...] radians (Rodrigues)."""
     along = (axis * vectors).sum(1, keepdim=True)
     turned = vectors * angle.cos() + torch.linalg.cross(axis, vectors, dim=1) * angle.sin()
     turned = turned + axis * along * (1 - angle.cos())

@@ -34,8 +34,7 @@ class Encoder(nn.Module):
 
 
 class StandardisedConv(nn.Conv2d):
-    """Convolution whose filters are shifted and scaled to mean 0 and deviation 1 (Qiao et al.
-    2019)."""
+    """Convolution by filters scaled to mean 0 and deviation 1 (Qiao et al. 2019)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)

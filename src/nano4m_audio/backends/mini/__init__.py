@@ -1,2 +1,1 @@
-"""The mini family: small networks trained on the barnyard, committed with their weights, CPU
-only."""
+"""The mini family: small CPU networks trained on the barnyard, committed with their weights."""

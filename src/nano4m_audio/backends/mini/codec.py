@@ -1,9 +1,6 @@
-"""Discrete audio codes: two 10-bit tokens per 13.3 ms frame, decoded to a spectrogram and a
-waveform."""
+"""Discrete audio codes: two 10-bit tokens per 13.3 ms frame, decoded by way of a spectrogram."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +24,7 @@ _ITERATIONS = 24
 
 
 class CodecNet(nn.Module):
-    """Waveforms [B, S] at 24 kHz <-> codes [B, N_CODEBOOKS, S / HOP]; the decoder predicts log
-    magnitudes."""
+    """Waveforms [B, S] at 24 kHz <-> codes [B, N_CODEBOOKS, S / HOP], by way of log magnitudes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,8 +48,7 @@ class CodecNet(nn.Module):
         return flat.unflatten(1, (N_CODEBOOKS, len(LEVELS))).transpose(2, 3)
 
     def log_magnitudes(self, values: torch.Tensor) -> torch.Tensor:
-        """Quantised latents [B, N_CODEBOOKS, T, d] -> natural-log magnitudes [B, T, N_FFT // 2 +
-        1]."""
+        """Quantised latents [B, N_CODEBOOKS, T, d] -> log magnitudes [B, T, N_FFT // 2 + 1]."""
         flat = values.transpose(2, 3).flatten(1, 2)
         return self.decoder(flat).float().transpose(1, 2)
 
@@ -65,7 +60,7 @@ class MiniCodec(MiniBackend):
     """AudioTokenizer at 1.5 kbit/s."""
 
     net: CodecNet
-    backend_id = "mini-codec"
+    network = CodecNet
     member = "codec"
     sample_rate_hz = SAMPLE_RATE_HZ
     n_codebooks = N_CODEBOOKS
@@ -73,10 +68,6 @@ class MiniCodec(MiniBackend):
     @property
     def codebook_size(self) -> int:
         return self.net.fsq.vocab_size
-
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return CodecNet()
 
     def encode(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, 81920] at 24 kHz -> int32 [B, 2, 256]."""
@@ -88,8 +79,7 @@ class MiniCodec(MiniBackend):
         return run_each(codes, waveforms, self.threads).astype(np.int32)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Integer [B, 2, 256] -> float32 [B, 81920] in -1..1; phases by Griffin-Lim from a fixed
-        start."""
+        """Integer [B, 2, 256] -> float32 [B, 81920] in -1..1, by Griffin-Lim from fixed phases."""
         net, fsq = self.net, self.net.fsq
 
         def waveform(ids: torch.Tensor) -> torch.Tensor:

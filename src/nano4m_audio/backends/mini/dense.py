@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -17,8 +15,7 @@ FLOOR = 1 / 120
 
 
 class DenseNet(nn.Module):
-    """Images [B, 3, H, W] in -1..1 -> [B, 4, H, W]: log inverse depth, then unnormalised normals x,
-    y, z.
+    """Images [B, 3, H, W] in -1..1 -> [B, 4, H, W]: log inverse depth, then raw normals.
 
     H and W must be multiples of 32.
     """
@@ -51,8 +48,7 @@ class DenseNet(nn.Module):
 
 
 def _coordinates(like: torch.Tensor) -> torch.Tensor:
-    """Row and column of every pixel in -1..1, [B, 2, H, W]: the ground's depth depends on its
-    row."""
+    """Row and column of every pixel in -1..1, [B, 2, H, W]: the depth of the ground needs them."""
     batch, _, height, width = like.shape
     rows = torch.linspace(-1, 1, height, dtype=like.dtype).view(1, 1, height, 1)
     columns = torch.linspace(-1, 1, width, dtype=like.dtype).view(1, 1, 1, width)
@@ -68,16 +64,11 @@ class MiniDepth(MiniBackend):
     """DepthEstimator."""
 
     net: DenseNet
-    backend_id = "mini-depth"
+    network = DenseNet
     member = "dense"
 
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return DenseNet()
-
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224] inverse depth in 1/m: larger is nearer,
-        sky 0."""
+        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224] inverse depth in 1/m, sky 0."""
 
         def inverse_depth(x: torch.Tensor) -> torch.Tensor:
             return (torch.exp(_predict(self.net, x)[:, 0]) - FLOOR).clamp(min=0)
@@ -89,16 +80,11 @@ class MiniNormals(MiniBackend):
     """NormalEstimator."""
 
     net: DenseNet
-    backend_id = "mini-normals"
+    network = DenseNet
     member = "dense"
 
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return DenseNet()
-
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3] unit vectors, x right, y down, z
-        forward."""
+        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3], unit length, as in protocols.py."""
 
         def normals(x: torch.Tensor) -> torch.Tensor:
             vectors = nn.functional.normalize(_predict(self.net, x)[:, 1:], dim=1)

@@ -1,5 +1,4 @@
-"""Finite scalar quantisation (Mentzer et al. 2023): a codebook that is a grid and needs no
-learning.
+"""Finite scalar quantisation (Mentzer et al. 2023): the codebook is a grid, and is not learnt.
 
 Each latent dimension is squashed to (0, 1) and falls into one of ``levels[i]`` equal bins; the bin
 numbers are the digits of the token id. Training sees the identity gradient (straight-through).
@@ -19,8 +18,7 @@ _SLOPE = 1.702
 
 @dataclass(frozen=True)
 class Fsq:
-    """Grid with ``levels[i]`` bins in dimension i; ids run from 0 to ``vocab_size`` - 1, first
-    digit lowest."""
+    """Grid with ``levels[i]`` bins in dimension i; the first is the lowest digit of an id."""
 
     levels: tuple[int, ...]
 
@@ -48,8 +46,7 @@ class Fsq:
         return (bins.long() * self._places(bins.device)).sum(-1)
 
     def bins_of(self, ids: torch.Tensor) -> torch.Tensor:
-        """Inverse of ``ids``: int [...] -> float [..., d] bin numbers. ValueError for ids outside
-        the grid."""
+        """Inverse of ``ids``: int [...] -> float [..., d]. ValueError for ids outside the grid."""
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.vocab_size):
             raise ValueError(f"token ids must lie in 0..{self.vocab_size - 1}")
         levels = torch.tensor(self.levels, device=ids.device)

@@ -1,5 +1,4 @@
-"""Discrete image codes: a strided convolutional encoder, a finite scalar grid and a decoder, 14 x
-14 tokens."""
+"""Discrete image codes, 14 x 14: a convolutional encoder, a finite scalar grid and a decoder."""
 
 from __future__ import annotations
 
@@ -67,8 +66,8 @@ class MiniImageTokenizer(MiniBackend):
     net: ImageTokenizerNet
     n_tokens = GRID * GRID
 
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
+    @classmethod
+    def build_net(cls, notes: dict[str, Any]) -> nn.Module:
         return ImageTokenizerNet(notes["channels"], tuple(notes["levels"]), notes["width"])
 
     @property
@@ -102,26 +101,22 @@ class MiniImageTokenizer(MiniBackend):
 class MiniRgbTokenizer(MiniImageTokenizer):
     """Colour pictures, 4096 codes."""
 
-    backend_id = "mini-rgb-tokenizer"
     member = "rgb_tokenizer"
 
 
 class MiniDepthTokenizer(MiniImageTokenizer):
     """Inverse depth, each image stretched to -1..1; 1024 codes."""
 
-    backend_id = "mini-depth-tokenizer"
     member = "depth_tokenizer"
 
 
 class MiniNormalTokenizer(MiniImageTokenizer):
     """Unit normals, x, y, z as channels; 1024 codes."""
 
-    backend_id = "mini-normal-tokenizer"
     member = "normal_tokenizer"
 
 
 class TrainedImageTokenizer(MiniImageTokenizer):
     """Trained on the frames of a run; the folder that it is loaded from says which."""
 
-    backend_id = "trained-image-tokenizer"
     member = "tokenizer"

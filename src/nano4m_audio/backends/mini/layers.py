@@ -1,8 +1,7 @@
 """Convolution blocks shared by the mini networks, and the folding of their batch norms.
 
 Networks are trained with batch norm and stored without it: ``fold_norms`` multiplies the statistics
-into the convolution in front, so that a loaded network consists of convolutions and activations
-only.
+into the convolution in front, so that a loaded network has only convolutions and activations.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Conv(nn.Module):
-    """Convolution, batch norm (until folded) and an optional ReLU; ``dims`` is 1 (sequences) or 2
-    (images)."""
+    """Convolution over 1 or 2 ``dims``, batch norm (until folded) and an optional ReLU."""
 
     def __init__(
         self,
@@ -49,8 +47,7 @@ class Residual(nn.Module):
 
 
 class Up(nn.Module):
-    """Doubles height and width: pointwise convolution to four times the channels, then pixel
-    shuffle."""
+    """Doubles height and width: a pointwise convolution, then pixel shuffle."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -61,8 +58,7 @@ class Up(nn.Module):
 
 
 def fold_norms(net: nn.Module) -> nn.Module:
-    """Merge every batch norm of ``net`` into its convolution, in place; returns ``net`` in eval
-    mode."""
+    """Merge every batch norm of ``net`` into its convolution; returns ``net`` in eval mode."""
     net.eval()
     for block in net.modules():
         if isinstance(block, Conv) and not isinstance(block.norm, nn.Identity):

@@ -9,7 +9,6 @@ a time; at these sizes a convolution gains next to nothing from a batch (about 1
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -27,8 +26,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save_weights(net: nn.Module, path: Path, notes: dict[str, Any]) -> None:
-    """Write a folded network as fp16 safetensors, atomically; ``notes`` (JSON values) go into its
-    header."""
+    """Write a folded network as fp16 safetensors with ``notes`` (JSON values) in its header."""
     from safetensors.torch import save
 
     tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in net.state_dict().items()}
@@ -49,8 +47,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def load_net(net: nn.Module, path: Path) -> nn.Module:
-    """Fold ``net``, fill it from ``path`` as float32 and freeze it. UserError when file and network
-    differ."""
+    """Fold ``net``, fill it from ``path`` as float32, freeze it. UserError for another network."""
     from safetensors.torch import load_file
 
     fold_norms(net)
@@ -87,15 +84,15 @@ def as_image(rgb: torch.Tensor) -> torch.Tensor:
     return rgb.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-class MiniBackend(ABC):
-    """What every mini backend has: an id, a weight file with its hash, and a fixed thread count.
+class MiniBackend:
+    """What every mini backend has: a weight file with its hash, and a fixed thread count.
 
-    Subclasses set ``backend_id`` and ``member`` (the stem of the weight file), and build their
-    network in ``build_net`` from the notes in that file.
+    Subclasses set ``member`` (the stem of the weight file) and ``network``, or build that in
+    ``build_net`` from the notes in the file.
     """
 
-    backend_id: str
     member: str
+    network: type[nn.Module]
 
     def __init__(self, compute: Compute, folder: Path) -> None:
         path = folder / f"{self.member}.safetensors"
@@ -109,7 +106,7 @@ class MiniBackend(ABC):
         """Load from ``folder`` (default: the committed weights), to run on CPU threads."""
         return cls(compute, folder)
 
-    @staticmethod
-    @abstractmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
+    @classmethod
+    def build_net(cls, notes: dict[str, Any]) -> nn.Module:
         """The network that the notes of a weight file describe, not yet filled."""
+        return cls.network()

@@ -1,12 +1,10 @@
-"""Picture-text similarity: an image network and a bag-of-words text tower in one 48-dimensional
-space."""
+"""Picture-text similarity: an image and a bag-of-words tower in one space of 48 dimensions."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +64,7 @@ class MiniImageTextScorer(MiniBackend):
     """
 
     net: ScorerNet
-    backend_id = "mini-scorer"
+    network = ScorerNet
     member = "scorer"
 
     def __init__(self, compute: Compute, folder: Path) -> None:
@@ -76,10 +74,6 @@ class MiniImageTextScorer(MiniBackend):
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(read_notes(self._family)["labels"])
-
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
-        return ScorerNet()
 
     def embed_images(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [B, 224, 224, 3] -> float32 [B, D] unit rows."""

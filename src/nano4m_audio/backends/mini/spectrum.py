@@ -1,5 +1,4 @@
-"""Short-time spectra: mel filterbank, log-mel features, overlap-add inversion and phase
-recovery."""
+"""Short-time spectra: log-mel features, overlap-add inversion and phase recovery."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ from torch import nn
 def mel_filterbank(
     sample_rate_hz: int, n_fft: int, n_mels: int, low_hz: float, high_hz: float
 ) -> torch.Tensor:
-    """Triangular filters evenly spaced in mel: float32 [n_fft // 2 + 1, n_mels], each with unit
-    peak."""
+    """Triangles evenly spaced in mel, of unit peak: float32 [n_fft // 2 + 1, n_mels]."""
 
     def to_mel(hz: float) -> float:
         return 2595 * math.log10(1 + hz / 700)
@@ -29,8 +27,7 @@ def mel_filterbank(
 class Spectrum(nn.Module):
     """Hann-window spectra with frames centred on their hop: n samples give n // hop frames.
 
-    ``forward`` is waveforms [B, S] -> complex [B, S // hop, n_fft // 2 + 1]; S must be a multiple
-    of hop.
+    ``forward``: waveforms [B, S] -> complex [B, S // hop, n_fft // 2 + 1], S a multiple of hop.
     """
 
     window: torch.Tensor

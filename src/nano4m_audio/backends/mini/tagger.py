@@ -18,8 +18,7 @@ _HOP = 320
 
 
 class TaggerNet(nn.Module):
-    """Waveforms [B, WINDOW_SAMPLES] at 32 kHz -> logits [B, C], one independent yes/no per
-    class."""
+    """Waveforms [B, WINDOW_SAMPLES] at 32 kHz -> logits [B, C], independent per class."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -53,7 +52,6 @@ class MiniTagger(MiniBackend):
     """AudioTagger; ``labels`` are the barnyard's classes in their order."""
 
     net: TaggerNet
-    backend_id = "mini-tagger"
     member = "tagger"
     sample_rate_hz = SAMPLE_RATE_HZ
 
@@ -61,8 +59,8 @@ class MiniTagger(MiniBackend):
     def labels(self) -> tuple[str, ...]:
         return tuple(self.notes["labels"])
 
-    @staticmethod
-    def build_net(notes: dict[str, Any]) -> nn.Module:
+    @classmethod
+    def build_net(cls, notes: dict[str, Any]) -> nn.Module:
         return TaggerNet(len(notes["labels"]))
 
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
