@@ -113,14 +113,16 @@ def _is_the_cut(path: Path, whole: DecodedClip, heard: np.ndarray, k: int, lengt
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(k=st.integers(0, GRID * (SECONDS - 8)), length_s=st.sampled_from([4.0, 5.3, 7.0]))
 def test_a_window_is_the_cut_of_the_whole(made, kind, k, length_s):
-    _is_the_cut(*made(kind), k, length_s)
+    path, whole, heard = made(kind)
+    _is_the_cut(path, whole, heard, k, length_s)
 
 
 @needs_ffmpeg
 @pytest.mark.slow
 @pytest.mark.parametrize("start_s", [12, 14, 15, 20, 30])
 def test_sound_that_starts_late(made, start_s):
-    _is_the_cut(*made("late_sound.mp4"), start_s * GRID, 6.0)
+    path, whole, heard = made("late_sound.mp4")
+    _is_the_cut(path, whole, heard, start_s * GRID, 6.0)
 
 
 @needs_ffmpeg
