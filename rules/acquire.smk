@@ -24,7 +24,7 @@ rule barnyard:
 rule candidates:
     input:
         clips=as_input(FOLDER.csv),
-        lists=[path for path in LISTS if as_input(path)],
+        lists=[path for path in LISTS if Path(path).is_file() and as_input(path)],
         outdated=mistrust,
     output:
         tables=RESULTS.tables("candidates", CONFIG.n_shards),
@@ -64,7 +64,8 @@ rule fetch:
     input:
         candidates=RESULTS.tables("candidates", CONFIG.n_shards),
     output:
-        fetched=RESULTS.tables("fetched", CONFIG.n_shards),
+        tables=RESULTS.tables("fetched", CONFIG.n_shards),
+        answers=RESULTS.fetched,
     log:
         "results/logs/fetch.log",
     benchmark:

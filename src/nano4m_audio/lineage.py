@@ -22,7 +22,7 @@ from nano4m_audio.files import write_json
 
 RECORDS = ".made_from"
 #: Folders without records: finished rows, and files that no command reads as a whole.
-_NOT_WALKED = ("store", "barnyard", "logs", "benchmarks", "tensorboard")
+_NOT_WALKED = ("store", "barnyard", "web", "logs", "benchmarks", "tensorboard")
 _END_BYTES = 1 << 20
 
 

@@ -72,6 +72,11 @@ class Results(os.PathLike[str]):
         return self.root / "web" / "ledger"
 
     @property
+    def fetched(self) -> Path:
+        """How many answers the ledger has: the report, which tells of them, follows it."""
+        return self.root / "web" / "fetched.json"
+
+    @property
     def settings(self) -> Path:
         """What the stages were told."""
         return self.root / "settings"

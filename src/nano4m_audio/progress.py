@@ -24,9 +24,8 @@ def _bar(items: Iterable[_T], total: int, label: str, status: Callable[[], str])
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(
-        *columns, "{task.fields[status]}", console=Console(stderr=True), transient=True
-    ) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, "{task.fields[status]}", console=console, transient=True) as bar:
         task = bar.add_task(label, total=total, status="")
         for item in items:
             yield item

@@ -49,6 +49,11 @@ class Reason(StrEnum):
     TOKENIZE_FAILED = "tokenize_failed", "tokens could not be made"
 
 
+#: Why a listed segment has no file: the web, or a mirror, has not given one.
+NOT_FETCHED = frozenset(
+    {Reason.NOT_FETCHED_YET, Reason.GONE, Reason.RESTRICTED, Reason.FETCH_FAILED,
+     Reason.NOT_IN_MIRROR}
+)  # fmt: skip
 #: Failures that tell nothing about the file's bytes and may be gone next time. Their rows are
 #: published but never kept.
 PASSING = frozenset({Reason.MISSING_FILE, Reason.UNREADABLE, Reason.CHANGED, Reason.INTERRUPTED})

@@ -24,9 +24,8 @@ def set_shards(results: Path, n_shards: int) -> None:
     Nothing is lost but the tables: finished rows are found in the store whatever their shard.
     """
     names = set(shard_names(n_shards))
-    left = [
-        path for name in _SHARDED for path in _present(results / name) if path.stem not in names
-    ]
+    every = (path for name in _SHARDED for path in _present(results / name))
+    left = [path for path in every if path.stem not in names]
     for path in left:
         path.unlink()
         (path.parent / lineage.RECORDS / f"{path.name}.json").unlink(missing_ok=True)

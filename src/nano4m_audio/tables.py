@@ -50,12 +50,8 @@ def _columns(rows: Sequence[Any]) -> list[Column]:
     return columns
 
 
-_LISTED = {
-    name: _columns(rows)
-    for name, rows in yaml.safe_load(
-        Path(__file__).with_name("tables.yaml").read_text("utf-8")
-    ).items()
-}
+_TEXT = Path(__file__).with_name("tables.yaml").read_text("utf-8")
+_LISTED = {name: _columns(rows) for name, rows in yaml.safe_load(_TEXT).items()}
 #: Which row it is, and what happened to it.
 _SHARED = _LISTED.pop("shared")
 

@@ -19,6 +19,7 @@ from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.errors import UserError
 from nano4m_audio.fetch import pieces
 from nano4m_audio.fetch.answers import FetchError
+from nano4m_audio.fetch.kept import kept
 from nano4m_audio.fetch.pieces import Fetched, Piece, Segment, fetch_piece, fetch_video
 from nano4m_audio.fetch.resolve import Resolved, Stream
 from tests.fetch import server as serve
@@ -55,6 +56,11 @@ def got(fetched: Fetched) -> list[Piece]:
     found = [result for result in fetched.results if isinstance(result, Piece)]
     assert fetched.error is None and len(found) == len(fetched.results) > 0, fetched
     return found
+
+
+def files(folder: Path) -> list[str]:
+    """What is in a folder, besides the notes about pieces."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".json")
 
 
 def assert_same(piece: Piece, whole: Path, start_s: float, end_s: float) -> None:
@@ -180,7 +186,7 @@ def test_servers_without_ranges_send_the_file_once(short, web, tmp_path, route):
         assert server.sent < 3 * short.stat().st_size + 200_000  # one for yt-dlp, one to see
     assert [piece.route for piece in got(fetched)] == ["whole"] * 3
     assert_same(got(fetched)[1], short, 6, 9)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "2", "6"]
+    assert files(tmp_path) == ["0", "2", "6"]
 
 
 def test_only_ranges_where_only_ranges_are_wanted(short, web, tmp_path):
@@ -216,7 +222,7 @@ def test_a_film_that_was_cut_off_on_the_server(short, web, tmp_path):
             fetch_piece(video, Segment(8, 11, tmp_path / "p"), web)
         with pytest.raises(FetchError, match="content too short"):
             fetch_piece(video, Segment(0, None, tmp_path / "p"), web)
-    assert [p.name for p in tmp_path.iterdir()] == ["there"]
+    assert files(tmp_path) == ["there"]
 
 
 @pytest.mark.parametrize(
@@ -261,6 +267,17 @@ def test_addresses_that_expire_are_asked_for_again(short, web, tmp_path):
         fetched = fetch_video(f"{server.url}/page", segments, web)
     for result, start_s in zip(got(fetched), (1, 5, 9), strict=True):
         assert_same(result, short, start_s, start_s + 2)
+
+
+def test_a_piece_is_noted_as_soon_as_it_is_finished(short, web, tmp_path):
+    segments = [Segment(1, 3, tmp_path / "a"), Segment(0, None, tmp_path / "all")]
+    with served(short.parent, short.name) as (server, _):
+        some, whole = got(fetch_video(f"{server.url}/{short.name}", segments, web))
+    noted = kept(some.path)
+    assert (noted.file_start_s, noted.file_end_s) == (some.file_start_s, some.file_end_s)
+    assert (kept(whole.path).file_start_s, kept(whole.path).file_end_s) == (None, None)
+    some.path.write_bytes(b"cut off")
+    assert kept(some.path) is None
 
 
 def test_one_bad_segment_does_not_stop_the_others(short, web, tmp_path):
@@ -372,13 +389,15 @@ def test_media_in_parts(playlist, parts, web, tmp_path):
     with serving(playlist) as server:
         fetched = fetch_video(f"{server.url}/master.m3u8", segments, web)
     assert [piece.route for piece in got(fetched)] == ["whole", "whole"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "8"]
+    assert files(tmp_path) == ["2", "8"]
     whole = tmp_path / "whole.ts"
     whole.write_bytes(b"".join(parts[name] for name in sorted(parts) if name.endswith(".ts")))
     for piece, start_s in zip(got(fetched), (2, 8), strict=True):
         assert_same(piece, whole, start_s, start_s + 3)
 
 
+# yt-dlp leaves the file of what it has put together open, to be closed some time later
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("answer", "code", "text"),
     [
@@ -397,3 +416,27 @@ def test_a_part_that_is_missing(playlist, web, tmp_path, answer, code, text):
     assert (result.status, result.place) == (code, "media")
     assert text in result.text
     assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=20),
+    kind=st.sampled_from(["short.mp4", "short.webm"]),
+)
+def test_damaged_films_are_answers(short, web, tmp_path, flips, kind):
+    """Whatever is in the file, there is a piece or a FetchError, and nothing half written."""
+    path = short.parent / kind
+    if not path.exists():
+        film(path, seconds=12, codecs=("libvpx-vp9", "libopus"))
+    data = bytearray(path.read_bytes())
+    for place, flip in flips:
+        data[min(int(place**4 * len(data)), len(data) - 1)] ^= flip  # mostly where the index is
+    out = tmp_path / "p"
+    out.unlink(missing_ok=True)
+    with serving({"/a": media(bytes(data))}) as server:
+        try:
+            fetch_piece(resolved(server, "a"), Segment(3, 6, out), web)
+        except FetchError:
+            assert not list(tmp_path.iterdir())
+        else:
+            assert files(tmp_path) == ["p"]

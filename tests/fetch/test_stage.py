@@ -122,7 +122,7 @@ def test_walls_end_the_run_and_count_for_no_video(tmp_path, film_bytes):
         with pytest.raises(TryLaterError) as error:
             fetch_segments(results, settings)
         assert error.value.exit_status == 75
-        assert "same command" in str(error.value) and "\n" not in str(error.value)
+        assert "same command goes on" in str(error.value) and "\n" not in str(error.value)
         assert 1 <= len(names_in(results)) <= 3, "nobody else is asked for"
         assert not results.table("fetched", "0000").exists()
     fetch_segments(results, settings.model_copy(update={"partial": True}))

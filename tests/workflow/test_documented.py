@@ -36,6 +36,7 @@ OFFLINE = "offline mode is on"
 
 FOLDER = "--directory my_project --configfile configs/folder.yaml"
 PAPER = "--directory my_project --configfile configs/paper.yaml --config source=folder"
+WEB = "--results my_web_clips/results"
 HOW = {
     ". .venv/bin/activate": RUN,
     "make report": RUN,
@@ -74,6 +75,16 @@ HOW = {
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,
     f"snakemake --cores 16 results/report.html --resources gpu=1 {PAPER}": PLAN,
     f"snakemake --profile profiles/slurm results/report.html {PAPER}": PLAN,
+    "make web": PLAN,
+    "snakemake --cores 1 --until candidates --directory my_web_clips --configfile "
+    "configs/paper.yaml": RUN,
+    f"nano4m-audio fetch --plan {WEB}": RUN,
+    f"nano4m-audio fetch --probe {WEB}": PLAN,  # asks YouTube
+    f"nano4m-audio fetch {WEB}": PLAN,
+    f"nano4m-audio fetch --explain dQw4w9WgXcQ {WEB}": RUN,
+    f"nano4m-audio fetch --retry transient {WEB}": PLAN,
+    "snakemake --cores 8 results/report.html --directory my_web_clips --configfile "
+    "configs/paper.yaml": PLAN,
     "nano4m-audio weights list": RUN,
     "snakemake -n --directory my_web_clips --configfile configs/paper.yaml": RUN,
     "nano4m-audio export tokens --out tokens_npy": RUN,
@@ -275,9 +286,21 @@ def checkout(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     small_folder(finished, folder / "my_project/clips", by_class=False)
     shutil.copytree(finished.results / "store", folder / "my_project/results/store")
     shutil.copytree(finished.results / "barnyard", folder / "my_clips")
+    write_lists(folder / "my_web_clips/metadata")
     (folder / "parse_only.py").write_text(PARSE_ONLY)
     write_tools(folder.parent / "tools")
     return project
+
+
+def write_lists(folder: Path) -> None:
+    """Lists of the names that configs/paper.yaml reads, with a few rows."""
+    head = "# Segments csv\n# num_ytids=1, num_segs=1\n# YTID, start_seconds, end_seconds, labels\n"
+    for name in ("balanced_train", "eval"):
+        path = folder / f"audioset/{name}_segments.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{head}{name[:4]}0123456, 30.000, 40.000, "/m/068zj,/t/dd00018"\n')
+    (folder / "vggsound").mkdir()
+    (folder / "vggsound/vggsound.csv").write_text('dQw4w9WgXcQ,10,"pig oinking",test\n')
 
 
 @pytest.fixture

@@ -49,13 +49,13 @@ def test_the_full_run_is_planned_and_running_it_ends_in_one_line(tmp_path):
     shutil.copy(ROOT / "configs/paper.yaml", project.folder / "overlay.yaml")
     plan = project.run("-n", "--quiet", "rules")
     totals = {line.split()[1] for line in plan.splitlines() if line.startswith("total")}
-    assert totals == {str(14 * PAPER.n_shards + 11)}
+    assert totals == {str(14 * PAPER.n_shards + 12)}
     commands = project.run("-n", "--printshellcmds", "results/runs/base/run.json")
     settings = SettingsFiles(Path("results/settings"))
     path = settings.path("train-base", train_settings(PAPER, "base"))
     assert f" --settings={path} " in commands, "the demo's values are not the paper's"
     output = project.run("results/report.html", check=False)
-    assert output.count("error: ") == 1 and "fetching is not part of this version" in output
+    assert output.count("error: ") == 1 and "the list 'metadata/audioset/" in output
     assert "Traceback" not in output and not list(project.results.rglob("*.parquet"))
 
 

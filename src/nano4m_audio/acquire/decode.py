@@ -115,6 +115,8 @@ def _finish(container: Any, source: Source, reading: Reading, min_clip_s: float)
     any_picture = video.first_s is not None
     if video.n_past and any_picture:
         video.decoded_end_s = reading.max_clip_s
+    if audio.n_past and not (audio.n_frames or audio.n_failed):
+        raise MediaError(Reason.NO_AUDIO, "the sound begins after the clip's end")
     _check_promises(container, source, reading)
     if not any_picture:
         raise MediaError(Reason.NO_VIDEO, "the video stream has no picture")

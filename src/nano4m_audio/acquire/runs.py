@@ -51,6 +51,8 @@ class Run:
     #: Where its beginning lies by the mean of its stamps, and how far they scatter.
     level_s: float = 0.0
     spread_s: float = 0.0
+    #: Samples of its first piece.
+    first: int = 0
 
     @property
     def end_s(self) -> float:
@@ -92,6 +94,8 @@ class Beginning:
         if not exact and step < _MEAN_S * self.rate_hz:
             return run  # pieces of any length: their stamps alone say where they lie
         passed = (run.level_s - self.level_s) * self.rate_hz
+        # A decoder may leave out the beginning of the first piece, here as there.
+        first -= 0 if exact else run.first
         n_before = first + round((passed - first) / step) * step
         off_s = abs(passed - n_before) / self.rate_hz
         tolerance_s = 0.5 / self.rate_hz if exact else min(_MEAN_S, _SHARE * step / self.rate_hz)
@@ -179,4 +183,5 @@ def _run(pieces: Sequence[Piece], begins: np.ndarray, elapsed_s: float) -> Run:
         np.concatenate(parts, axis=1),
         level_s=float(near.mean() if len(near) else begins[0]) + elapsed_s,
         spread_s=float(np.ptp(np.quantile(begins, [0.05, 0.95]))),
+        first=pieces[0].samples.shape[1],
     )

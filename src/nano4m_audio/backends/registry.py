@@ -65,12 +65,11 @@ _WEIGHTS = Path(__file__).parent / "mini" / "weights"
 #: Kinds of tokenizers for images: those that can be trained on a run's own frames.
 _TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
+_LISTED = yaml.safe_load(Path(__file__).with_name("registry.yaml").read_text("utf-8"))
 #: kind -> name -> spec.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     kind: {name: BackendSpec(**spec) for name, spec in specs.items()}
-    for kind, specs in yaml.safe_load(
-        Path(__file__).with_name("registry.yaml").read_text("utf-8")
-    ).items()
+    for kind, specs in _LISTED.items()
 }
 
 #: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.

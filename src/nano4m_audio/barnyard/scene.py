@@ -231,9 +231,8 @@ def camera_at(scene: Scene, t: float) -> tuple[np.ndarray, np.ndarray]:
     """Position [3] and rotation [3, 3] (rows: right, down, forward) of the camera at ``t`` [s]."""
     progress = t / scene.camera.duration_s - 0.5
     camera = scene.camera
-    position = (
-        camera.position * np.array([1, 1, 1 - camera.zoom * progress]) + camera.drift * progress
-    )
+    nearer = np.array([1, 1, 1 - camera.zoom * progress])
+    position = camera.position * nearer + camera.drift * progress
     forward = camera.target - position
     forward = forward / np.linalg.norm(forward)
     right = np.cross(np.array([0.0, 1.0, 0.0]), forward)

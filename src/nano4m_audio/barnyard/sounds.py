@@ -34,9 +34,8 @@ def _window_starts(calls: list[tuple[float, float]], total_s: float, seconds: fl
     starts = np.arange(0.0, max(total_s - seconds, 0.0) + 1e-9, _STEP_S)
     inside = np.zeros(len(starts))
     for start_s, end_s in calls:
-        inside += np.clip(
-            np.minimum(starts + seconds, end_s) - np.maximum(starts, start_s), 0, None
-        )
+        shared_s = np.minimum(starts + seconds, end_s) - np.maximum(starts, start_s)
+        inside += np.clip(shared_s, 0, None)
     return starts[inside >= min(MIN_CALL_S, inside.max())]
 
 
@@ -77,8 +76,7 @@ def sample_sounds(
     waveforms = np.empty((n, noises.samples_in(seconds)), dtype=np.float32)
     for index, label in enumerate(labels):
         rng = stream(purpose, seed, "sounds", index)
-        waveform = (
-            _no_animal(rng, seconds) if label == OTHER else _animal(CLASSES[label], rng, seconds)
-        )
+        name = "" if label == OTHER else CLASSES[label]
+        waveform = _animal(name, rng, seconds) if name else _no_animal(rng, seconds)
         waveforms[index] = _changed(rng, waveform) if rng.random() < CHANGED_FRACTION else waveform
     return waveforms, labels

@@ -58,4 +58,4 @@ def fetch(
             tell.tell_address(results, section)
         return
     stage.fetch_segments(results, section, retry or "", attempt)
-    record(results.tables("fetched"), results.tables("candidates"))
+    record([*results.tables("fetched"), results.fetched], results.tables("candidates"))

@@ -70,8 +70,8 @@ class Barnyard(Source):
 
 
 class Folder(Files, Source):
-    """A folder of clips with a list (columns file, class; optional video_id, start_s, source), or
-    with one sub-folder per class."""
+    """A folder of clips with a list (columns file, class; optional video_id, start_s, end_s,
+    source), or with one sub-folder per class."""
 
     made_here: ClassVar[bool] = False
     unlisted: ClassVar[frozenset[str]] = frozenset({"truth_csv"})

@@ -121,9 +121,9 @@ def metric(
         "unit": unit,
         "note": measured.note,
     }
-    return (
-        row if baseline is None else {**row, "baseline": _compare(measured, baseline, row, inputs)}
-    )
+    if baseline is None:
+        return row
+    return {**row, "baseline": _compare(measured, baseline, row, inputs)}
 
 
 def _mean_interval(sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs) -> Interval | None:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from nano4m_audio.acquire.child import Child, Died, Limits
 from nano4m_audio.acquire.source import Source
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import UserError
+from nano4m_audio.fetch import kept
 from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.cut import Cut, Media, cut, look
 from nano4m_audio.fetch.guard import Budget, Guard
@@ -52,8 +53,9 @@ class Piece:
 
     Times count from the start of the file's container, as ``acquire.decode`` counts them. A segment
     that runs past the end of the video ends with it. ``bytes_read`` is what the media's servers
-    sent for it. ``route`` is "range" when only the segment was read, "whole" when the whole file
-    was. ``has_sound`` is false for a film without.
+    sent for it. ``route`` is "range" when only the segment was read,
+    "whole" when the whole file was. ``has_sound`` is false for a film without,
+    ``is_all`` true for a file that is the site's own, byte for byte.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Piece:
     bytes_read: int
     format_id: str
     has_sound: bool = True
+    is_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _answer(url: str, segments: Sequence[Segment], settings: Web) -> Fetched | U
 def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched:
     """Ask for the video of the page ``url`` once, and write the ``segments`` of it.
 
+    A piece is noted (``kept.keep``) as soon as it is finished, so that a kill loses no other one.
     Addresses that were valid a moment ago and are not any more are asked for again, once. Segments
     after one that failed are still tried, unless the server refuses (403, 404, 410, 429).
     Raises UserError only.
@@ -155,6 +159,18 @@ def fetch_video(url: str, segments: Sequence[Segment], settings: Web) -> Fetched
         resolved.client,
         resolved.warnings,
         versions,
+    )
+
+
+def _note(piece: Piece) -> kept.Piece:
+    """What is noted of a piece; one that is all of its video has no window."""
+    return kept.Piece(
+        size_bytes=piece.path.stat().st_size,
+        file_start_s=None if piece.is_all else piece.file_start_s,
+        file_end_s=None if piece.is_all else piece.file_end_s,
+        route=piece.route,
+        format_id=piece.format_id,
+        bytes_read=piece.bytes_read,
     )
 
 
@@ -210,7 +226,9 @@ class _Fetching:
         before = self._budget.used
         try:
             with user_errors(segment.out):
-                return self._piece(segment, before)
+                piece = self._piece(segment, before)
+                kept.keep(segment.out, _note(piece))
+                return piece
         except FetchError as error:
             return error
 
@@ -264,7 +282,7 @@ class _Fetching:
                     made = look(temp, media, 0.0, segment.end_s or _NEVER_S)
                 finally:
                     media.close()
-        return self._made(segment, "whole", made, before)
+        return replace(self._made(segment, "whole", made, before), is_all=True)
 
     def _open(self, folder: Path) -> Media:
         if self._media is None:

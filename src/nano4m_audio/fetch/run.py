@@ -23,7 +23,6 @@ from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.breaker import Breaker, Exhausted
 from nano4m_audio.fetch.faults import classify
 from nano4m_audio.fetch.history import Decision, Retry, due, next_attempt, probe_video
-from nano4m_audio.fetch.kept import Piece, keep
 from nano4m_audio.fetch.ledger import Attempt, Ledger, open_ledger
 from nano4m_audio.fetch.pace import Pace
 from nano4m_audio.fetch.stage import Video
@@ -131,7 +130,7 @@ class Run:
                     self._ask(child, video)
             self._answers.put(None)
         except Exhausted as wall:
-            self._answers.put(TryLaterError(f"{wall}; run the same command again then"))
+            self._answers.put(TryLaterError(f"{wall}; the same command goes on then"))
         except BaseException as error:
             if not self._stopped.is_set():
                 self._answers.put(error)
@@ -186,11 +185,7 @@ class Run:
         if self._stopped.is_set():
             return  # the child was ended in the middle: that was no answer
         errors = [fetched.error] if fetched.error else []
-        for segment, piece in zip(wanted, fetched.results, strict=False):
-            if isinstance(piece, FetchError):
-                errors.append(piece)
-            else:
-                keep(segment.out, _kept(segment, piece, fetched.duration_s))
+        errors += [piece for piece in fetched.results if isinstance(piece, FetchError)]
         clip_ids = [clip["clip_id"] for clip in clips]
         attempt = self._attempt(video.video_id, clip_ids, begun, fetched)
         faults = sorted(map(classify, errors), key=lambda fault: _WORST.index(fault.kind))
@@ -242,20 +237,6 @@ def session_name(settings: Web) -> str:
         return hashlib.blake2b(Path(settings.cookies).read_bytes(), digest_size=6).hexdigest()
     except OSError as error:
         raise UserError(f"web.cookies: {settings.cookies!r}: {error.strerror}") from None
-
-
-def _kept(segment: pieces.Segment, piece: pieces.Piece, duration_s: float | None) -> Piece:
-    """What is noted of a piece; one that is all of its video has no window."""
-    end_s = segment.end_s
-    whole = segment.start_s == 0 and (end_s is None or bool(duration_s and end_s >= duration_s))
-    return Piece(
-        size_bytes=segment.out.stat().st_size,
-        file_start_s=None if whole else piece.file_start_s,
-        file_end_s=None if whole else piece.file_end_s,
-        route=piece.route,
-        format_id=piece.format_id,
-        bytes_read=piece.bytes_read,
-    )
 
 
 def _now() -> datetime:

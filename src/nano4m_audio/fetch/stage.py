@@ -21,6 +21,7 @@ from nano4m_audio.fetch import ledger as books
 from nano4m_audio.fetch.history import Retry, due
 from nano4m_audio.fetch.kept import kept
 from nano4m_audio.fetch.ledger import Attempt
+from nano4m_audio.files import write_json
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_rows, write_rows
@@ -77,6 +78,7 @@ def write_tables(results: Results, settings: Web) -> None:
     pieces = Path(settings.folder(results.root).root)
     looks = books.by_video(books.read_attempts(results.ledger))
     now = datetime.now(UTC)
+    write_json(results.fetched, {"answers": sum(map(len, looks.values()))})
     for shard in results.shards:
         candidates = read_rows(results.table("candidates", shard), "candidates", _COLUMNS)
         rows = [_row(clip, pieces, looks.get(clip["video_id"], []), now) for clip in candidates]

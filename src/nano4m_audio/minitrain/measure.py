@@ -40,10 +40,9 @@ def measure_all(
     *, purpose: str, seed: int, views: int, sounds: int, folder: Path = WEIGHTS
 ) -> dict[str, Measures]:
     """Every measure of every member, on ``views`` pictures and ``sounds`` windows of one seed."""
-    seen = ViewSet(**{k: torch.from_numpy(v) for k, v in view_block(seed, purpose, views).items()})
-    heard = SoundSet(
-        **{k: torch.from_numpy(v) for k, v in sound_block(seed, purpose, sounds).items()}
-    )
+    view_arrays, sound_arrays = view_block(seed, purpose, views), sound_block(seed, purpose, sounds)
+    seen = ViewSet(**{name: torch.from_numpy(v) for name, v in view_arrays.items()})
+    heard = SoundSet(**{name: torch.from_numpy(v) for name, v in sound_arrays.items()})
     result = {
         "tagger": measure_tagger(heard, folder),
         "scorer": measure_scorer(seen, folder),

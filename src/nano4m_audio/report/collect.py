@@ -116,7 +116,7 @@ def headline(inputs: ReportInputs) -> Headline:
     return Headline(
         candidates=len(clips),
         videos=len({clip.video_id for clip in clips}),
-        decodable=sum(clip.stop not in ("media", "clips") for clip in clips),
+        decodable=sum(clip.stop not in ("asked", "fetch", "media", "clips") for clip in clips),
         accepted=sum(clip.accepted for clip in clips),
         complete=len(complete),
         classes=len({clip.class_name for clip in complete}),

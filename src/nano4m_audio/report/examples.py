@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,8 @@ def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
     for clip in sorted(clips, key=lambda c: (c.split.get("split") != "test", c.clip_id)):
         if clip.complete:
             by_class[clip.class_name].append(clip)
-    deepest = max(map(len, by_class.values()), default=0)
-    rounds = [
-        by_class[n][i] for i in range(deepest) for n in sorted(by_class) if i < len(by_class[n])
-    ]
-    return rounds[:count]
+    rounds = zip_longest(*(by_class[name] for name in sorted(by_class)))
+    return [clip for row in rounds for clip in row if clip][:count]
 
 
 def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:

@@ -98,9 +98,10 @@ def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     off = {row.reason for row in FILTERS if not settings.is_on(row)}
     arriving, out = len(clips), []
     for stop, (passed, _) in STOPS.items():
-        why = sorted(
-            ((r, n) for (s, r), n in first.items() if s == stop), key=lambda x: (-x[1], x[0])
-        )
+        here = [(reason, n) for (where, reason), n in first.items() if where == stop]
+        why = sorted(here, key=lambda x: (-x[1], x[0]))
+        if stop in ("asked", "fetch") and not lost[stop]:
+            continue  # there was nothing to fetch, or all is there
         step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(

@@ -16,7 +16,7 @@ from nano4m_audio.filters import FILTERS
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES
-from nano4m_audio.reasons import Reason
+from nano4m_audio.reasons import NOT_FETCHED, Reason
 from nano4m_audio.report.runs import Run, read_runs
 from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.tables import SCHEMAS, read_rows, read_table
@@ -31,6 +31,8 @@ _SHARD_NAME = re.compile(r"\d{4}")
 #: Where a clip can stop, in order -> what a clip that gets past has shown, and the heading of those
 #: that do not. A clip that stops nowhere reaches "complete".
 STOPS = {
+    "asked": ("Asked for", "not asked for yet"),
+    "fetch": ("Fetched", "not to be had"),
     "media": ("File present", "no file"),
     "clips": ("Decodable", "undecodable"),
     **{row.reason: (row.passed, row.failed) for row in FILTERS},
@@ -115,6 +117,7 @@ class Clip:
 def report_files(results: Results, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
     files = [results.split, results.listing, results.proof]
+    files += [results.fetched] if config.source == "web" else []
     for name in sorted(SCHEMAS.keys() - {"split", "fetched"}):  # what was fetched is in media, too
         files += results.tables(name, config.n_shards)
     for experiment in config.experiments:
@@ -212,8 +215,9 @@ def _stop_early(
     clip_id: str, media: Mapping[str, Any], decoded: Mapping[str, Any], verdict: Mapping[str, Any]
 ) -> str:
     """Where the clip stops before the split, or an empty string."""
-    if _row(media, clip_id, "media")["status"] != "ok":
-        stop = "media"
+    if (file := _row(media, clip_id, "media"))["status"] != "ok":
+        stop = "fetch" if file["reason"] in NOT_FETCHED else "media"
+        stop = "asked" if file["reason"] == Reason.NOT_FETCHED_YET else stop
     elif _row(decoded, clip_id, "clips")["status"] != "ok":
         stop = "clips"
     elif not verdict["accepted"]:
