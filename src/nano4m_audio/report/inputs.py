@@ -23,7 +23,7 @@ from nano4m_audio.tables import SCHEMAS, read_rows, read_table
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.training.stage import METRICS, RUN, START, TIMING
 
-_IDENTITY = ["clip_id", "video_id", "class_name", "sources", "path", "url"]
+_IDENTITY = ["clip_id", "video_id", "start_s", "class_name", "sources", "path", "url"]
 _STATUS = ["clip_id", "key", "status", "reason", "message"]
 #: A source that lasts this much longer than its clip was cut; the last frame may stand that long.
 _CUT_S = 0.25
@@ -92,6 +92,7 @@ class Clip:
 
     clip_id: str
     video_id: str
+    start_s: float
     class_name: str
     source: str
     path: str
@@ -182,6 +183,7 @@ def _read_clip(
     return Clip(
         clip_id=clip_id,
         video_id=row["video_id"],
+        start_s=row["start_s"] or 0.0,
         class_name=row["class_name"],
         source="+".join(row["sources"]),
         path=row["path"] or row["url"] or "",

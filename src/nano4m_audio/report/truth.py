@@ -96,8 +96,8 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
     mistakes = [j for j in decided if not j.right]
     listed = {posixpath.normpath(c.path) for c, _ in known}
     return Truth(
-        precision=_share([j for j in decided if j.kept]),
-        recall=_share([j for j in decided if j.expected == "keep"]),
+        precision=_right([j for j in decided if j.kept]),
+        recall=_right([j for j in decided if j.expected == "keep"]),
         either=len(judged) - len(decided),
         unlisted=len(set(truth) - listed),
         unknown=len(clips) - len(known),
@@ -108,12 +108,17 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
     )
 
 
-def _share(judged: Sequence[Judged]) -> Share:
-    """How many were decided rightly, with an interval over groups of clips."""
-    right = np.array([j.right for j in judged], np.int64)
-    named = [{"video_id": j.clip.video_id, "group": j.clip.split.get("group")} for j in judged]
-    interval = share_interval(right, np.ones(len(right)), group_numbers(named))
-    return Share(int(right.sum()), len(right), interval)
+def _right(judged: Sequence[Judged]) -> Share:
+    """How many were decided rightly."""
+    return share_of([j.clip for j in judged], [j.right for j in judged])
+
+
+def share_of(clips: Sequence[Clip], hits: Sequence[bool]) -> Share:
+    """How many of the clips are hits, with an interval over groups of clips."""
+    found = np.array(hits, np.int64)
+    named = [{"video_id": clip.video_id, "group": clip.split.get("group")} for clip in clips]
+    interval = share_interval(found, np.ones(len(found)), group_numbers(named))
+    return Share(int(found.sum()), len(found), interval)
 
 
 def _expected(row: Mapping[str, str]) -> str:
