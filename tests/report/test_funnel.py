@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.report import funnel
-from nano4m_audio.report.inputs import COMPLETE, STOPS, count_tokens, read_clips
+from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip, count_tokens, read_clips
 from nano4m_audio.tables import read_rows, write_rows
 from tests.report.fake import Fate, default_fates, write_results
 
@@ -90,3 +90,16 @@ def test_thresholds_of_single_classes_are_named(tmp_path):
     assert "Thresholds of their own: pig (audio_min 0.2, speech_max off)." in (
         funnel.collect(inputs).notes
     )
+
+
+def test_segments_that_were_not_fetched_are_steps_of_their_own():
+    stops = {"not_fetched_yet": "asked", "gone": "fetch", "restricted": "fetch", "silent": "silent"}
+    clips = [
+        Clip(
+            clip_id=reason, video_id="", class_name="pig", source="", path="", shard="0000",
+            stop=stop, reasons=(reason,), message="", verdict={}, split={}, token_keys={},
+        )
+        for reason, stop in stops.items()
+    ]  # fmt: skip
+    found = [(step.name, step.arriving, step.lost) for step in funnel.steps(clips, {})]
+    assert found[:3] == [("Asked for", 4, 1), ("Fetched", 3, 2), ("File present", 1, 0)]

@@ -22,7 +22,7 @@ from nano4m_audio.report import (
     training,
     truth,
 )
-from nano4m_audio.report.inputs import Clip, ReportInputs, count_tokens
+from nano4m_audio.report.inputs import FETCH_STOPS, Clip, ReportInputs, count_tokens
 from nano4m_audio.report.runs import Run
 
 #: The sections of the config that select models. Those of the mini family mean nothing outside the
@@ -118,7 +118,7 @@ def headline(inputs: ReportInputs) -> Headline:
     return Headline(
         candidates=len(clips),
         videos=len({clip.video_id for clip in clips}),
-        decodable=sum(clip.stop not in ("asked", "fetch", "media", "clips") for clip in clips),
+        decodable=sum(clip.stop not in (*FETCH_STOPS, "media", "clips") for clip in clips),
         accepted=sum(clip.accepted for clip in clips),
         complete=len(complete),
         classes=len({clip.class_name for clip in complete}),
@@ -141,8 +141,7 @@ def warnings(inputs: ReportInputs, splits: split.Split) -> list[str]:
         out.append(f"{n} of {of} test clips have a copy among the training clips.")
     out += _about_models(config)
     verdict = Verdict.model_validate(config["verdict"])
-    # A filter that is off unless asked for is no news.
-    usual = [row for row in FILTERS if row.default is not None]
+    usual = (row for row in FILTERS if row.default is not None)
     off = [row.title.lower() for row in usual if not verdict.is_on(row)]
     if off:
         word = "filter is" if len(off) == 1 else "filters are"

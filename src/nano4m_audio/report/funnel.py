@@ -9,7 +9,7 @@ from typing import Any
 
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import CATALOGUE, FILTERS
-from nano4m_audio.report.inputs import COMPLETE, STOPS, Clip, ReportInputs
+from nano4m_audio.report.inputs import COMPLETE, FETCH_STOPS, STOPS, Clip, ReportInputs
 from nano4m_audio.report.listing import notes, read_listing
 
 
@@ -97,11 +97,9 @@ def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
     settings = Verdict.model_validate(dict(verdict))
     off = {row.reason for row in FILTERS if not settings.is_on(row)}
     arriving, out = len(clips), []
-    for stop, (passed, _) in STOPS.items():
+    for stop, (passed, _) in _stops(clips).items():
         here = [(reason, n) for (where, reason), n in first.items() if where == stop]
         why = sorted(here, key=lambda x: (-x[1], x[0]))
-        if stop in ("asked", "fetch") and not lost[stop]:
-            continue  # there was nothing to fetch, or all is there
         step = Step(stop, passed, arriving, lost[stop], why, stop in off)
         if sum(n for _, n in why) != step.lost:
             raise FunnelError(
@@ -115,6 +113,12 @@ def steps(clips: Sequence[Clip], verdict: Mapping[str, Any]) -> list[Step]:
             f"{lost[COMPLETE]} complete clips"
         )
     return out
+
+
+def _stops(clips: Sequence[Clip]) -> dict[str, tuple[str, str]]:
+    """All stops; those of fetching where it lost something."""
+    fetched = any(clip.stop in FETCH_STOPS for clip in clips)
+    return {**FETCH_STOPS, **STOPS} if fetched else STOPS
 
 
 def reason_counts(clips: Sequence[Clip]) -> list[ReasonCount]:
@@ -134,13 +138,14 @@ def by_class(clips: Sequence[Clip], classes: Sequence[str]) -> list[ClassRow]:
     """
     counts = Counter((clip.class_name, clip.stop) for clip in clips)
     totals = Counter(clip.class_name for clip in clips)
-    used = [stop for stop in STOPS if any(clip.stop == stop for clip in clips)]
+    stops = _stops(clips)
+    used = [stop for stop in stops if any(clip.stop == stop for clip in clips)]
     rows = []
     for name in [*classes, *sorted(set(totals) - set(classes))]:
-        lost = {STOPS[stop][1]: counts[name, stop] for stop in used}
+        lost = {stops[stop][1]: counts[name, stop] for stop in used}
         complete = counts[name, COMPLETE]
         if totals[name] != sum(lost.values()) + complete:
             raise FunnelError(f"class {name!r}: the stops do not add up to its candidates")
         rows.append(ClassRow(name, totals[name], lost, complete))
-    lost = {STOPS[stop][1]: sum(row.lost[STOPS[stop][1]] for row in rows) for stop in used}
+    lost = {stops[stop][1]: sum(row.lost[stops[stop][1]] for row in rows) for stop in used}
     return [*rows, ClassRow("all classes", len(clips), lost, sum(row.complete for row in rows))]

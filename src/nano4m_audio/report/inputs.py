@@ -31,8 +31,6 @@ _SHARD_NAME = re.compile(r"\d{4}")
 #: Where a clip can stop, in order -> what a clip that gets past has shown, and the heading of those
 #: that do not. A clip that stops nowhere reaches "complete".
 STOPS = {
-    "asked": ("Asked for", "not asked for yet"),
-    "fetch": ("Fetched", "not to be had"),
     "media": ("File present", "no file"),
     "clips": ("Decodable", "undecodable"),
     **{row.reason: (row.passed, row.failed) for row in FILTERS},
@@ -41,6 +39,11 @@ STOPS = {
     "tokens": ("Tokens in all five modalities", "no tokens"),
 }
 COMPLETE = "complete"
+#: Where a segment of a list can stop before.
+FETCH_STOPS = {
+    "asked": ("Asked for", "not asked for yet"),
+    "fetch": ("Fetched", "not to be had"),
+}
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
 _TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
 
@@ -226,7 +229,7 @@ def _stop_early(
         stop = verdict["reasons"][0]
     else:
         return ""
-    if stop not in STOPS or verdict["accepted"]:
+    if stop not in {*FETCH_STOPS, *STOPS} or verdict["accepted"]:
         raise UserError(
             f"verdicts: clip {clip_id!r} stops at {stop!r}, which its verdict contradicts"
         )
