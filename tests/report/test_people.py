@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from html import unescape
-from importlib.util import find_spec
 
-import pyarrow.compute as pc
 import pytest
-from pyarrow import csv as arrow_csv
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.people import RULES, Tags, compare, find_tags, of_class, read_tags
 from nano4m_audio.report.inputs import read_clips
+from nano4m_audio.report.people import RULES, Tags, compare, find_tags, of_class, read_tags
 from nano4m_audio.taxonomy import known_classes, vggsound_labels
 from tests.report.fake import Fate, write_results
 from tests.report.test_stage import Page, build

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.report.inputs import read_clips
-from nano4m_audio.report.truth import compare, read_truth
+from nano4m_audio.report.truth import collect, compare, read_truth
 from tests.report.fake import Fate, write_results, write_truth
+from tests.report.test_stage import build
 
 
 def judged(tmp_path, fates, rows):
@@ -99,3 +102,15 @@ def test_shares_have_intervals_over_videos_and_copies(tmp_path):
     assert alone.recall.interval == pytest.approx((0.868, 1), abs=5e-4)
     groups = judged(tmp_path / "b", [Fate("pig", group=f"g{i % 4}") for i in range(26)], rows)
     assert groups.recall.n == 26 and groups.recall.interval is None
+
+
+def test_thresholds_of_single_classes_are_said_beside_the_mistakes(tmp_path):
+    verdict = {"per_class": {"cow": {"audio_min": 0.2, "speech_max": None}}}
+    inputs = write_results(tmp_path, [Fate("cow")], config={"verdict": verdict}, runs=())
+    rows = [("media/clip0000.mp4", "wrong_sound", "reject", "")]
+    inputs = replace(inputs, truth_csv=write_truth(tmp_path / "truth.csv", rows))
+    found = collect(inputs)
+    assert list(found.own) == ["Thresholds of their own: cow (audio_min 0.2, speech_max off)."]
+    assert [row.title for row in found.filters] == ["Sound", "Picture", "Speech", "Level"]
+    page = build(inputs, tmp_path / "report.html").partition('id="truth"')[2]
+    assert found.own[0] in page.partition("</section>")[0]

@@ -95,7 +95,6 @@ class Clip:
 
     clip_id: str
     video_id: str
-    start_s: float
     class_name: str
     source: str
     path: str
@@ -107,6 +106,7 @@ class Clip:
     split: Mapping[str, Any]
     token_keys: Mapping[str, str]
     cut: bool = False
+    start_s: float = 0.0
 
     @property
     def accepted(self) -> bool:
@@ -186,7 +186,6 @@ def _read_clip(
     return Clip(
         clip_id=clip_id,
         video_id=row["video_id"],
-        start_s=row["start_s"] or 0.0,
         class_name=row["class_name"],
         source="+".join(row["sources"]),
         path=row["path"] or row["url"] or "",
@@ -200,6 +199,7 @@ def _read_clip(
             m: t[clip_id]["key"] for m in MODALITIES if clip_id in (t := tables[f"tokens/{m}"])
         },
         cut=_is_cut(tables["clips"].get(clip_id, {})),
+        start_s=row["start_s"] or 0.0,
     )
 
 

@@ -16,6 +16,7 @@ from nano4m_audio.config.curate import Verdict
 from nano4m_audio.curate.verdict import limits_of
 from nano4m_audio.errors import UserError
 from nano4m_audio.filters import FILTERS
+from nano4m_audio.report.funnel import own_thresholds
 from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.report.truth import Share, share_of
 
@@ -93,6 +94,7 @@ class People:
     precision: Share
     recall: Share
     rows: list[Agreement]
+    own: list[str]
 
 
 def find_tags() -> Path | None:
@@ -217,4 +219,5 @@ def compare(
         precision=share_of(kept, [wanted[clip.clip_id] for clip in kept]),
         recall=share_of(good, [clip.accepted for clip in good]),
         rows=rows,
+        own=own_thresholds(config["verdict"]["per_class"]),
     )

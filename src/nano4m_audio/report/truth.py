@@ -6,15 +6,17 @@ import csv
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.filters import LISTED, Filter
 from nano4m_audio.intervals import Interval, group_numbers, share_interval
 from nano4m_audio.reasons import Reason
+from nano4m_audio.report.funnel import own_thresholds
 from nano4m_audio.report.inputs import Clip, ReportInputs
 
 _COLUMNS = {"file", "kind", "expected", "duplicate_of"}
@@ -63,6 +65,9 @@ class Truth:
     mistakes: list[Judged]
     more_mistakes: int
     copies: dict[str, Any] = field(default_factory=dict)
+    #: The filters whose numbers are shown: not those that nobody asked for.
+    filters: Sequence[Filter] = LISTED
+    own: Sequence[str] = ()
 
 
 def read_truth(path: Path) -> dict[str, dict[str, str]]:
@@ -82,7 +87,8 @@ def collect(inputs: ReportInputs) -> Truth | None:
     """The decisions on the clips against the truth; None where it is not known."""
     if inputs.truth_csv is None:
         return None
-    return compare(inputs.clips, read_truth(inputs.truth_csv))
+    own = own_thresholds(inputs.config["verdict"]["per_class"])
+    return replace(compare(inputs.clips, read_truth(inputs.truth_csv)), own=own)
 
 
 def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Truth:
@@ -105,7 +111,13 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
         mistakes=mistakes[:_SHOWN_MISTAKES],
         more_mistakes=max(0, len(mistakes) - _SHOWN_MISTAKES),
         copies=_copies(known),
+        filters=[row for row in LISTED if row.default is not None or _is_known(row, mistakes)],
     )
+
+
+def _is_known(row: Filter, judged: Sequence[Judged]) -> bool:
+    """Whether any clip has the filter's number."""
+    return any(j.clip.verdict[row.column] is not None for j in judged)
 
 
 def _right(judged: Sequence[Judged]) -> Share:
