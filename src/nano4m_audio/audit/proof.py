@@ -101,11 +101,13 @@ def _words(name: str) -> str:
 
 
 def _claims(settings: Verdict) -> dict[str, Claim]:
+    # A filter that is off unless asked for is no news.
+    rows = [row for row in FILTERS if row.default is not None or settings.is_on(row)]
     listed = [
         Claim("verdicts", "Every candidate has one verdict", "candidates", "verdicts"),
         Claim("content", "Every accepted clip was read and decoded", "accepted clips", "verdicts"),
         Claim("numbers", "Verdicts hold the numbers of the scores", "decoded clips", "verdicts"),
-        *(_threshold(row, settings) for row in FILTERS),
+        *(_threshold(row, settings) for row in rows),
         Claim("reasons", "Verdicts list the filters that clips fail", "decoded clips", "verdicts"),
         Claim("split", "Accepted clips are in one split or copies", "accepted clips", "split"),
         Claim("counts", "Rejected clips, copies and splits add up", "candidates", "split"),
@@ -201,7 +203,7 @@ def _check_verdicts(
     wrong = [n for n in judged if verdicts[n]["reasons"] != failed_filters(numbers[n], limits[n])]
     wrong += [n for n, row in verdicts.items() if row["accepted"] == bool(row["reasons"])]
     claims["reasons"].put(len(judged), dict.fromkeys(wrong))
-    for row in FILTERS:
+    for row in (row for row in FILTERS if row.key in claims):
         held = [n for n in accepted if n in decoded and limits[n][row.key] is not None]
         wrong = [n for n in held if row.fails(numbers[n][row.column], limits[n][row.key])]
         claims[row.key].put(len(held), wrong)
