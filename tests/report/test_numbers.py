@@ -51,9 +51,9 @@ def test_thinned_curves_keep_their_length_limit_their_end_and_their_range(points
 def test_score_histograms_count_kept_and_dropped_clips(tmp_path):
     inputs = write_results(tmp_path, default_fates(("pig", "cow", "dog")))
     clips = inputs.clips
-    sound, picture, speech, level = scores.collect(inputs)
+    sound, picture, speech, level, motion = scores.collect(inputs)
     scored = [c for c in clips if c.stop not in ("media", "clips")]
-    for histogram in (sound, picture, speech, level):
+    for histogram in (sound, picture, speech, level, motion):
         assert histogram.n == len(scored)
         assert sum(histogram.kept) == sum(c.accepted for c in clips)
     assert (sound.edges[0], sound.edges[-1]) == (0.0, 1.0)
