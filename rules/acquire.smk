@@ -79,7 +79,7 @@ rule fetch:
         ),
         version=stage_version("fetched"),
     shell:
-        "nano4m-audio fetch --settings={params.settings:q} --attempt={params.attempt}"
+        "nano4m-audio fetch --settings={params.settings:q} --attempt={params.attempt:q}"
         " 2> {log}"
 
 

@@ -79,10 +79,10 @@ HOW = {
     "snakemake --cores 1 --until candidates --directory my_web_clips --configfile "
     "configs/paper.yaml": RUN,
     f"nano4m-audio fetch --plan {WEB}": RUN,
-    f"nano4m-audio fetch --probe {WEB}": PLAN,  # asks YouTube
-    f"nano4m-audio fetch {WEB}": PLAN,
+    f"nano4m-audio fetch --probe {WEB}": FAILS + OFFLINE,
+    f"nano4m-audio fetch {WEB}": FAILS + OFFLINE,
     f"nano4m-audio fetch --explain dQw4w9WgXcQ {WEB}": RUN,
-    f"nano4m-audio fetch --retry transient {WEB}": PLAN,
+    f"nano4m-audio fetch --retry transient {WEB}": FAILS + OFFLINE,
     "snakemake --cores 8 results/report.html --directory my_web_clips --configfile "
     "configs/paper.yaml": PLAN,
     "nano4m-audio weights list": RUN,
@@ -148,7 +148,7 @@ DOCUMENTS = {
 
 def how(command: str) -> str:
     """How a documented command is tested. Raises KeyError for one that nobody has thought of."""
-    if re.match(r"(\w+=\S+ )*python benchmarks/\w+\.py", command):
+    if re.match(r"(\w+=\S+ )*python (benchmarks/\w+\.py|-m benchmarks\.\w+)", command):
         return PARSES
     return HOW[command]
 
@@ -215,6 +215,7 @@ def check(shell: Shell, command: str, kind: str) -> None:
         assert (message := kind.removeprefix(SERVES)) in shell.serves(command, message)
         return
     if kind == PARSES:
+        command = re.sub(r"-m benchmarks\.(\w+)", r"benchmarks/\1.py", command)
         command = re.sub(r"python (\S+)", r"python parse_only.py \1", command)
     elif kind == PLAN and command.startswith("make "):
         command = f"set -o pipefail; {command} -n | bash -n"

@@ -205,9 +205,12 @@ def advice(missing: Mapping[str, Sequence[WeightFile]], command: str = "") -> st
     )
 
 
-def is_offline() -> bool:
-    """Whether the user has forbidden downloads, here or for Hugging Face."""
-    names = "NANO4M_AUDIO_OFFLINE", "HF_HUB_OFFLINE"
+OFFLINE = "NANO4M_AUDIO_OFFLINE"
+
+
+def is_offline(*names: str) -> bool:
+    """Whether the user has forbidden downloads, here or (without ``names``) for Hugging Face."""
+    names = names or (OFFLINE, "HF_HUB_OFFLINE")
     return any(os.environ.get(n, "").lower() not in ("", "0", "false", "no", "off") for n in names)
 
 

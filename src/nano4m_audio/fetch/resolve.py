@@ -21,7 +21,7 @@ from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.failures import retry_after_s
 from nano4m_audio.fetch.guard import MAX_REDIRECTS, Budget, Guard, Refused
 
-INSTALL = "make web (or: pip install 'yt-dlp[default,deno]')"
+INSTALL = 'make web, or pip install ".[web]"'
 #: A page, a player and its answers take some 5 MB.
 _PAGE_BYTES = 100_000_000
 _DIRECT = ("http", "https")

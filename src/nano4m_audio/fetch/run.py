@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nano4m_audio.acquire.child import Child
+from nano4m_audio.backends.weights import OFFLINE, is_offline
 from nano4m_audio.config.sources import Web
 from nano4m_audio.errors import TryLaterError, UserError
 from nano4m_audio.fetch import pieces
@@ -39,6 +40,7 @@ _WORST = ("config", "address", "transient", "long", "permanent")
 def ask_for(videos: Sequence[Video], results: Results, settings: Web, retry: Retry = "") -> None:
     """Ask for all videos that are due. Raises TryLaterError at a wall; UserError for what the
     config or the installation lacks, or the disk."""
+    check_online()
     with open_ledger(results.ledger) as ledger:
         run = Run(videos, Path(settings.folder(results.root).root), settings, ledger, retry)
         for _ in track(run.answers(), run.n_due, "fetch", run.status):
@@ -46,6 +48,12 @@ def ask_for(videos: Sequence[Video], results: Results, settings: Web, retry: Ret
         if later := run.later():
             words = f"{len(later)} videos did not answer as they should, and are asked again"
             print(f"fetch: {words} from {min(later):%Y-%m-%d %H:%M} UTC on", file=sys.stderr)
+
+
+def check_online() -> None:
+    """Raise UserError where the user has forbidden to ask for anything."""
+    if is_offline(OFFLINE):
+        raise UserError(f"web: offline mode is on: unset {OFFLINE}, or set web.partial: true")
 
 
 class Run:

@@ -49,8 +49,9 @@ def tell_address(results: Results, settings: Web) -> None:
 
     Raises TryLaterError where none of them is fine.
     """
-    from nano4m_audio.fetch.run import Run
+    from nano4m_audio.fetch.run import Run, check_online
 
+    check_online()
     with books.open_ledger(results.ledger) as ledger:
         run = Run(videos(results), Path(settings.folder(results.root).root), settings, ledger)
         answers = []
