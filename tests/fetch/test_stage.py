@@ -142,22 +142,32 @@ def test_only_one_run_at_a_time(tmp_path, film_bytes):
         fetch_segments(results, Web(**FAST))
 
 
+def test_no_more_of_a_segment_is_read_than_the_config_says(tmp_path, film_bytes):
+    with serving({"/a.mp4": media(film_bytes)}) as server:
+        results = results_with(tmp_path, server.url, "a", clips=2)
+        fetch_segments(results, Web(**FAST, max_segment_s=2.0))
+    rows = read_rows(results.table("fetched", "0000"), "fetched")
+    lengths = [row["file_end_s"] - row["file_start_s"] for row in rows]
+    assert lengths == pytest.approx([2.0, 2.0], abs=0.01)
+
+
 @pytest.mark.slow
-def test_a_kill_loses_no_finished_piece(tmp_path, film_bytes):
-    names = " ".join(f"v{i}" for i in range(12))
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_kill_loses_no_finished_piece(tmp_path, film_bytes, how):
+    names = " ".join(f"v{i}" for i in range(8))
     with serving({f"/{n}.mp4": media(film_bytes) for n in names.split()}) as server:
         results = results_with(tmp_path, server.url, names)
         settings = tmp_path / "settings.json"
-        settings.write_text(Web(**FAST).model_dump_json())
+        settings.write_text(Web(**FAST, workers=2).model_dump_json())
         command = [sys.executable, "-m", "nano4m_audio.cli", "fetch",
                    f"--results={results}", f"--settings={settings}"]  # fmt: skip
-        for _ in range(3):
+        for _ in range(2):
             before = len(names_in(results))
             process = subprocess.Popen(command, start_new_session=True)
             while len(names_in(results)) < before + 2 and process.poll() is None:
                 time.sleep(0.05)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.send_signal(how)
+            process.wait(30)
         known = asked(server)
         done = {row.video_id for row in ledger.read_attempts(results.ledger)}
         subprocess.run(command, check=True, timeout=300)

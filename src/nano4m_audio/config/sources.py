@@ -193,7 +193,9 @@ class Web(Lists):
     workers: int = Field(1, ge=1, le=64, description="videos that are fetched at once")
     per_host: int = Field(2, ge=1, le=64, description="connections to one host at once")
     max_height_px: int = Field(480, ge=144, le=2160, description="largest picture height to fetch")
-    max_segment_s: float = Field(60.0, gt=0, le=3600, description="longest segment to fetch [s]")
+    max_segment_s: float = Field(
+        60.0, gt=0, le=3600, description="fetch at most so much of a segment [s]"
+    )
     max_mb: int = Field(500, ge=1, le=100_000, description="read at most so much of a video [MB]")
     timeout_s: float = Field(30.0, ge=1, le=600, description="wait at most so long for bytes [s]")
     route: Literal["auto", "range", "whole"] = Field(

@@ -102,10 +102,10 @@ class Run:
                     yield answer
         finally:
             self._stopped.set()
-            for child in self._children:
-                child.close()
-            for worker in workers:
-                worker.join()
+            while alive := [worker for worker in workers if worker.is_alive()]:
+                for child in self._children:
+                    child.close()
+                alive[0].join(_NAP_S)
 
     def probe(self, count: int) -> Iterator[Attempt]:
         """Ask for some videos, none of their segments: those that were fine last, else any."""
@@ -145,7 +145,7 @@ class Run:
 
     def _next(self) -> Video | None:
         """The next video that is due; None when none will be soon."""
-        while True:
+        while not self._stopped.is_set():
             with self._lock:
                 while self._later and self._later[0][0] <= _now():
                     self._put(self.by_id[heapq.heappop(self._later)[1]])
@@ -153,7 +153,8 @@ class Run:
                     return self._due.popleft()
                 soon = self._later and (self._later[0][0] - _now()).total_seconds() < _PATIENCE_S
             if not soon or self._stopped.wait(_NAP_S):
-                return None
+                break
+        return None
 
     def _put(self, video: Video) -> None:
         """Put a video where it belongs: to those that are due, or will be, or to none."""
@@ -184,10 +185,7 @@ class Run:
     def _answer(self, child: Child, video: Video, clips: Sequence[Mapping[str, Any]]) -> None:
         """Ask for some clips of a video, keep their pieces, and write down the answer."""
         begun = _now()
-        wanted = [
-            pieces.Segment(clip["start_s"], clip["end_s"], self.folder / clip["path"])
-            for clip in clips
-        ]
+        wanted = [self._segment(clip) for clip in clips]
         with self.pace.connection(urlsplit(video.url).hostname or ""):
             fetched = pieces.ask(child, video.url, wanted, self.settings)
         if self._stopped.is_set():
@@ -201,8 +199,13 @@ class Run:
             status = next((error.status for error in errors if error.status), None)
             attempt = replace(attempt.failed(faults[0]), http_status=status)
         self.ledger.append(attempt)
+        n_openings = len(self.breaker.openings)
         self.breaker.record(attempt)
         with self._lock:
+            if len(self.breaker.openings) > n_openings and not self.breaker.openings[-1].last:
+                until = self.breaker.openings[-1].until
+                print(f"fetch: {attempt.name}: nothing is asked until {until:%H:%M} UTC",
+                      file=sys.stderr)  # fmt: skip
             self.n_asked += 1
             self.n_ok += not faults
             if clips:
@@ -210,6 +213,12 @@ class Run:
         self._answers.put(attempt)
         if faults and faults[0].stops:
             raise UserError(f"web: {faults[0].raw}: {faults[0].advice}")
+
+    def _segment(self, clip: Mapping[str, Any]) -> pieces.Segment:
+        start_s, end_s = clip["start_s"], clip["end_s"]
+        if end_s is not None:
+            end_s = min(end_s, start_s + self.settings.max_segment_s)
+        return pieces.Segment(start_s, end_s, self.folder / clip["path"])
 
     def _attempt(
         self, video_id: str, clip_ids: list[str], begun: datetime, fetched: pieces.Fetched
