@@ -164,6 +164,7 @@ ANSWERS: list[tuple[str, str, Any, str, str]] = [
     ("38", "Incomplete YouTube ID dQw4. URL https://www.youtube.com/watch?v=dQw4 looks truncated.",
      {}, "bad_id", "permanent"),
     ("38", "'abc' is not a valid URL", {}, "bad_id", "permanent"),
+    ("38", "Unsupported URL: https://example.org/page", {}, "bad_id", "permanent"),
     ("39", NO_FORMAT, {"warnings": ("[youtube] dQw4w9WgXcQ: Skipping player responses from web, tv "
      "clients (got player responses for video \"abc\" instead of \"dQw4w9WgXcQ\")",)},
      "bot_wall", "address"),
@@ -182,6 +183,7 @@ ANSWERS: list[tuple[str, str, Any, str, str]] = [
     ("45", "refused: an address of the kind 'file', not http(s)", {}, "refused", "long"),
     ("45", "refused: redirects to another kind of address", {}, "refused", "long"),
     ("46", "too large: more than 500 MB were sent", MEDIA, "too_large", "long"),
+    ("47", "no media container: Invalid data found", MEDIA, "corrupt", "transient"),
     ("47", "HTML instead of media", {"status": 200, **MEDIA}, "corrupt", "transient"),
     ("48", "no HTTP answer: BadStatusLine: x", MEDIA, "network", "transient"),
     ("49", "the media has no picture", MEDIA, "no_format", "long"),
