@@ -29,12 +29,11 @@ ROW = """    ModalitySpec(
         columns=(("lowest", "least"), ("highest", "greatest")),
     ),
 """
-TOKENIZER = """        "nine": BackendSpec(
-            "nano4m_audio.backends.nine:NineBooks",
-            vocab_size=9 * 1024,
-            n_tokens=9 * 294,
-            n_codebooks=9,
-        ),
+TOKENIZER = """  nine:
+    target: nano4m_audio.backends.nine:NineBooks
+    vocab_size: 9216
+    n_tokens: 2646
+    n_codebooks: 9
 """
 
 
@@ -55,7 +54,7 @@ def test_one_row_makes_a_modality_and_two_files_a_tokenizer(tmp_path):
     shutil.copytree(ROOT / "src", package.parent, ignore=shutil.ignore_patterns("__pycache__"))
     insert(package / "modalities.py", ROW, before='    ModalitySpec(\n        "caption"')
     shutil.copy(ROOT / "tests/tokenize/codecs.py", package / "backends/nine.py")
-    insert(package / "backends/registry.py", TOKENIZER, after='    "audio_tokenizer": {\n')
+    insert(package / "backends/registry.yaml", TOKENIZER, after="audio_tokenizer:\n")
 
     project = Project.make(tmp_path / "project", {**TINY, "tokenize": {"audio": "nine"}})
     project.run(PYTHONPATH=str(package.parent))
