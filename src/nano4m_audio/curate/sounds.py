@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nano4m_audio.curate.fingerprints import SOUND_HZ
 
@@ -80,20 +83,40 @@ def _normalised(
     return np.where(steady, 0.0, products / norm)
 
 
+@dataclass(frozen=True)
+class _Equal:
+    """The sounds of one length T: centred values float32 [N, T, B], their energies [N, T + 1], and
+    those of the columns between [N, T]."""
+
+    values: np.ndarray
+    energy: np.ndarray
+    between: np.ndarray
+
+
 class Sounds:
-    """Audio fingerprints made ready to compare one with many, about 40 times as fast as singly.
+    """Audio fingerprints made ready to compare one with many, far faster than one by one.
 
     Takes about as much memory as the fingerprints do in float32.
     """
 
     def __init__(self, ids: Iterable[str], fingerprints: Mapping[str, Mapping[str, np.ndarray]]):
         self._fingerprints = fingerprints
-        self._values: dict[str, np.ndarray] = {}
-        self._energies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        members: dict[int, list[str]] = defaultdict(list)
         for clip_id in ids:
-            centred = _centred(fingerprints[clip_id]["audio"])
-            self._values[clip_id] = centred.astype(np.float32)
-            self._energies[clip_id] = _energy(centred), _energy(_between(centred))
+            members[len(fingerprints[clip_id]["audio"])].append(clip_id)
+        self._place = {clip_id: (length, row) for length, group in members.items()
+                       for row, clip_id in enumerate(group)}  # fmt: skip
+        self._of_length = {length: self._ready(group) for length, group in members.items()}
+
+    def _ready(self, ids: Sequence[str]) -> _Equal:
+        shape = np.shape(self._fingerprints[ids[0]]["audio"])
+        values = np.empty((len(ids), *shape), np.float32)
+        energy, between = np.empty((len(ids), shape[0] + 1)), np.empty((len(ids), shape[0]))
+        for row, clip_id in enumerate(ids):
+            centred = _centred(self._fingerprints[clip_id]["audio"])
+            values[row], energy[row] = centred, _energy(centred)
+            between[row] = _energy(_between(centred))
+        return _Equal(values, energy, between)
 
     def exact(self, one: str, other: str) -> float:
         """``audio_similarity`` of two clips."""
@@ -101,36 +124,39 @@ class Sounds:
 
     def compare(self, one: str, others: Sequence[str]) -> np.ndarray:
         """``audio_similarity`` of a clip with each of some others, to within TOLERANCE: [N]."""
-        lengths = np.array([len(self._values[other]) for other in others])
+        places = np.array([self._place[other] for other in others]).reshape(-1, 2)
         result = np.empty(len(others))
-        for length in np.unique(lengths):
-            places = np.flatnonzero(lengths == length)
-            result[places] = self._compare_equally_long(one, [others[i] for i in places.tolist()])
+        for length in np.unique(places[:, 0]).tolist():
+            mine = places[:, 0] == length
+            result[mine] = self._compare_equal(one, self._of_length[length], places[mine, 1])
         return result
 
-    def _compare_equally_long(self, one: str, others: Sequence[str]) -> np.ndarray:
-        a, b = self._values[one], np.stack([self._values[other] for other in others])
-        n, length, _ = b.shape
+    def _compare_equal(self, one: str, equal: _Equal, rows: np.ndarray) -> np.ndarray:
+        own_length, own_row = self._place[one]
+        own = self._of_length[own_length]
+        a, b = own.values[own_row], equal.values[rows]
+        n, length, bands = b.shape
         # Rows of a around which there is silence, so that a shift may reach beyond its ends.
         edge = _REACH + 1
-        padded = np.pad(a, ((edge, edge + length), (0, 0)))
-        shifted = np.stack([padded[i : i + length].ravel() for i in range(2 * edge)])
+        padded = np.zeros((len(a) + 2 * edge + length, bands), np.float32)
+        padded[edge : edge + len(a)] = a
+        shifted = sliding_window_view(padded.reshape(-1), length * bands)[
+            : 2 * edge * bands : bands
+        ]
         # Row i: the products at the shift i - edge.
-        products = shifted @ b.reshape(n, -1).T
+        products = np.ascontiguousarray(shifted) @ b.reshape(n, -1).T
         # Half a column later: the mean of two shifts, less what only one of them covers.
         last = padded[length : length + 2 * edge - 1] @ b[:, -1].T
         first = padded[: 2 * edge - 1] @ b[:, 0].T
         between = (products[1:] - last + products[:-1] - first) / 2
-        energies = zip(*(self._energies[other] for other in others), strict=True)
         best = np.full(n, -1.0)
-        for kind, energy in enumerate(map(np.stack, energies)):
-            shifts, start, stop = _overlaps(len(a), length - kind)
-            own = products[shifts + edge] if kind == 0 else between[shifts + edge - 1]
+        for late, energies in enumerate((equal.energy, equal.between)):
+            shifts, start, stop = _overlaps(len(a), length - late)
             correlation = _normalised(
-                own.T,
-                _of_stretch(self._energies[one][0], start, stop),
-                _of_stretch(energy, start - shifts, stop - shifts),
-                a.shape[1] * (stop - start),
+                (between[shifts + edge - 1] if late else products[shifts + edge]).T,
+                _of_stretch(own.energy[own_row], start, stop),
+                _of_stretch(energies[rows], start - shifts, stop - shifts),
+                bands * (stop - start),
             )
             best = np.maximum(best, correlation.max(axis=1, initial=-1.0))
         return best
