@@ -75,7 +75,6 @@ wildcard_constraints:
     shard=r"\d{4}",
     modality="|".join(MODALITIES),
     experiment=r"\w+",
-    probe="|".join(PROBES),
 
 
 def identity_of(key, name=None):
@@ -94,6 +93,12 @@ def trained_weights(name):
     if not name.startswith(TRAINED):
         return []
     return RESULTS.tokenizer(name.removeprefix(TRAINED)) / TRAINED_WEIGHTS
+
+
+def probe_weights(probe):
+    """The weights, trained here, of the backends that a probe runs."""
+    names = [CONFIG.backend(key) for key in probe.models]
+    return [str(path) for name in names if name for path in [trained_weights(name)] if path]
 
 
 def spec(key, name=None):
@@ -133,6 +138,10 @@ def planned_uses():
         elif job.rule.name == "tokenizer_quality":
             key = f"tokenize.{values['modality']}"
             name = from_file_name(values["measured"])
+        elif stage == "evaluate":
+            keys = {key for probe in PROBES.values() for key in probe.models}
+            uses += [(key, name) for key in sorted(keys) if (name := CONFIG.backend(key))]
+            continue
         else:
             continue
         if name := name or CONFIG.backend(key):

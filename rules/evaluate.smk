@@ -1,4 +1,6 @@
-"""Evaluate: probes of a trained run, one JSON file each."""
+"""Evaluate: the probes of a trained run, one JSON file each, in one job: most are quicker than
+torch is imported.
+"""
 
 
 rule evaluate:
@@ -7,12 +9,13 @@ rule evaluate:
         weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
         split=RESULTS.split,
         tokens=TOKENS,
+        models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:
-        probe=RESULTS.probe("{experiment}", "{probe}"),
+        probes=[RESULTS.probe("{experiment}", probe) for probe in PROBES],
     log:
-        "results/logs/evaluate_{experiment}_{probe}.log",
+        "results/logs/evaluate_{experiment}.log",
     benchmark:
-        "results/benchmarks/evaluate_{experiment}_{probe}.tsv"
+        "results/benchmarks/evaluate_{experiment}.tsv"
     conda:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads
@@ -21,9 +24,10 @@ rule evaluate:
         gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
-        settings=SETTINGS.path("evaluate", CONFIG.evaluate),
-        version=lambda wc: stage_version(f"evaluate/{wc.probe}"),
+        settings=SETTINGS.path("evaluate", CONFIG.evaluate_settings()),
+        identities={key: identity_of(key) for p in PROBES.values() for key in p.models},
+        version=[stage_version(f"evaluate/{probe}") for probe in PROBES],
     shell:
-        "nano4m-audio evaluate {wildcards.probe} --experiment={wildcards.experiment}"
+        "nano4m-audio evaluate --experiment={wildcards.experiment}"
         " --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"

@@ -23,7 +23,7 @@ FLOORS = (
     {"media", "barnyard", "experiments", "prerequisites"},
     {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
-    {"audit", "evaluate", "interchange"},
+    {"audit", "evaluate", "generation", "interchange"},
     {"release", "report", "terminal"},
     {"cli"},
 )  # fmt: skip

@@ -102,6 +102,10 @@ class Results(os.PathLike[str]):
     def probe(self, experiment: str, probe: str) -> Path:
         return self.root / "evaluation" / experiment / f"{probe}.json"
 
+    def generated(self, experiment: str) -> Path:
+        """The folder of what a run's model made for the report."""
+        return self.root / "generated" / experiment
+
     def tokenizer(self, name: str) -> Path:
         """The folder of a tokenizer that is trained on the run's frames."""
         return self.root / "tokenizers" / name

@@ -10,7 +10,9 @@ class Probe:
     """``evaluate/<name>.py`` has ``compute(inputs) -> dict`` with a list "metrics".
 
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
-    what they are compared with; ``strips``: its shares are drawn, too.
+    what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
+    keys of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
+    config says of the classes.
     """
 
     name: str
@@ -18,6 +20,8 @@ class Probe:
     words: str
     baseline: str
     strips: bool = False
+    models: tuple[str, ...] = ()
+    uses_classes: bool = False
 
 
 PROBES = {

@@ -52,7 +52,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     # Not the stage around them: a training is too dear to repeat because its bookkeeping changed.
     "train": ("nano4m.train:train", "training.token_sets:read_token_sets"),
     **{
-        f"evaluate/{name}": ("evaluate.stage:evaluate_probe", f"evaluate.{name}:compute")
+        f"evaluate/{name}": ("evaluate.stage:evaluate_run", f"evaluate.{name}:compute")
         for name in PROBES
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),

@@ -33,9 +33,11 @@ def inputs() -> ProbeInputs:
     data = TokenData(MODALITIES, tokens, [CAPTIONS[i % 3] for i in range(5)])
     clips: Any = SimpleNamespace(data=data)
     groups = np.arange(5)
+    models: Any = None
     return ProbeInputs(
-        model.eval(), TrainSettings(model=config), clips, clips, groups, groups, 100, 0.95, 1, 0
-    )
+        model.eval(), TrainSettings(model=config), clips, clips, groups, groups,
+        bootstrap=100, confidence=0.95, keyframes=1, seed=0, models=models, classes={},
+    )  # fmt: skip
 
 
 def test_branches_are_where_captions_part():

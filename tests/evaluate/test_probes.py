@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config.schema import Evaluate
+from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
-from nano4m_audio.evaluate.stage import evaluate_probe
+from nano4m_audio.evaluate.stage import evaluate_run
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES
@@ -24,7 +24,7 @@ from nano4m_audio.training.stage import train_run
 from tests.tokens import MODALITIES, number_of, write_tokens
 
 TEST_CLIPS, VIDEOS = 24, 12
-OPTIONS = Evaluate(bootstrap=100, keyframes=2)
+OPTIONS = EvaluateSettings(bootstrap=100, keyframes=2)
 SETTINGS = {
     "model": {
         "modalities": [asdict(m) for m in MODALITIES],
@@ -69,7 +69,7 @@ def run(tmp_path_factory):
 
 def evaluate(run, probe: str, compute: Compute = Compute()):
     results = Results(run[0])
-    evaluate_probe(results, "base", probe, OPTIONS, compute)
+    evaluate_run(results, "base", OPTIONS, compute, [probe])
     return json.loads(results.probe("base", probe).read_text())
 
 

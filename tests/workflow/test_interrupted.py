@@ -35,7 +35,7 @@ STAGES = {
     "tokenizer quality": ("tokenizer_quality", (REPORT,)),
     "tokenize rgb": ("tokenize", (TOKENS, PROBE, REPORT)),
     "train": ("train", (PROBE, REPORT)),
-    "evaluate classes": ("evaluate", (PROBE, REPORT)),
+    "evaluate": ("evaluate", (PROBE, REPORT)),
     "report": ("report", (REPORT,)),
 }
 

@@ -62,24 +62,27 @@ def train(
 
 @app.command(epilog=example("evaluate classes --experiment base"))
 def evaluate(
-    probe: Annotated[ProbeName, typer.Argument()],
     experiment: Experiment,
+    probes: Annotated[
+        list[ProbeName] | None, typer.Argument(help="which probes; absent: all of them")
+    ] = None,
     results: Results = RESULTS,
     settings: Settings = None,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Measure one thing about a trained run, with its chance level and interval."""
+    """Measure what a trained run can do, with chance levels and intervals."""
     from nano4m_audio.backends.compute import Compute
-    from nano4m_audio.config.schema import Evaluate
-    from nano4m_audio.evaluate.stage import evaluate_probe
+    from nano4m_audio.config.schema import EvaluateSettings
+    from nano4m_audio.evaluate.stage import evaluate_run
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
-    section = stage_settings(Evaluate, "evaluate", settings, results)
-    evaluate_probe(results, experiment, probe, section, Compute(device, threads=threads))
+    section = stage_settings(EvaluateSettings, "evaluate", settings, results)
+    chosen = probes or list(PROBES)
+    evaluate_run(results, experiment, section, Compute(device, threads=threads), chosen)
     run, tokens = results.run(experiment), results.token_files()
     inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*tokens.values())]
-    record(results.probe(experiment, probe), inputs)
+    record([results.probe(experiment, probe) for probe in chosen], inputs)
 
 
 @app.command(epilog=example("report"))

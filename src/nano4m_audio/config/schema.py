@@ -28,6 +28,7 @@ from nano4m_audio.config.tokenizers import (
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.section import Section
 
 #: Config key -> kind of backend in the registry.
@@ -37,6 +38,8 @@ BACKEND_KEYS = {
     "score.speech": "speech_detector",
     **{f"label.{name}": MODALITIES[name].estimator for name in LABELS},
     **{f"tokenize.{name}": row.tokenizer for name, row in MODALITIES.items()},
+    "evaluate.audio_embedder": "audio_embedder",
+    "evaluate.image_classifier": "image_classifier",
 }
 
 
@@ -98,6 +101,27 @@ class Evaluate(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="width of the interval")
     keyframes: int = Field(3, ge=1, le=10, description="keyframes per clip in picture probes")
     seed: int = Field(0, ge=0, description="seed of masks and resampling")
+    audio_embedder: str | None = Field(
+        None, description="model whose embeddings of sounds are compared; null: no such comparison"
+    )
+    image_classifier: str | None = Field(
+        None, description="model that names generated pictures; null: they are not named"
+    )
+
+
+class EvaluateSettings(Evaluate):
+    """What the stage ``evaluate`` is told: also the backends in use, by config key, and what the
+    config says of each class."""
+
+    backends: dict[str, str] = {}
+    classes: dict[str, dict[str, Any]] = {}
+
+
+class Generate(Sampling):
+    """What the report shows of a trained model: clips of the evaluated split, made from others of
+    their modalities."""
+
+    clips: int = Field(6, ge=0, le=100, description="clips for which the report shows generations")
 
 
 class Report(Section):
@@ -125,6 +149,7 @@ class Config(Candidates):
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
     grids: dict[str, Grid] = Field({}, description="studies by name: experiments of all values")
     evaluate: Evaluate = Evaluate()
+    generate: Generate = Generate()
     report: Report = Report()
     mini: Mini = Mini()
 
@@ -238,6 +263,14 @@ class Config(Candidates):
         intervals = self.evaluate.model_dump(include={"bootstrap", "confidence", "seed"})
         return QualitySettings(modality=modality, backend=tokenizer, **sizes, **intervals)
 
+    def evaluate_settings(self) -> EvaluateSettings:
+        """What the probes are told."""
+        return EvaluateSettings(
+            **self.evaluate.model_dump(),
+            backends=self.backends(),
+            classes=self.class_details("audioset", "caption"),
+        )
+
     def measured_tokenizers(self, modality: str) -> list[str]:
         """The tokenizers of an image modality whose fidelity is measured: first the one in use."""
         selected = getattr(self.tokenize, modality)
@@ -251,7 +284,7 @@ class Config(Candidates):
 
     def dtype(self, key: str) -> str:
         """The floating-point type asked for in the stage of ``key`` ("score.audio", ...)."""
-        return getattr(self.compute.dtype, key.partition(".")[0])
+        return getattr(self.compute.dtype, key.partition(".")[0], "float32")
 
     def backends(self) -> dict[str, str]:
         """Every backend in use, by config key."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate.models import Models
 from nano4m_audio.intervals import Interval, count_groups, mean_interval, paired_p, share_interval
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.checkpoint import load_model
@@ -33,7 +34,7 @@ class ProbeInputs:
     """A trained model, the clips it learnt from (for baselines) and the clips to evaluate.
 
     ``groups`` and ``train_groups`` number the groups of the clips to evaluate and of the training
-    clips, int64 [n]: clips of a group are alike.
+    clips, int64 [n]: clips of a group are alike. ``classes`` is what the config says of each class.
     """
 
     model: FourM
@@ -46,6 +47,8 @@ class ProbeInputs:
     confidence: float
     keyframes: int
     seed: int
+    models: Models
+    classes: Mapping[str, Mapping[str, Any]]
 
     @property
     def data(self) -> TokenData:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.reading import parse
-from nano4m_audio.config.schema import Evaluate
+from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
-from nano4m_audio.probes import PROBES
+from nano4m_audio.probes import PROBES, Probe
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets
 from nano4m_audio.versions import stage_version
 
+if TYPE_CHECKING:
+    from nano4m_audio.evaluate.common import ProbeInputs
 
-def evaluate_probe(
-    results: Results, experiment: str, name: str, settings: Evaluate, compute: Compute = Compute()
+
+def evaluate_run(
+    results: Results,
+    experiment: str,
+    settings: EvaluateSettings,
+    compute: Compute = Compute(),
+    probes: Sequence[str] = tuple(PROBES),
 ) -> None:
-    """Compute one probe of an experiment's run, or find it in the store, and write its JSON.
+    """Compute the probes of an experiment's run, or find them in the store, and write their JSON.
 
-    The key covers the run, the evaluated tokens and their groups, the settings and the version; a
-    known key is published without torch. ``compute`` (device and threads) changes no more than
-    rounding. Raises UserError for an unknown probe, an unfinished run, an empty split or a device
-    that is not there.
+    The key of each covers the run, the evaluated tokens and their groups, the settings, the
+    backends that it runs and its version; a known key is published without torch. ``compute``
+    (device and threads) changes no more than rounding. Raises UserError for an unknown probe, an
+    unfinished run, an empty split or a device that is not there.
     """
-    if name not in PROBES:
-        raise UserError(
-            f"unknown probe {name!r}{did_you_mean(name, list(PROBES))}; known: {list(PROBES)}"
-        )
-    run_dir, split = results.run(experiment), results.split
+    for name in probes:
+        if name not in PROBES:
+            raise UserError(
+                f"unknown probe {name!r}{did_you_mean(name, list(PROBES))}; known: {list(PROBES)}"
+            )
+    run_dir = results.run(experiment)
     run = read_json(run_dir / RUN, "train the experiment first")
     trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
     sets = read_sets(results, trained)
@@ -43,13 +55,15 @@ def evaluate_probe(
             f"the {settings.split} split has no clip with all five modalities: nothing to "
             "evaluate; use more clips or another split"
         )
-    options, version = settings.model_dump(), stage_version(f"evaluate/{name}")
-    groups = clip_groups(split, sets["train"].clip_ids), clip_groups(split, chosen.clip_ids)
+    groups = (
+        clip_groups(results.split, sets["train"].clip_ids),
+        clip_groups(results.split, chosen.clip_ids),
+    )
     clips = [sets["train"].digest, chosen.digest, *(numbers.tolist() for numbers in groups)]
-    key = content_key("evaluate", name, run["key"], clips, options, version)
-    stored = results.store / "evaluate" / name / f"{key}.json"
+    models = Models(results, settings.backends, compute)
 
-    def make() -> None:
+    @cache
+    def inputs() -> ProbeInputs:
         check_weights(run_dir, run)
         import torch
 
@@ -57,11 +71,35 @@ def evaluate_probe(
 
         torch.set_num_threads(compute.threads)
         model = load_on(run_dir / WEIGHTS, resolve_device(compute.device))
-        sizes = settings.model_dump(exclude={"split"})
-        inputs = ProbeInputs(model, trained, sets["train"], chosen, *groups, **sizes)
-        probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
+        sizes = settings.model_dump(include={"bootstrap", "confidence", "keyframes", "seed"})
+        known = {**sizes, "models": models, "classes": settings.classes}
+        return ProbeInputs(model, trained, sets["train"], chosen, *groups, **known)
+
+    for name in probes:
+        key = _key(PROBES[name], settings, models, run["key"], clips)
         head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
-        write_json(stored, {**head, **probe.compute(inputs)})
+        _publish(results, experiment, head, inputs)
+
+
+def _key(
+    probe: Probe, settings: EvaluateSettings, models: Models, run_key: str, clips: Sequence[Any]
+) -> str:
+    used = {key: models.identity(key) for key in probe.models}
+    options = settings.model_dump(include={"split", "bootstrap", "confidence", "keyframes", "seed"})
+    classes = settings.classes if probe.uses_classes else {}
+    version = stage_version(f"evaluate/{probe.name}")
+    return content_key("evaluate", probe.name, run_key, clips, options, used, classes, version)
+
+
+def _publish(
+    results: Results, experiment: str, head: Mapping[str, Any], inputs: Callable[[], ProbeInputs]
+) -> None:
+    name = head["probe"]
+    stored = results.store / "evaluate" / name / f"{head['key']}.json"
+
+    def make() -> None:
+        probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
+        write_json(stored, {**head, **probe.compute(inputs())})
 
     kept([stored], make, f"evaluate {name}: {experiment}")
     publish_json(stored, results.probe(experiment, name), experiment=experiment)

@@ -16,6 +16,7 @@ from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import own_table
+from nano4m_audio.nano4m.sampling import Sampling
 
 #: The last temperature of MaskGIT's descent, which would otherwise be 0.
 LEAST_TEMPERATURE = 1e-3
@@ -120,6 +121,26 @@ def _scores_at(
     device = table.device
     features = model(Tokens.of(given).to(device), Tokens.of(targets).to(device))
     return (features @ table.T).float()
+
+
+def generate(
+    model: FourM, given: Packed, modality: int, sampling: Sampling, samples: np.ndarray
+) -> np.ndarray:
+    """All tokens of ``modality`` from ``given``: int64 [batch, max_tokens], ids of its own only.
+
+    ``samples`` int64 [batch] number the samples: what is drawn for one depends on its number, the
+    seed and its inputs alone.
+    """
+    out = []
+    for i, number in enumerate(samples.tolist()):
+        generator = torch.Generator().manual_seed((sampling.seed << 20) % 2**62 + number)
+        one, steps = given.samples(i, i + 1), sampling.steps
+        heat = sampling.temperature
+        if sampling.scheme == "roar":
+            out.append(generate_roar(model, one, modality, steps, heat, generator=generator))
+        else:
+            out.append(generate_maskgit(model, one, modality, steps, heat, generator))
+    return np.concatenate(out)
 
 
 @torch.inference_mode()
