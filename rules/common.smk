@@ -98,7 +98,9 @@ def trained_weights(name):
 def probe_weights(probe):
     """The weights, trained here, of the backends that a probe runs."""
     names = [CONFIG.backend(key) for key in probe.models]
-    return [str(path) for name in names if name for path in [trained_weights(name)] if path]
+    return [
+        str(path) for name in names if name for path in [trained_weights(name)] if path
+    ]
 
 
 def spec(key, name=None):
@@ -140,7 +142,9 @@ def planned_uses():
             name = from_file_name(values["measured"])
         elif stage == "evaluate":
             keys = {key for probe in PROBES.values() for key in probe.models}
-            uses += [(key, name) for key in sorted(keys) if (name := CONFIG.backend(key))]
+            uses += [
+                (key, name) for key in sorted(keys) if (name := CONFIG.backend(key))
+            ]
             continue
         else:
             continue

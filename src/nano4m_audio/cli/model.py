@@ -6,7 +6,7 @@ import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,10 +24,6 @@ from nano4m_audio.cli.options import (
 from nano4m_audio.probes import PROBES
 
 app = typer.Typer()
-if TYPE_CHECKING:
-    ProbeName = str
-else:
-    ProbeName = Literal[tuple(PROBES)]
 
 
 @app.command(epilog=example("train --experiment base"))
@@ -64,7 +60,8 @@ def train(
 def evaluate(
     experiment: Experiment,
     probes: Annotated[
-        list[ProbeName] | None, typer.Argument(help="which probes; absent: all of them")
+        list[str] | None,
+        typer.Argument(help=f"which probes, of {', '.join(PROBES)}; absent: all of them"),
     ] = None,
     results: Results = RESULTS,
     settings: Settings = None,

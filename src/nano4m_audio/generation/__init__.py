@@ -1,0 +1,1 @@
+"""What a trained model makes from given modalities, as files that people open."""
