@@ -55,6 +55,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         f"evaluate/{name}": ("evaluate.stage:evaluate_run", f"evaluate.{name}:compute")
         for name in PROBES
     },
+    "generated": ("generation.shown:show_run", *_forms(LABELS)),
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
     "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
