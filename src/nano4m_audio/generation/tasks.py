@@ -61,9 +61,12 @@ class Shown:
     def of(cls, data: TokenData, clips: np.ndarray) -> Shown:
         """The middle keyframe of each clip."""
         keyframes = np.full(len(clips), data.spread_keyframes(1)[0])
-        rows = [row.astype(np.int64) for row in data.rows(clips, keyframes)]
-        for m, row in enumerate(rows):
-            row[np.arange(row.shape[1]) >= data.lengths[clips, m, None]] = NOTHING
+        rows = []
+        for m, row in enumerate(data.rows(clips, keyframes)):
+            tokens = np.full((len(clips), data.modalities[m].max_tokens), NOTHING)
+            tokens[:, : row.shape[1]] = row
+            tokens[np.arange(tokens.shape[1]) >= data.lengths[clips, m, None]] = NOTHING
+            rows.append(tokens)
         return cls(tuple(modality.name for modality in data.modalities), rows)
 
     def __len__(self) -> int:
