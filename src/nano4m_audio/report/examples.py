@@ -34,7 +34,8 @@ from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.tokenize.originals import decode, read_sounds
 from nano4m_audio.versions import stage_version
 
-#: All pictures and sounds of the page together; the page stays below 12 MB.
+#: All pictures and sounds of the page together, what the model makes among them; the page stays
+#: below 15 MB.
 BUDGET_BYTES = 9_000_000
 REJECTED_PER_REASON = 3
 _Pairs = list[tuple[str, str, str]]
@@ -100,7 +101,9 @@ def make_examples(inputs: ReportInputs) -> Examples:
     """Read the pictures and sounds of some clips from the store and decode their tokens."""
     chosen = pick(inputs.clips, int(inputs.config["report"]["examples"]))
     rejected = [_rejected(inputs, clip) for clip in pick_rejected(inputs.clips)]
-    used, accepted = sum(len(r.picture) for r in rejected), []
+    used = sum(len(r.picture) for r in rejected)
+    used += inputs.generated.size_bytes if inputs.generated else 0
+    accepted: list[Example] = []
     load = _loader(inputs.config, inputs.results, inputs.threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
