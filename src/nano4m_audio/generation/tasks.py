@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -99,18 +100,20 @@ def agreement(made: np.ndarray, true: np.ndarray, asked: np.ndarray) -> dict[str
     """How many of the ids that were ``asked`` for are the true ones; all [clips, width].
 
     ``own`` is the mean share, ``others`` that of the same ids held against the other clips' true
-    ones (None for one clip alone), ``closer`` the number of clips whose own share is the greater.
+    ones. ``nearest`` counts the clips to which theirs came nearer than to any other clip's, and
+    ``p`` is how often at least so many would by chance: one clip in ``clips`` is. With one clip
+    alone, these are None.
     """
     same = np.empty((len(made), len(true)))
     for i, (ids, wanted) in enumerate(zip(made, asked, strict=True)):
         there = wanted & ((ids != NOTHING) | (true != NOTHING))  # [clips, width]
         same[i] = ((ids == true) & there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    own = same.diagonal()
-    if len(same) < 2:
-        return {"own": float(own.mean()), "others": None, "closer": None}
-    others = (same.sum(axis=1) - own) / (len(same) - 1)
-    return {
-        "own": float(own.mean()),
-        "others": float(others.mean()),
-        "closer": int((own > others).sum()),
-    }
+    own, n = same.diagonal().copy(), len(same)
+    facts = {"clips": n, "own": float(own.mean())}
+    if n < 2:
+        return {**facts, "others": None, "nearest": None, "p": None}
+    others = (same.sum(axis=1) - own) / (n - 1)
+    np.fill_diagonal(same, -1)
+    nearest = int((own > same.max(axis=1)).sum())
+    p = sum(comb(n, k) * (1 / n) ** k * (1 - 1 / n) ** (n - k) for k in range(nearest, n + 1))
+    return {**facts, "others": float(others.mean()), "nearest": nearest, "p": min(1.0, p)}

@@ -89,15 +89,10 @@ class Made:
     rows: list[Row]
 
     @property
-    def heard(self) -> bool:
-        """Whether there is a player, which needs room."""
-        return any(cell.sound for row in self.rows for cell in row.cells)
-
-    @property
-    def nearer(self) -> bool:
-        """Whether what was made of a clip is, in most cases, nearer to it than to the others."""
-        own, others, closer = (self.facts[key] for key in ("own", "others", "closer"))
-        return others is None or (own > others and 2 * closer > self.facts["clips"])
+    def layout(self) -> str:
+        """Players need room: "heard" where the model makes sounds, "hears" where it gets one."""
+        heard = {cell.column for row in self.rows for cell in row.cells if cell.sound}
+        return "heard" if "made" in heard else "hears" if heard else ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ def read_generated(results: Path, config: Mapping[str, Any]) -> Generated | None
         rows.append(row)
         size += more
     tasks = [
-        Made(*WORDS[task["name"]], {**task, "clips": len(index["clips"])}, [row[i] for row in rows])
+        Made(*WORDS[task["name"]], task, [row[i] for row in rows])
         for i, task in enumerate(index["tasks"])
     ]
     left_out = len(index["clips"]) - len(rows)
