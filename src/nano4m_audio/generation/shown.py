@@ -209,15 +209,13 @@ def _run(
 ) -> tuple[dict[str, Any], Things | None, Things]:
     """What is known of a task, what is shown as given (None: the whole source), and what the model
     makes of it."""
-    from nano4m_audio.nano4m.generate import Marks, generate
+    from nano4m_audio.generation.make import marks_of
+    from nano4m_audio.nano4m.generate import generate
 
     source, target = views[task.source], views[task.target]
     place = shown.names.index(task.target)
     given = shown.given(task, source.frame, settings.seed)
-    marks = {}
-    if target.kind == "text":
-        start, end = target.tokenizer.encode("")
-        marks[place] = Marks(start, end)
+    marks = {place: marks_of(target.tokenizer)} if target.kind == "text" else None
     numbers = np.arange(len(shown))
     made = generate(model, shown.packed(task, given), place, settings, numbers, marks=marks)
     asked = ~given if task.partial else np.ones(made.shape, bool)

@@ -49,7 +49,10 @@ class View:
         """What ids [clips, width] decode to. A model that is free to write ids of another codebook
         than a position's is read as if it had meant the same code of the right one."""
         if self.kind == "text":
-            return [self.tokenizer.decode([int(i) for i in row if i != NOTHING]) for row in ids]
+            from nano4m_audio.generation.make import printable
+
+            texts = (self.tokenizer.decode([int(i) for i in row if i != NOTHING]) for row in ids)
+            return [printable(text) for text in texts]
         if self.kind == "audio":
             size = self.tokenizer.codebook_size
             ids = ids % size + np.arange(ids.shape[1]) % self.frame * size
