@@ -94,6 +94,7 @@ HOW = {
     "nano4m-audio generate --audio results/generated/by-hand/given_audio.wav --to caption,rgb "
     "--samples 3": RUN,
     "nano4m-audio generate --help": RUN,
+    "nano4m-audio evaluate --checkpoint model_hf --tokens tokens_npy --results measured": RUN,
     "snakemake --cores 8 results/release/README.md": RUN,
     "nano4m-audio verify results/release --folder results/barnyard": RUN,
     "nano4m-audio audit results/release": RUN,

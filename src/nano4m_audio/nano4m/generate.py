@@ -285,6 +285,8 @@ def _draw(
     if options.guidance:
         scores += options.guidance * (scores - _scores(job, chunk.own, asked))
     scores = scores.masked_fill(_forbidden(job, chunk, asked), -torch.inf)
+    if scores.device.type == "mps":
+        scores = scores.cpu()  # it has no float64, in which the draw is made
     uniform = np.stack([rng.random(asked.shape[1]) for rng in chunk.streams])
     device_uniform = torch.from_numpy(uniform).to(scores.device)
     ids, sure = draw_ids(scores, device_uniform, temperature, options.top_k, options.top_p)
