@@ -23,6 +23,7 @@ from nano4m_audio.generation import make
 from nano4m_audio.generation.request import file_stem
 from nano4m_audio.interchange.weights import export_model
 from nano4m_audio.nano4m.checkpoint import load_model, save_model
+from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.shards import set_shards
@@ -157,6 +158,26 @@ def test_a_checkpoint_in_the_published_layout_makes_the_same(call, results, tmp_
         done = call(*source, *asked, run=False)
         assert ids_of(done.made["first", 0]) == expected
         assert done.record["model"]["checkpoint"] == str(tmp_path / name)
+
+
+def test_the_names_of_files_may_be_no_text(call, tmp_path) -> None:
+    path = tmp_path / "\udcff.png"
+    Image.new("RGB", (30, 30), "red").save(path)
+    done = call("--rgb", str(path), "--to", "caption")
+    assert done.record["inputs"]["rgb"]["file"].endswith("\ufffd.png")
+
+
+def test_a_model_of_shorter_sounds_makes_shorter_ones(call, results, tmp_path) -> None:
+    model = load_model(results / "runs/base" / WEIGHTS)
+    audio = replace(model.config.modalities[1], max_tokens=128)
+    modalities = model.config.modalities[0], audio, *model.config.modalities[2:]
+    short = FourM(model.config.model_copy(update={"modalities": modalities}))
+    short.load_state_dict({**model.state_dict(), "pos_emb": short.pos_emb})
+    save_model(tmp_path / "short.safetensors", short)
+    source = "--checkpoint", str(tmp_path / "short.safetensors"), "--results", str(results)
+    done = call(*source, "--from", "rgb", "--to", "audio", "--steps", "1", "first", run=False)
+    with wave.open(str(done.out / done.made["first", 0]["audio"]["file"])) as file:
+        assert file.getnframes() == 64 * 320
 
 
 @pytest.mark.parametrize(
