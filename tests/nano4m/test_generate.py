@@ -172,6 +172,19 @@ def test_a_sample_is_the_same_in_any_batch(model, sampling, modality, order, cou
         assert (alone // 16 == np.arange(32) % 2).all()
 
 
+def test_the_model_sees_batches_of_one_shape(model) -> None:
+    """Of another shape they may round otherwise, and a near tie would be another id."""
+    seen = []
+    hook = model.encoder.blocks[0].register_forward_pre_hook(
+        lambda _, inputs: seen.append((tuple(inputs[0].shape), inputs[1].lengths))
+    )
+    for count in (1, 3, 8, 9):
+        given = whole(RGB, np.zeros((count, 16), int), np.full(count, 16))
+        generate(model, given, AUDIO, Sampling(steps=2), np.arange(count))
+    hook.remove()
+    assert [seen.count(shape) for shape in seen[:2]] == [5, 5] and len(seen) == 10
+
+
 def check_captions(ids: np.ndarray) -> None:
     for row in ids.tolist():
         end = row.index(99)

@@ -49,7 +49,10 @@ def _names(text: str | None) -> list[str]:
     return [name for part in (text or "").split(",") if (name := part.strip())]
 
 
-Clips = Annotated[list[str] | None, typer.Argument(help="ids of clips of the results folder")]
+Clips = Annotated[
+    list[str] | None,
+    typer.Argument(help="ids of clips of the results folder; after -- if one begins with -"),
+]
 To = Annotated[
     str, typer.Option(help="modalities to make, in this order, each from those before it")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Maker:
     def _check(self, name: str, tokenizer: Any) -> None:
         modality, kind = self.modalities[name], MODALITIES[name].kind
         if kind == "audio":
-            ids, fits = tokenizer.n_codebooks * tokenizer.codebook_size, True
+            ids = tokenizer.n_codebooks * tokenizer.codebook_size
             fits = modality.max_tokens % tokenizer.n_codebooks == 0
         else:
             ids = tokenizer.vocab_size
@@ -230,7 +231,7 @@ def _record(
 ) -> dict[str, Any]:
     used = dict.fromkeys([*request.inputs, *request.targets])
     files = {
-        name: {"file": text, "sha256": sha256(Path(text))}
+        name: {"file": os.fsencode(text).decode("utf-8", "replace"), "sha256": sha256(Path(text))}
         for name, text in request.inputs.items()
         if MODALITIES[name].kind != "text"
     }

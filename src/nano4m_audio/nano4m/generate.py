@@ -285,6 +285,8 @@ def _draw(
     if options.guidance:
         scores += options.guidance * (scores - _scores(job, chunk.own, asked))
     scores = scores.masked_fill(_forbidden(job, chunk, asked), -torch.inf)
+    if scores.device.type == "mps":
+        scores = scores.cpu()  # it has no float64, in which the draw is made
     uniform = np.stack([rng.random(asked.shape[1]) for rng in chunk.streams])
     device_uniform = torch.from_numpy(uniform).to(scores.device)
     ids, sure = draw_ids(scores, device_uniform, temperature, options.top_k, options.top_p)
@@ -313,15 +315,14 @@ def _forbidden(job: _Job, chunk: _Chunk, asked: np.ndarray) -> Tensor:
     before a known position, and in the last place all but the end.
     """
     size, stride = job.modality.vocab_size, job.modality.span_stride or 1
-    places, ids = torch.from_numpy(asked)[..., None], torch.arange(size)
+    places = torch.from_numpy(asked).to(job.device)[..., None]
+    ids = torch.arange(size, device=job.device)
     if job.marks is None:
-        forbidden = torch.zeros((1, 1, size), dtype=torch.bool)
         if stride > 1 and size % stride == 0:
-            forbidden = ids // (size // stride) != places % stride
-    else:
-        never = (ids == job.marks.start) | (ids == job.modality.pad_id)
-        is_end = ids == job.marks.end
-        last_known = torch.from_numpy(chunk.own[:, 1].max(axis=1))[:, None, None]
-        forbidden = never | (is_end & (places < last_known))
-        forbidden |= ~is_end & (places == job.modality.max_tokens - 1)
-    return forbidden.to(job.device)
+            return ids // (size // stride) != places % stride
+        return torch.zeros((1, 1, size), dtype=torch.bool, device=job.device)
+    never = (ids == job.marks.start) | (ids == job.modality.pad_id)
+    is_end = ids == job.marks.end
+    last_known = torch.from_numpy(chunk.own[:, 1].max(axis=1)).to(job.device)[:, None, None]
+    forbidden = never | (is_end & (places < last_known))
+    return forbidden | (~is_end & (places == job.modality.max_tokens - 1))
