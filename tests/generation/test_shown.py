@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nano4m_audio.config.schema import Config
+from nano4m_audio.config.schema import Config, GenerationsSettings
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate import common
 from nano4m_audio.generation.shown import INDEX, over_classes, show_run
@@ -207,6 +207,10 @@ def test_the_order_of_clips_says_nothing(n, seed, random):
     order = random.sample(range(n), n)
     first, second = agreement(made, true, asked), agreement(made[order], true[order], asked[order])
     assert first == pytest.approx(second)
+
+
+def test_by_hand_the_tokenizers_are_those_of_the_default_config():
+    assert GenerationsSettings() == Config().generations_settings()
 
 
 def test_the_engine_and_the_page_mean_the_same_by_nothing():

@@ -128,7 +128,7 @@ class GenerationsSettings(Generate):
     """What the stage ``generations`` is told: also the split, and the tokenizers by config key."""
 
     split: Literal["val", "test"] = "test"
-    backends: dict[str, str] = {}
+    backends: dict[str, str] = {f"tokenize.{name}": row.default for name, row in MODALITIES.items()}
 
 
 class Report(Section):
