@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,18 @@ def test_a_sample_is_the_same_in_any_batch(model, sampling, modality, order, cou
         assert alone.min() >= 0
     if modality == AUDIO:
         assert (alone // 16 == np.arange(32) % 2).all()
+
+
+def test_a_sample_is_the_same_in_any_batch_on_a_gpu(model, gpu) -> None:
+    there, given, numbers = deepcopy(model).to(gpu), some_samples(), np.arange(6)
+    sampling = Sampling(guidance=1.0, top_p=0.9)
+    for modality in (RGB, AUDIO, CAPTION):
+
+        def call(part: Packed, of: np.ndarray, m=modality) -> np.ndarray:
+            return generate(there, part, m, sampling, of, marks=MARKS)
+
+        alone = one_by_one(given, numbers, call)
+        np.testing.assert_array_equal(call(given, numbers), alone)
 
 
 def test_the_model_sees_batches_of_one_shape(model) -> None:
