@@ -54,5 +54,15 @@ PROBES = {
             baseline="the most frequent token of each position",
             strips=True,
         ),
+        Probe(
+            "gain",
+            title="What one modality says of another",
+            words="Cross-entropy of the same targets of a clip, in nats per token, without a source, "
+            "given a complete one, and given that of another clip of the same or of another class. "
+            "The differences are paired: without a source minus the clip's own is the gain; another "
+            "class minus the same class is what the source says of the class; the same class minus "
+            "the clip's own is what it says of the clip beyond its class.",
+            baseline="the same targets without a source",
+        ),
     )
 }
