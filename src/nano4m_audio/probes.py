@@ -57,12 +57,14 @@ PROBES = {
         Probe(
             "gain",
             title="What one modality says of another",
-            words="Cross-entropy of the same targets of a clip, in nats per token, without a source, "
-            "given a complete one, and given that of another clip of the same or of another class. "
-            "The differences are paired: without a source minus the clip's own is the gain; another "
-            "class minus the same class is what the source says of the class; the same class minus "
-            "the clip's own is what it says of the clip beyond its class.",
-            baseline="the same targets without a source",
+            words="Nats per token of the same targets of a clip under different inputs; each "
+            "difference is paired by clip. Without a source minus the clip's own source is the "
+            "gain; the source of another class minus that of the same class is what it says of "
+            "the class; the same class minus the clip's own is what it says beyond the class. "
+            "These are costs: a model that believes a wrong source pays more than a right one "
+            "could ever tell. The baseline is the lower of what the targets cost without a source "
+            "and what counts of the training clips lose on them.",
+            baseline="no source, or counts of the training clips",
         ),
     )
 }

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nano4m_audio.evaluate.baselines import CountModel
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs
 from nano4m_audio.nano4m.masking import INPUT, TARGET, Packed, pack
 from nano4m_audio.nano4m.objective import token_losses
@@ -121,14 +122,10 @@ class FixedTargets:
         return Encoded(seen, self.inputs.model.encode(self.inputs.tokens(seen)))
 
     @torch.inference_mode()
-    def _decode(
-        self, m: int, clips: np.ndarray, encoded: Encoded, given: np.ndarray
-    ) -> np.ndarray:
+    def _decode(self, m: int, clips: np.ndarray, encoded: Encoded, given: np.ndarray) -> np.ndarray:
         """Mean loss by codebook of each clip given the encoded inputs number ``given``."""
         targets, owner = self.asked(m, clips)
-        books, model = self.codebooks(m), self.inputs.model
-        sums = np.zeros(len(clips) * books)
-        counts = np.zeros_like(sums)
+        model, losses = self.inputs.model, [np.zeros(0)]
         for start in range(0, len(owner), DECODED_AT_ONCE):
             owners = owner[start : start + DECODED_AT_ONCE]
             part = targets.samples(start, start + len(owners))
@@ -136,12 +133,27 @@ class FixedTargets:
             asked = self.inputs.tokens(part)
             context = encoded.features[torch.from_numpy(rows).to(encoded.features.device)]
             features = model.decode(context, self.inputs.tokens(seen), asked)
-            losses = token_losses(model, features, asked, self.inputs.settings.objective)[m]
-            places = np.repeat(owners, part.lengths) * books + part.positions % books
-            sums += np.bincount(places, losses.cpu().double().numpy(), len(sums))
-            counts += np.bincount(places, minlength=len(sums))
-        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        return means.reshape(len(clips), books)
+            found = token_losses(model, features, asked, self.inputs.settings.objective)[m]
+            losses.append(found.cpu().double().numpy())
+        return self._means(m, targets, owner, len(clips), np.concatenate(losses))
+
+    def counted(self, m: int, model: CountModel) -> np.ndarray:
+        """Mean loss by codebook of each clip's targets by a count model: float64 [n, codebooks]."""
+        clips = np.arange(len(self.data))
+        targets, owner = self.asked(m, clips)
+        losses = model.of(targets.positions, targets.tokens).astype(np.float64)
+        return self._means(m, targets, owner, len(clips), losses)
+
+    def _means(
+        self, m: int, targets: Packed, owner: np.ndarray, clips: int, losses: np.ndarray
+    ) -> np.ndarray:
+        """The mean of its targets' losses by clip and codebook, NaN where there is none."""
+        books = self.codebooks(m)
+        places = np.repeat(owner, targets.lengths) * books + targets.positions % books
+        sums = np.bincount(places, losses, clips * books)
+        counts = np.bincount(places, minlength=clips * books)
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return means.reshape(clips, books)
 
     def asked(self, m: int, clips: np.ndarray) -> tuple[Packed, np.ndarray]:
         """The samples of these clips' targets in modality ``m``, and the place in ``clips`` of each
@@ -192,4 +204,6 @@ def take(packed: Packed, chosen: np.ndarray) -> tuple[np.ndarray, Packed]:
     ends = np.cumsum(lengths)
     firsts = (np.cumsum(packed.lengths) - packed.lengths)[chosen]
     rows = np.arange(lengths.sum()) + np.repeat(firsts - (ends - lengths), lengths)
-    return rows, Packed(packed.tokens[rows], packed.positions[rows], packed.modalities[rows], lengths)
+    return rows, Packed(
+        packed.tokens[rows], packed.positions[rows], packed.modalities[rows], lengths
+    )

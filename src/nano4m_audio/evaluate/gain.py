@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nano4m_audio.evaluate.baselines import run_unigrams
 from nano4m_audio.evaluate.common import NATS, Measured, ProbeInputs, metric
 from nano4m_audio.evaluate.fixed_targets import FixedTargets, Shown
 from nano4m_audio.intervals import count_groups, holm, mean_interval, paired_p
@@ -23,9 +24,17 @@ MAIN = (("audio", "caption"), ("rgb", "caption"), ("rgb", "audio"), ("audio", "r
 #: All other modalities together as a source.
 ALL = "all"
 SHARES = (0.25, 0.5, 0.75)
-OWN, SAME, OTHER, NONE = "own", "same_class", "other_class", "none"
+OWN, SAME, OTHER, NONE, COUNTS = "own", "same_class", "other_class", "none", "counts"
 #: Each kind of information: a cross-entropy, and the lower one that the source brings it to.
-KINDS = {"gain": (NONE, OWN), "class": (OTHER, SAME), "instance": (SAME, OWN)}
+#: ``beyond_counts`` is a gain that needs no model without input, and ``class_beyond_counts`` what
+#: any source of the class tells.
+KINDS = {
+    "gain": (NONE, OWN),
+    "beyond_counts": (COUNTS, OWN),
+    "class": (OTHER, SAME),
+    "class_beyond_counts": (COUNTS, SAME),
+    "instance": (SAME, OWN),
+}
 
 #: Cross-entropies of every clip by condition, float64 [n, codebooks], NaN where not asked for.
 Losses = dict[str, np.ndarray]
@@ -55,16 +64,16 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     same, other = partners(inputs.chosen.classes, inputs.groups, fixed.numbers)
     sources = {OWN: own, SAME: same, OTHER: other}
     wanted = directions([modality.name for modality in inputs.data.modalities])
-    without = _without(fixed)
     found = _losses(fixed, wanted, sources)
+    without = _without(fixed)
     for direction, losses in found.items():
-        losses[NONE] = without[direction.m]
+        losses.update(without[direction.m])
     rows = [_row(inputs, direction, losses) for direction, losses in found.items()]
     _correct(rows)
     main = [direction for direction in wanted if (direction.source, direction.target) in MAIN]
     lonely = sorted({c for c, s in zip(inputs.chosen.classes, same, strict=True) if s < 0})
     return {
-        "metrics": [row for direction in main for row in _metrics(inputs, direction, found)],
+        "metrics": _metrics(inputs, found),
         "directions": rows,
         "curves": [_curve(fixed, direction, found[direction]) for direction in main],
         "no_partner": {"clips": int((same < 0).sum()), "classes": lonely},
@@ -76,10 +85,7 @@ def directions(names: Sequence[str]) -> list[Direction]:
     """Every ordered pair of modalities, and all others to each: the main ones first."""
     every = range(len(names))
     found = [
-        Direction(names[s], names[t], (s,), t)
-        for t in reversed(every)
-        for s in every
-        if s != t
+        Direction(names[s], names[t], (s,), t) for t in reversed(every) for s in every if s != t
     ]
     if len(names) > 2:
         found += [Direction(ALL, names[t], tuple(s for s in every if s != t), t) for t in every]
@@ -129,14 +135,15 @@ def _losses(
     return found
 
 
-def _without(fixed: FixedTargets) -> list[np.ndarray]:
-    """What the targets of every modality cost without a source; NaN where nothing is always there,
-    as the model cannot be asked without any input."""
+def _without(fixed: FixedTargets) -> list[Losses]:
+    """What the targets of every modality cost without a source, and by the counts of the training
+    clips. Without a source NaN where nothing is always there: a model needs some input."""
     every = range(len(fixed.data.modalities))
-    nobody = np.full(len(fixed.data), -1)
-    own = np.arange(len(fixed.data)) if fixed.begun else nobody
+    clips = np.arange(len(fixed.data))
+    own = clips if fixed.begun else np.full(len(clips), -1)
     losses = fixed.losses(Shown(), {NONE: own}, every)
-    return [losses[m, NONE] for m in every]
+    counted = [fixed.counted(m, run_unigrams(fixed.inputs, m)["unigram"]) for m in every]
+    return [{NONE: losses[m, NONE], COUNTS: counted[m]} for m in every]
 
 
 def _row(inputs: ProbeInputs, direction: Direction, losses: Losses) -> dict[str, Any]:
@@ -199,26 +206,38 @@ def _correct(rows: Sequence[dict[str, Any]]) -> None:
             row[kind].setdefault("p_holm", None)
 
 
-def _metrics(
-    inputs: ProbeInputs, direction: Direction, found: Mapping[Direction, Losses]
-) -> list[dict[str, Any]]:
-    """The direction beside the same targets without a source, and what it says of the class."""
-    losses = {name: x.mean(axis=1) for name, x in found[direction].items()}
-    name = f"{direction.source}_to_{direction.target}"
-    out = []
-    note = f"complete {direction.source} of the clip as input, the same targets under every input"
-    own = _measured(name, losses[OWN], note)
-    alone = _measured(f"{direction.target}_alone", losses[NONE], "the same targets, no source")
-    if own.counts.any() and (own.counts == alone.counts).all():
-        out.append(metric(own, inputs, unit=NATS, chance=None, baseline=alone))
-    note = (
-        f"cross-entropy given the {direction.source} of a clip of another class, minus that given "
-        "one of the class, never of the same group: 0 where it says nothing of the class"
-    )
-    told = _measured(f"{name}_class", losses[OTHER] - losses[SAME], note)
-    if told.counts.any():
-        out.append(metric(told, inputs, unit=NATS, chance=0.0))
-    return out
+def _metrics(inputs: ProbeInputs, found: Mapping[Direction, Losses]) -> list[dict[str, Any]]:
+    """The main directions beside the same targets without a source, or counted where that is
+    lower; what they say of the class; then these baselines."""
+    out, baselines = [], {}
+    for direction, by_book in found.items():
+        if (direction.source, direction.target) not in MAIN:
+            continue
+        losses = {name: x.mean(axis=1) for name, x in by_book.items()}
+        name, source = f"{direction.source}_to_{direction.target}", direction.source
+        own = _measured(name, losses[OWN], f"the complete {source} of the clip is the input")
+        told = _measured(f"{name}_class", losses[OTHER] - losses[SAME], f"{source} {_CLASS_NOTE}")
+        if own.counts.any():
+            best = _strongest(direction.target, losses)
+            out.append(metric(own, inputs, unit=NATS, chance=None, baseline=best))
+            baselines[best.name] = metric(best, inputs, unit=NATS, chance=None)
+        if told.counts.any():
+            out.append(metric(told, inputs, unit=NATS, chance=0.0))
+    return [*out, *baselines.values()]
+
+
+_CLASS_NOTE = (
+    "of a clip of another class, minus that of another clip of the class (never of the same "
+    "group): 0 where it says nothing of the class"
+)
+
+
+def _strongest(target: str, losses: Losses) -> Measured:
+    """The baseline with the lowest cross-entropy."""
+    alone = _measured(f"{target}_alone", losses[NONE], "the same targets without a source")
+    note = "token frequencies in the training clips, the same targets"
+    counted = _measured(f"{target}_unigram", losses[COUNTS], note)
+    return min((x for x in (alone, counted) if x.counts.any()), key=lambda x: x.value)
 
 
 def _measured(name: str, values: np.ndarray, note: str) -> Measured:
