@@ -61,16 +61,20 @@ def fit_unigrams(
     data: TokenData, groups: np.ndarray, m: int, *, padded: bool = False
 ) -> dict[str, CountModel]:
     """Three such models, each of which knows more: ``pooled`` one distribution for all positions;
-    ``codebook`` one per codebook, for interleaved ones; ``unigram`` also the position."""
+    ``per_codebook`` one each, for interleaved ones; ``unigram`` also the position."""
     folds = fold_numbers(groups)
     held = [position_counts(data, m, np.flatnonzero(folds == f), padded) for f in np.unique(folds)]
     total = np.sum(held, axis=0)
     stride = data.modalities[m].span_stride or 1
-    chosen = {"pooled": Smoothing(), "codebook": Smoothing(period=stride), "unigram": Smoothing()}
+    chosen = {
+        "pooled": Smoothing(),
+        "per_codebook": Smoothing(period=stride),
+        "unigram": Smoothing(),
+    }
     if len(held) > 1:
         chosen = _choose(held, total, stride)
     if stride == 1:
-        del chosen["codebook"]
+        del chosen["per_codebook"]
     return {name: _fitted(total, smoothing) for name, smoothing in chosen.items()}
 
 
@@ -134,7 +138,7 @@ def _choose(held: list[np.ndarray], total: np.ndarray, stride: int) -> dict[str,
     position = _position_strength(held, total, smoothing)
     return {
         "pooled": best(1),
-        "codebook": best(stride),
+        "per_codebook": best(stride),
         "unigram": Smoothing(smoothing.period, smoothing.uniform, position),
     }
 
