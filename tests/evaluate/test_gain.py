@@ -107,7 +107,7 @@ def test_metrics_have_the_strongest_baseline():
     assert rows["audio_to_rgb"]["baseline"]["name"] == "rgb_unigram"
     assert rows["rgb_unigram"]["value"] == pytest.approx(log(4), abs=0.1)
     assert rows["audio_to_rgb"]["baseline"]["verdict"] == "better"
-    assert rows["audio_to_rgb_class"]["value"] == pytest.approx(TRUST, abs=1e-5)
+    assert rows["audio_to_rgb_class_information"]["value"] == pytest.approx(TRUST, abs=1e-5)
 
 
 def trained(data: TokenData, steps: int = 250) -> FourM:

@@ -80,7 +80,7 @@ def test_every_clip_counts_in_every_metric(run, probe):
     compared = {row["baseline"]["name"] for row in found["metrics"] if "baseline" in row}
     for row in found["metrics"]:
         assert (row["n"], row["groups"]) == (TEST_CLIPS, VIDEOS), row["name"]
-        is_difference = probe == "gain" and row["name"].endswith("_class")
+        is_difference = probe == "gain" and row["name"].endswith("_information")
         assert row["low"] <= row["value"] <= row["high"], row["name"]
         assert row["low"] < row["high"] or probe == "gain", row["name"]  # all clips may be equal
         assert ("baseline" in row) == (row["name"] not in compared and not is_difference)

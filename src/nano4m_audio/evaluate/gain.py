@@ -54,7 +54,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """``directions``: for every source and target the cross-entropies and the three kinds of
     information, with intervals, p, and p corrected over all directions (Holm); sound also by
     codebook. ``curves``: cross-entropy over how much of the source is shown. Metrics
-    ``<source>_to_<target>`` and ``..._class`` of the main directions.
+    ``<source>_to_<target>`` and ``..._class_information`` of the main directions.
 
     A clip whose class has no other group takes no part in what is said of class and instance; how
     many there are is in ``no_partner``.
@@ -216,7 +216,9 @@ def _metrics(inputs: ProbeInputs, found: Mapping[Direction, Losses]) -> list[dic
         losses = {name: x.mean(axis=1) for name, x in by_book.items()}
         name, source = f"{direction.source}_to_{direction.target}", direction.source
         own = _measured(name, losses[OWN], f"the complete {source} of the clip is the input")
-        told = _measured(f"{name}_class", losses[OTHER] - losses[SAME], f"{source} {_CLASS_NOTE}")
+        told = _measured(
+            f"{name}_class_information", losses[OTHER] - losses[SAME], f"{source} {_CLASS_NOTE}"
+        )
         if own.counts.any():
             best = _strongest(direction.target, losses)
             out.append(metric(own, inputs, unit=NATS, chance=None, baseline=best))
@@ -257,6 +259,7 @@ def _curve(fixed: FixedTargets, direction: Direction, losses: Losses) -> dict[st
     return {
         "source": direction.source,
         "target": direction.target,
+        "counts": _mean(losses[COUNTS].mean(axis=1)),
         "shown": [share for share, _ in kept],
         **{key: [cell[key] for cell in cells] for key in ("value", "low", "high", "n")},
     }
