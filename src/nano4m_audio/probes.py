@@ -66,5 +66,14 @@ PROBES = {
             "and what counts of the training clips lose on them.",
             baseline="no source, or counts of the training clips",
         ),
+        Probe(
+            "mismatch",
+            title="Asked as trained?",
+            words="Nats per token of the same targets given one, two or more complete other "
+            "modalities, and how often training showed so few: masks that split an input among "
+            "all modalities leave a model untrained for the question it is asked here. The "
+            "baseline is the token frequencies of the training clips on the same targets.",
+            baseline="the token frequencies of the training clips",
+        ),
     )
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from nano4m_audio.evaluate.baselines import CountModel
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs
+from nano4m_audio.intervals import count_groups, mean_interval, paired_p
 from nano4m_audio.nano4m.masking import INPUT, TARGET, Packed, pack
 from nano4m_audio.nano4m.objective import token_losses
 from nano4m_audio.training.token_sets import TokenSet
@@ -195,6 +197,32 @@ def _alike(clips: TokenSet, m: int, first: np.ndarray) -> int:
     shortest = min(int(lengths.min(initial=len(first))), len(first), captions.shape[1])
     same = (captions[:, :shortest] == first[:shortest]).all(axis=0)
     return shortest if same.all() else int(same.argmin())
+
+
+def mean(values: np.ndarray) -> float | None:
+    """The mean of the known values; None: there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def difference(values: np.ndarray, inputs: ProbeInputs) -> dict[str, Any]:
+    """The mean of paired differences [n], NaN where there is none: interval over groups, and the
+    p of "no difference" by random signs of groups."""
+    counts = np.isfinite(values).astype(np.int64)
+    sums = np.where(counts > 0, values, 0.0)
+    interval = mean_interval(
+        sums, counts, inputs.groups, inputs.confidence, inputs.bootstrap, inputs.seed
+    )
+    # Where all groups differ by the same, how far that may be off is not known.
+    low, high = interval if interval and interval[0] < interval[1] else (None, None)
+    return {
+        "value": mean(values),
+        "low": low,
+        "high": high,
+        "p": paired_p(sums, counts, inputs.groups, inputs.seed),
+        "n": int(counts.sum()),
+        "groups": count_groups(counts, inputs.groups),
+    }
 
 
 def take(packed: Packed, chosen: np.ndarray) -> tuple[np.ndarray, Packed]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from nano4m_audio.evaluate.baselines import run_unigrams
 from nano4m_audio.evaluate.common import NATS, Measured, ProbeInputs, metric
-from nano4m_audio.evaluate.fixed_targets import FixedTargets, Shown
-from nano4m_audio.intervals import count_groups, holm, mean_interval, paired_p
+from nano4m_audio.evaluate.fixed_targets import FixedTargets, Shown, difference, mean
+from nano4m_audio.intervals import holm
 
 #: The directions that are told first, and as curves over how much of the source is shown.
 MAIN = (("audio", "caption"), ("rgb", "caption"), ("rgb", "audio"), ("audio", "rgb"))
@@ -163,37 +163,12 @@ def _row(inputs: ProbeInputs, direction: Direction, losses: Losses) -> dict[str,
 
 def _information(inputs: ProbeInputs, losses: Losses) -> dict[str, Any]:
     """Mean cross-entropies, and what each kind of information is worth; ``losses`` are [n]."""
-    means = {name: _mean(values) for name, values in losses.items()}
+    means = {name: mean(values) for name, values in losses.items()}
     kinds = {
         kind: difference(losses[more] - losses[less], inputs)
         for kind, (more, less) in KINDS.items()
     }
     return {"cross_entropy": means, **kinds}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def difference(values: np.ndarray, inputs: ProbeInputs) -> dict[str, Any]:
-    """The mean of paired differences [n], NaN where there is none: interval over groups, and the
-    p of "no difference" by random signs of groups."""
-    counts = np.isfinite(values).astype(np.int64)
-    sums = np.where(counts > 0, values, 0.0)
-    interval = mean_interval(
-        sums, counts, inputs.groups, inputs.confidence, inputs.bootstrap, inputs.seed
-    )
-    # Where all groups differ by the same, how far that may be off is not known.
-    low, high = interval if interval and interval[0] < interval[1] else (None, None)
-    return {
-        "value": _mean(values),
-        "low": low,
-        "high": high,
-        "p": paired_p(sums, counts, inputs.groups, inputs.seed),
-        "n": int(counts.sum()),
-        "groups": count_groups(counts, inputs.groups),
-    }
 
 
 def _correct(rows: Sequence[dict[str, Any]]) -> None:
@@ -259,7 +234,7 @@ def _curve(fixed: FixedTargets, direction: Direction, losses: Losses) -> dict[st
     return {
         "source": direction.source,
         "target": direction.target,
-        "counts": _mean(losses[COUNTS].mean(axis=1)),
+        "counts": mean(losses[COUNTS].mean(axis=1)),
         "shown": [share for share, _ in kept],
         **{key: [cell[key] for cell in cells] for key in ("value", "low", "high", "n")},
     }
