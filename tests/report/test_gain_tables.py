@@ -56,7 +56,8 @@ def page(tmp_path_factory) -> str:
         direction("caption", "rgb", None, None),
     ]
     lonely = {"clips": 3, "classes": ["lion"]}
-    details = {"directions": rows, "curves": [CURVE], "no_partner": lonely, "metrics": []}
+    metrics = [{**entropy["metrics"][1], "name": "one"}]
+    details = {"directions": rows, "curves": [CURVE], "no_partner": lonely, "metrics": metrics}
     (folder / "gain.json").write_text(json.dumps(details))
     shown = {"asked": 0.5, "by_number": [0.25, 0.75, 0.0], "from_others": None}
     target = {
@@ -67,7 +68,7 @@ def page(tmp_path_factory) -> str:
         "samples": 4096, "by_number": [0.286, 0.7, 0.014],
         "single_source": 0.286, "single_to_single": 0.24,
     }  # fmt: skip
-    details = {"targets": [target], "training": training, "metrics": []}
+    details = {"targets": [target], "training": training, "metrics": metrics}
     (folder / "mismatch.json").write_text(json.dumps(details))
     return render(collect(replace(inputs, threads=0)))
 
