@@ -32,8 +32,9 @@ PROBES = {
             title="Cross-entropy",
             words="Nats per masked token, lower is better; the mean over clips, each of which is "
             "asked for every modality under several fixed masks. Chance is a uniform guess over "
-            "the vocabulary. The baseline knows how often each token occurs at its position, and "
-            "in its codebook, in the training clips, and nothing of the clip.",
+            "the vocabulary. The baseline is the lowest of several counts of the training clips: "
+            "of each token at all, in its codebook, at its position, and after the token before "
+            "it where that is an input.",
             baseline="the token frequencies of the training clips",
         ),
         Probe(

@@ -1,4 +1,4 @@
-"""Cross-entropy per modality under the run's last masking, beside counts that ignore the clip."""
+"""Cross-entropy per modality under the run's last masking, beside counts of the training clips."""
 
 from __future__ import annotations
 
