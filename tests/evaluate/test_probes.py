@@ -77,19 +77,25 @@ def evaluate(run, probe: str, compute: Compute = Compute()):
 def test_every_clip_counts_in_every_metric(run, probe):
     found = evaluate(run, probe)
     assert len(found["metrics"]) >= 4
+    compared = {row["baseline"]["name"] for row in found["metrics"] if "baseline" in row}
     for row in found["metrics"]:
         assert (row["n"], row["groups"]) == (TEST_CLIPS, VIDEOS), row["name"]
-        assert row["low"] < row["high"] and row["low"] <= row["value"] <= row["high"], row["name"]
-        is_guess = row["name"].startswith("frequency") or row["name"].endswith(("unigram", "mode"))
-        assert ("baseline" in row) == (not is_guess), row["name"]
+        is_difference = probe == "gain" and row["name"].endswith("_information")
+        assert row["low"] <= row["value"] <= row["high"], row["name"]
+        all_alike = row["name"].startswith("caption") or is_difference
+        assert row["low"] < row["high"] or all_alike, row["name"]
+        assert ("baseline" in row) == (row["name"] not in compared and not is_difference)
 
 
 def test_the_baselines_know_codebooks_and_positions(run):
-    values = {row["name"]: row["value"] for row in evaluate(run, "cross_entropy")["metrics"]}
-    # Pooled it would be log 2 more: 3.812.
-    assert values["audio_unigram"] == pytest.approx((log(32) + log(16)) / 2, abs=0.02)
+    found = evaluate(run, "cross_entropy")
+    values = {row["name"]: row["value"] for row in found["metrics"]}
+    counts = {row["target"]: row for row in found["baselines"] if row["codebook"] is None}
+    wanted = (log(32) + log(16)) / 2
+    assert counts["audio"]["unigram"] == pytest.approx(wanted, abs=0.02)
+    assert counts["audio"]["pooled"] == pytest.approx(wanted + log(2), abs=0.03)
     # Nothing is random but the middle of the caption; pooled even that mean is above 1.5.
-    assert values["caption_unigram"] < log(4)
+    assert counts["caption"]["unigram"] < log(4)
     # The model has learnt nothing yet: every token costs the log of all ids.
     assert values["audio"] == pytest.approx(log(2048), abs=0.05)
 

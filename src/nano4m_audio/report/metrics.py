@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -54,12 +55,16 @@ class MetricRow:
 @dataclass(frozen=True)
 class Evaluation:
     """All metrics, clips named right by class, and the caveat of the paper's numbers; none of these
-    are shown without a caveat. ``label`` says where they come from."""
+    are shown without a caveat. ``label`` says where they come from. ``details`` are the JSON of the
+    probes, for what they have beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``:
+    see ``paper_entropies``."""
 
     rows: list[MetricRow]
+    details: Mapping[str, Mapping[str, Any]]
     per_class: list[dict[str, Any]]
     caveat: str
     label: str
+    entropies: Mapping[str, Any] | None = None
 
 
 def collect(inputs: ReportInputs) -> Evaluation:
@@ -70,10 +75,23 @@ def collect(inputs: ReportInputs) -> Evaluation:
     source = "synthetic" if config["source"] == "barnyard" else "real"
     return Evaluation(
         metric_rows(evaluation, rgb_fidelity(inputs.tokenizers), paper, beside),
+        evaluation,
         evaluation.get("classes", {}).get("per_class", []),
         paper["caveats"][source] if beside else "",
         paper["label"],
+        paper_entropies(paper) if "cross_entropy" in beside else None,
     )
+
+
+def paper_entropies(paper: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the paper says of interleaved codebooks, in nats: its loss, and its marginal entropy as
+    it stands (``pooled``) and without what the ids of disjoint codebooks add (``per_codebook``)."""
+    for row in paper["metrics"]:
+        if "marginal" in row:
+            less = row["marginal"] - math.log(row["codebooks"])
+            names = {"target": row["metric"], "model": row["value"], "uniform": row["chance"]}
+            return {**names, "pooled": row["marginal"], "per_codebook": less}
+    return None
 
 
 def paper_numbers() -> dict[str, Any]:
