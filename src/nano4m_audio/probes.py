@@ -54,5 +54,14 @@ PROBES = {
             baseline="the most frequent token of each position",
             strips=True,
         ),
+        Probe(
+            "memorisation",
+            title="Learnt by heart",
+            words="The rest of a sound or a picture, from its other tokens alone, of clips that "
+            "the model was trained on and of clips that it never saw, as many of each. A gap above "
+            "0, with its whole interval, says that training clips are known better; of a gap, less "
+            "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
+            baseline="the token frequencies of the training clips",
+        ),
     )
 }
