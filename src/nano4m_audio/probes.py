@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nano4m_audio.modalities import LABELS
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -12,7 +14,8 @@ class Probe:
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
     what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
     keys of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
-    config says of the classes.
+    config says of the classes. ``reads`` names what it reads of the results folder beside tokens
+    (evaluate/beside.py).
     """
 
     name: str
@@ -22,6 +25,7 @@ class Probe:
     strips: bool = False
     models: tuple[str, ...] = ()
     uses_classes: bool = False
+    reads: tuple[str, ...] = ()
 
 
 PROBES = {
@@ -49,10 +53,13 @@ PROBES = {
         Probe(
             "structure",
             title="Structure from pictures",
-            words="Tokens of another modality predicted from RGB alone. The baseline is the most "
-            "frequent training token of each position.",
+            words="Tokens of another modality predicted from RGB alone, and the errors of the maps "
+            "that they decode to, where less is better. The baseline is the most frequent training "
+            "token of each position, the ceiling the round trip of the true tokens.",
             baseline="the most frequent token of each position",
             strips=True,
+            models=tuple(f"tokenize.{name}" for name in LABELS),
+            reads=("map_keys",),
         ),
         Probe(
             "memorisation",

@@ -99,6 +99,8 @@ def metric(value: float | None, unit: str = "") -> str:
         return share(value, 1 if value >= 0.001 or value == 0 else 3)
     if unit == "dB":
         return f"{value:.1f}\N{NARROW NO-BREAK SPACE}dB"
+    if unit == "degrees":
+        return f"{value:.1f}\N{DEGREE SIGN}"
     return signed(value, 3)
 
 
