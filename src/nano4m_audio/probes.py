@@ -70,5 +70,15 @@ PROBES = {
             "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
             baseline="the token frequencies of the training clips",
         ),
+        Probe(
+            "leak",
+            title="What leaks are worth",
+            words="Evaluated clips that have a near copy among the training clips, against the "
+            "others. Of an effect, more means that leaked clips flatter the model. Leaked is what "
+            "is of a training clip's video, a copy of it, or more alike to it in picture and sound "
+            "than is usual between different videos.",
+            baseline="guessing by frequency",
+            reads=("nearest_train",),
+        ),
     )
 }

@@ -87,12 +87,10 @@ def _rows(inputs: ProbeInputs, name: str, picked: np.ndarray) -> list[dict[str, 
         "train": score_rest(inputs, inputs.train.data, picked, m, counted),
     }
     size = inputs.settings.model.modalities[m].vocab_size
-    per_modality = inputs.settings.objective.per_modality_vocab
-    ids = size if per_modality else inputs.settings.model.vocab_size
     note = f"{_given_words(inputs, m)}; the rest in one pass"
     rows = []
     for suffix, base, unit, chance, fields in (
-        ("", "unigram", NATS, math.log(ids), ("loss", "counted_loss")),
+        ("", "unigram", NATS, uniform_nats(inputs, m), ("loss", "counted_loss")),
         ("_accuracy", "mode", ACCURACY, 1 / size, ("hits", "counted_hits")),
     ):
         samples = {
@@ -112,6 +110,13 @@ def _rows(inputs: ProbeInputs, name: str, picked: np.ndarray) -> list[dict[str, 
             ]
         rows += _gaps(inputs, f"{name}{suffix}_gap", base, unit, samples)
     return rows
+
+
+def uniform_nats(inputs: ProbeInputs, m: int) -> float:
+    """The cross-entropy of a uniform guess over the ids that compete for a target."""
+    own = inputs.settings.objective.per_modality_vocab
+    sizes = inputs.settings.model.modalities[m].vocab_size, inputs.settings.model.vocab_size
+    return math.log(sizes[0] if own else sizes[1])
 
 
 def _sample(rest: Rest, field: str, groups: np.ndarray) -> Sample:
