@@ -80,5 +80,16 @@ PROBES = {
             baseline="guessing by frequency",
             reads=("nearest_train",),
         ),
+        Probe(
+            "audio_fidelity",
+            title="What the sound tokenizer keeps",
+            words="The sounds of evaluated clips, encoded and decoded by the tokenizer, without "
+            "the trained model: the ceiling of every sound that it makes. The baseline compares "
+            "each sound with the round trip of another clip.",
+            baseline="the round trip of another clip",
+            models=("tokenize.audio", "score.audio"),
+            uses_classes=True,
+            reads=("sound_keys",),
+        ),
     )
 }

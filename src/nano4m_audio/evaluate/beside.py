@@ -50,7 +50,20 @@ def nearest_train(results: Results, clip_ids: Sequence[str]) -> list[dict[str, A
     return found
 
 
+def sound_keys(results: Results, clip_ids: Sequence[str]) -> list[list[Any] | None] | None:
+    """Of every clip the key of its stored sound and where its window starts."""
+    if not any((results / "selected").glob("*.parquet")):
+        return None
+    columns = ["clip_id", "clip_key", "window_start_s"]
+    keys = {
+        row["clip_id"]: [row["clip_key"], row["window_start_s"]]
+        for path in results.tables("selected")
+        for row in read_rows(path, "selected", columns)
+    }
+    return [keys.get(clip) for clip in clip_ids]
+
+
 #: Probe.reads -> the reader.
 READERS: Mapping[str, Callable[[Results, Sequence[str]], Any]] = MappingProxyType(
-    {"map_keys": map_keys, "nearest_train": nearest_train}
+    {"map_keys": map_keys, "nearest_train": nearest_train, "sound_keys": sound_keys}
 )

@@ -16,7 +16,8 @@ import numpy as np
 from nano4m_audio.evaluate.beside import map_keys
 from nano4m_audio.evaluate.common import Measured, ProbeInputs, metric
 from nano4m_audio.modalities import KEYFRAMES, LABELS, MODALITIES
-from nano4m_audio.tokenize.keyframes import Pick, list_clips, read_all
+from nano4m_audio.tokenize.keyframes import Pick, by_shard, list_clips, read_maps
+from nano4m_audio.training.token_sets import SPLITS
 
 #: So many clips are decoded at most, evenly spread: published decoders are slow.
 MOST_CLIPS = 64
@@ -163,8 +164,12 @@ def _stored_maps(
     known = dict(zip(ids, clips.tolist(), strict=True))
     picks: list[Pick] = [
         replace(pick, keyframes=tuple(frames.tolist()))
-        for split in ("test", "val")
+        for split in SPLITS
         for pick in list_clips(results, name, split)
         if pick.clip_id in known
     ]
-    return ((known[pick.clip_id], maps) for pick, maps in read_all(results.store, name, picks))
+    return (
+        (known[pick.clip_id], maps)
+        for chunk in by_shard(picks)
+        for pick, maps in zip(chunk, read_maps(results.store, name, chunk), strict=True)
+    )
