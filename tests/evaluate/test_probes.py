@@ -84,6 +84,9 @@ def who_counts(probe: str, name: str) -> tuple[int, int]:
 @pytest.mark.parametrize("probe", PROBES)
 def test_every_clip_counts_in_every_metric(run, probe):
     found = evaluate(run, probe)
+    if probe == "audio_fidelity":  # it needs sounds, and these clips have tokens only
+        assert found["metrics"] == []
+        return
     assert len(found["metrics"]) >= 4
     for row in found["metrics"]:
         assert (row["n"], row["groups"]) == who_counts(probe, row["name"]), row["name"]
