@@ -83,6 +83,11 @@ def test_a_model_that_learnt_nothing_has_none():
         assert found[name]["low"] < 0 < found[name]["high"] and found[name]["p"] > 0.05, name
         assert (found[name]["n"], found[name]["groups"], found[name]["chance"]) == (24, 24, 0)
     assert found["audio_test"]["n"] == found["audio_train"]["n"] == 12
+    # Runs are compared over evaluated clips.
+    assert {name for name in found if "by_clip" in found[name]} == {
+        name for name in found if "_test" in name
+    }
+    assert len(found["audio_test"]["by_clip"]) == 12
 
 
 def test_training_clips_are_as_many_of_each_class():

@@ -52,7 +52,10 @@ class Leaks:
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """Metrics ``class``, ``audio_rest`` and ``rgb_rest`` of all clips; where there are leaked ones
-    also ``.._without`` them and ``.._effect``: by how much leaked clips do better than others."""
+    also ``.._without`` them and ``.._effect``: by how much leaked clips do better than others. None
+    without training clips."""
+    if not len(inputs.train.clip_ids):
+        return {"metrics": []}
     nearest = nearest_train(inputs.models.results, inputs.chosen.clip_ids)
     leaks = find_leaks(nearest)
     rows: list[dict[str, Any]] = []

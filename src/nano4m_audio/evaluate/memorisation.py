@@ -52,8 +52,10 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 
     A gap above 0 is memorisation: cross-entropy of the evaluated clips minus that of training
     clips, and for accuracy the other way round. Baseline is a count model that was fitted to the
-    same training clips, and knows these better, too.
+    same training clips, and knows these better, too. None without training clips.
     """
+    if not len(inputs.train.clip_ids):
+        return {"metrics": []}
     picked = pick_alike(inputs)
     metrics = [row for name in GIVEN for row in _rows(inputs, name, picked)]
     clips = {"evaluated": len(inputs.chosen.clip_ids), "train": len(picked)}
@@ -104,10 +106,13 @@ def _rows(inputs: ProbeInputs, name: str, picked: np.ndarray) -> list[dict[str, 
             own, counts = samples[side]
             one = Measured(label, own.sums, own.counts, text)
             two = Measured(f"{label}_{base}", counts.sums, counts.counts, text)
-            rows += [
+            both = [
                 metric(one, here, unit=unit, chance=chance, baseline=two),
                 metric(two, here, unit=unit, chance=chance),
             ]
+            for row in both if side == "train" else ():
+                del row["by_clip"]  # runs are compared over evaluated clips
+            rows += both
         rows += _gaps(inputs, f"{name}{suffix}_gap", base, unit, samples)
     return rows
 
