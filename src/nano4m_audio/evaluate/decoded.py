@@ -61,9 +61,10 @@ def angular_errors(maps: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Measure:
-    """How maps of one form are compared: the suffix of the metric, its unit, the error, and words
-    for it."""
+    """How maps of one form are compared: the error, its unit, and what it is called in titles, in
+    names of metrics (``suffix``) and at length (``words``)."""
 
+    title: str
     suffix: str
     unit: str
     errors: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -74,6 +75,7 @@ class Measure:
 MEASURES = MappingProxyType(
     {
         "depth": Measure(
+            "absolute relative error",
             "abs_rel",
             "abs-rel",
             depth_errors,
@@ -81,7 +83,11 @@ MEASURES = MappingProxyType(
             "the best scale and shift",
         ),
         "normals": Measure(
-            "angle", "degrees", angular_errors, "mean angle between predicted and true normals"
+            "angular error",
+            "angle",
+            "degrees",
+            angular_errors,
+            "mean angle between predicted and true normals",
         ),
     }
 )
@@ -120,18 +126,19 @@ def decoded_metrics(
         errors[:, clip] = np.nansum(found, axis=1)
         counts[clip] = (~np.isnan(found[0])).sum()
     truth = "against the stored map" if stored else "against the decoded true tokens"
-    return _rows(inputs, f"rgb_to_{name}_{measure.suffix}", measure, errors, counts, truth)
+    return _rows(inputs, name, measure, errors, counts, truth)
 
 
 def _rows(
     inputs: ProbeInputs,
-    name: str,
+    target: str,
     measure: Measure,
     errors: np.ndarray,
     counts: np.ndarray,
     truth: str,
 ) -> list[dict[str, Any]]:
     """Metrics of sums of errors [3, clips]: predicted, round trip, mode."""
+    name = f"rgb_to_{target}_{measure.suffix}"
     if not counts.any():
         return []
     clips = (counts > 0).sum()
@@ -139,10 +146,12 @@ def _rows(
     own = Measured(name, errors[0], counts, note)
     ceiling = Measured(f"{name}_round_trip", errors[1], counts, "the ceiling: the true tokens")
     mode = Measured(f"{name}_position_mode", errors[2], counts, "the map of the most frequent ids")
-    rows = [metric(own, inputs, unit=measure.unit, chance=None, baseline=mode)]
+    title = f"{MODALITIES[target].title} maps from RGB, {measure.title}"
+    rows = [{"title": title, **metric(own, inputs, unit=measure.unit, chance=None, baseline=mode)}]
     if truth.endswith("map"):
         rows[0]["ceiling"] = {"name": ceiling.name, "value": ceiling.value}
-        rows.append(metric(ceiling, inputs, unit=measure.unit, chance=None))
+        title = f"{MODALITIES[target].title} maps, round trip of the tokenizer"
+        rows.append({"title": title, **metric(ceiling, inputs, unit=measure.unit, chance=None)})
     return [*rows, metric(mode, inputs, unit=measure.unit, chance=None)]
 
 

@@ -25,6 +25,7 @@ from nano4m_audio.evaluate.common import (
 )
 from nano4m_audio.evaluate.two_samples import difference
 from nano4m_audio.intervals import Sample
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.objective import own_table, token_losses
@@ -106,8 +107,9 @@ def _rows(inputs: ProbeInputs, name: str, picked: np.ndarray) -> list[dict[str, 
             own, counts = samples[side]
             one = Measured(label, own.sums, own.counts, text)
             two = Measured(f"{label}_{base}", counts.sums, counts.counts, text)
+            title = f"{_title(name, unit)} of {words} clips"
             both = [
-                metric(one, here, unit=unit, chance=chance, baseline=two),
+                {"title": title, **metric(one, here, unit=unit, chance=chance, baseline=two)},
                 metric(two, here, unit=unit, chance=chance),
             ]
             for row in both if side == "train" else ():
@@ -124,6 +126,12 @@ def uniform_nats(inputs: ProbeInputs, m: int) -> float:
     return math.log(sizes[0] if own else sizes[1])
 
 
+def _title(name: str, unit: str) -> str:
+    """The rest of what, in which measure."""
+    measure = "cross-entropy" if unit == NATS else "accuracy"
+    return f"Rest of the {MODALITIES[name].title.lower()}, {measure}"
+
+
 def _sample(rest: Rest, field: str, groups: np.ndarray) -> Sample:
     """One field of all clips: hits count for each target, losses are means already."""
     each = rest.asked if "hits" in field else 1
@@ -138,9 +146,10 @@ def _gaps(
     own, other = ((samples[order[0]][i], samples[order[1]][i]) for i in (0, 1))
     words = {"test": "evaluated clips", "train": "training clips"}
     note = f"{words[order[0]]} minus {words[order[1]]}; above 0 is memorisation"
-    label = f"{name}_{base}"
+    label, title = f"{name}_{base}", f"{_title(name.partition('_')[0], unit)}: gap"
+    own_gap = difference(name, own, inputs, unit=unit, note=note, baseline=(label, other))
     return [
-        difference(name, own, inputs, unit=unit, note=note, baseline=(label, other)),
+        {"title": title, **own_gap},
         difference(label, other, inputs, unit=unit, note=f"{note}, by counts of training clips"),
     ]
 

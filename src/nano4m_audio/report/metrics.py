@@ -125,7 +125,8 @@ def metric_rows(
     for key in order:
         probe, name = key
         mine, other = ours.get(key), theirs.get(key)
-        title = titles[key]["title"] if key in titles else name.replace("_", " ")
+        named = (mine or {}).get("title") or name.replace("_", " ")
+        title = titles[key]["title"] if key in titles else named
         unit = (mine or other or {}).get("unit") or ""
         compared = (mine or {}).get("baseline") or {}
         baseline = ours.get((probe, compared.get("name", "")))
