@@ -19,6 +19,8 @@ _SILENCE = 1e-12
 #: Mel bands, samples from one spectrum to the next, and the decibels below the loudest band of a
 #: sound that are compared.
 _BANDS, _HOP, _DEPTH_DB = 64, 256, 80.0
+#: Sounds whose spectra are in memory at once.
+_AT_ONCE = 16
 
 
 def psnr_db(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
@@ -88,8 +90,11 @@ def mel_distance_db(sounds: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np
     from nano4m_audio.backends.log_mel import N_FFT, LogMel
 
     filters = melscale_fbanks(N_FFT // 2 + 1, 0.0, rate_hz / 2, _BANDS, rate_hz)
-    mel = LogMel(filters, _HOP)
-    with torch.inference_mode():
-        x, y = (mel(torch.from_numpy(s.astype(np.float32))).numpy() for s in (sounds, decoded))
-    floor = x.max(axis=(1, 2), keepdims=True) - _DEPTH_DB
-    return abs(np.maximum(x, floor) - np.maximum(y, floor)).mean(axis=(1, 2))
+    mel, distances = LogMel(filters, _HOP), []
+    for start in range(0, len(sounds), _AT_ONCE):
+        pair = (s[start : start + _AT_ONCE].astype(np.float32) for s in (sounds, decoded))
+        with torch.inference_mode():
+            x, y = (mel(torch.from_numpy(s)).numpy() for s in pair)
+        floor = x.max(axis=(1, 2), keepdims=True) - _DEPTH_DB
+        distances.append(abs(np.maximum(x, floor) - np.maximum(y, floor)).mean(axis=(1, 2)))
+    return np.concatenate(distances)
