@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ from nano4m_audio.training.token_sets import SPLITS
 
 #: So many clips are encoded and decoded at most, evenly spread.
 MOST_CLIPS = 256
+#: Metric -> its title in the report; baselines have none.
+TITLES = MappingProxyType(
+    {
+        "si_sdr": "SI-SDR of the round trip",
+        "mel_distance": "Log-mel distance of the round trip",
+        "class_kept": "Class that the tagger names, kept",
+        "class_named": "Class named right from the round trip",
+        "class_named_original": "Class named right from the sound itself",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,8 @@ def fidelity_metrics(inputs: ProbeInputs, trips: RoundTrips) -> list[dict[str, A
         metric(mel, inputs, unit="dB", chance=None, baseline=far),
         metric(far, inputs, unit="dB", chance=None),
     ]
-    return rows + (_class_rows(inputs, trips, other) if trips.names else [])
+    rows += _class_rows(inputs, trips, other) if trips.names else []
+    return [{"title": TITLES.get(row["name"], ""), **row} for row in rows]
 
 
 def _class_rows(inputs: ProbeInputs, trips: RoundTrips, other: np.ndarray) -> list[dict[str, Any]]:

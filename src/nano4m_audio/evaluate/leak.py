@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ from nano4m_audio.evaluate.memorisation import GIVEN, score_rest, uniform_nats
 from nano4m_audio.evaluate.two_samples import difference, split_sample
 from nano4m_audio.intervals import Sample
 
+#: Metric -> its title in the report.
+TITLES = MappingProxyType(
+    {
+        "class": "Class from audio",
+        "audio_rest": "Rest of the sound",
+        "rgb_rest": "Rest of the picture",
+    }
+)
 #: Fisher's z of 1 is infinite.
 _MOST_ALIKE = 1 - 1e-9
 
@@ -124,8 +133,9 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """One metric of all clips, without the leaked ones, and the effect of these."""
     whole = Measured(own.name, own.sums, own.counts, f"{own.note}; {leaks.words}")
+    title = TITLES.get(own.name, own.name)
     rows = [
-        metric(whole, inputs, unit=unit, chance=chance, baseline=other),
+        {"title": title, **metric(whole, inputs, unit=unit, chance=chance, baseline=other)},
         metric(other, inputs, unit=unit, chance=chance),
     ]
     if not leaks.leaked.any() or leaks.leaked.all():
@@ -135,8 +145,12 @@ def _rows(
     sign = 1 if unit == ACCURACY else -1
     pair = split_sample(Sample(sign * own.sums, own.counts, inputs.groups), leaks.leaked)
     note = "by how much leaked clips do better than the others; above 0, leaks flatter the model"
+    effect = difference(f"{own.name}_effect", pair, inputs, unit=unit, note=note)
     return [
         *rows,
-        metric(rest, inputs, unit=unit, chance=chance),
-        difference(f"{own.name}_effect", pair, inputs, unit=unit, note=note),
+        {
+            "title": f"{title}, without leaked clips",
+            **metric(rest, inputs, unit=unit, chance=chance),
+        },
+        {"title": f"{title}, effect of leaks", **effect},
     ]
