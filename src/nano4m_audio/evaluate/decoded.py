@@ -54,8 +54,9 @@ def angular_errors(maps: np.ndarray, true: np.ndarray) -> np.ndarray:
 
     A vector of length 0 points nowhere, and is 90 degrees from everything."""
     x, y = (m.astype(np.float64) for m in (maps, true))
-    lengths = [np.linalg.norm(v, axis=1).clip(1e-12) for v in (x, y)]
-    cosine = (x * y).sum(axis=1) / lengths[0] / lengths[1]
+    dot = "nchw,nchw->nhw"
+    lengths = [np.sqrt(np.einsum(dot, v, v)).clip(1e-12) for v in (x, y)]
+    cosine = np.einsum(dot, x, y) / lengths[0] / lengths[1]
     return np.degrees(np.arccos(cosine.clip(-1, 1))).mean(axis=(1, 2))
 
 
