@@ -46,6 +46,8 @@ def test_many_copies_do_not_make_copies_usual():
     """As in a split by clips, where most videos are in train and test."""
     found = find_leaks([*usual(12), *(near(1.0, 1.0, same=True) for _ in range(50)), near(1, 1)])
     assert found.leaked.tolist() == [False] * 12 + [True] * 51
+    unlinked = find_leaks([*usual(12), *(near(1.0, 0.995) for _ in range(50))])
+    assert unlinked.leaked.tolist() == [False] * 12 + [True] * 50
 
 
 def test_what_was_not_measured_is_said():
@@ -80,6 +82,13 @@ def test_the_effect_is_by_how_much_leaked_clips_do_better(unit, sign):
     few = Leaks(np.arange(60) < 5, 0.8, 60)
     found = {row["name"]: row for row in _rows(inputs(60), few, own, other, unit, 0.1)}
     assert found["m_effect"]["low"] is found["m_effect"]["p"] is None
+
+
+def test_where_all_clips_are_alike_no_interval_is_claimed():
+    ones, leaked = np.ones(40, np.int64), np.arange(40) < 20
+    own, other = Measured("m", ones, ones, ""), Measured("m_unigram", 0 * ones, ones, "")
+    effect = _rows(inputs(40), Leaks(leaked, 0.8, 40), own, other, ACCURACY, 0.1)[-1]
+    assert (effect["value"], effect["low"], effect["high"], effect["p"]) == (0, None, None, 1)
 
 
 def test_without_leaks_there_is_no_effect():

@@ -5,7 +5,8 @@ The split measured of each clip its nearest training clip, and how alike the two
 in sound. A clip is leaked where both are of one video or copies of each other (a split by clips
 lets that happen), or where they are more alike, in picture and sound at once, than is usual for
 clips of different videos: beyond the outer fence of Tukey (the third quartile and three times the
-quartiles' distance, of Fisher's z, in which likeness near 1 has room).
+quartiles' distance, of Fisher's z, in which likeness near 1 has room), and where many copies would
+make copies usual, beyond 0.99.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ TITLES = MappingProxyType(
         "rgb_rest": "Rest of the picture",
     }
 )
+#: So alike in picture and sound are copies only.
+COPY = 0.99
 #: Fisher's z of 1 is infinite.
 _MOST_ALIKE = 1 - 1e-9
 
@@ -88,7 +91,7 @@ def find_leaks(nearest: Sequence[Mapping[str, Any]]) -> Leaks:
         return Leaks(same, None, measured)
     z = np.arctanh(alike.clip(-_MOST_ALIKE, _MOST_ALIKE))
     low, high = np.quantile(z[usual], [0.25, 0.75])
-    fence = high + 3 * (high - low)
+    fence = min(high + 3 * (high - low), np.arctanh(COPY))
     return Leaks(same | (known & (z > fence)), float(np.tanh(fence)), measured)
 
 

@@ -68,7 +68,9 @@ def _compared(pair: Pair, name: str, other: Pair, inputs: ProbeInputs) -> Mappin
 def _interval(pair: Pair, inputs: ProbeInputs) -> tuple[float | None, float | None]:
     first, second = pair
     options = inputs.confidence, inputs.bootstrap, inputs.seed
-    return difference_interval(first, second, *options) or (None, None)
+    low, high = difference_interval(first, second, *options) or (None, None)
+    # Where all groups of each sample are the same, how far the difference may be off is not known.
+    return (None, None) if low == high else (low, high)
 
 
 def split_sample(sample: Sample, chosen: np.ndarray) -> Pair:
