@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nano4m_audio.modalities import LABELS
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -12,7 +14,8 @@ class Probe:
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
     what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
     keys of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
-    config says of the classes.
+    config says of the classes. ``reads`` names what it reads of the results folder beside tokens
+    (evaluate/beside.py).
     """
 
     name: str
@@ -22,6 +25,7 @@ class Probe:
     strips: bool = False
     models: tuple[str, ...] = ()
     uses_classes: bool = False
+    reads: tuple[str, ...] = ()
 
 
 PROBES = {
@@ -50,10 +54,43 @@ PROBES = {
         Probe(
             "structure",
             title="Structure from pictures",
-            words="Tokens of another modality predicted from RGB alone. The baseline is the most "
-            "frequent training token of each position.",
+            words="Tokens of another modality predicted from RGB alone, and the errors of the maps "
+            "that they decode to, where less is better. The baseline is the most frequent training "
+            "token of each position, the ceiling the round trip of the true tokens.",
             baseline="the most frequent token of each position",
             strips=True,
+            models=tuple(f"tokenize.{name}" for name in LABELS),
+            reads=("map_keys",),
+        ),
+        Probe(
+            "memorisation",
+            title="Learnt by heart",
+            words="The rest of a sound or a picture, from its other tokens alone, of clips that "
+            "the model was trained on and of clips that it never saw, as many of each. A gap above "
+            "0, with its whole interval, says that training clips are known better; of a gap, less "
+            "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
+            baseline="the token frequencies of the training clips",
+        ),
+        Probe(
+            "leak",
+            title="What leaks are worth",
+            words="Evaluated clips that have a near copy among the training clips, against the "
+            "others. Of an effect, more means that leaked clips flatter the model. Leaked is what "
+            "is of a training clip's video, a copy of it, or more alike to it in picture and sound "
+            "than is usual between different videos.",
+            baseline="guessing by frequency",
+            reads=("nearest_train",),
+        ),
+        Probe(
+            "audio_fidelity",
+            title="What the sound tokenizer keeps",
+            words="The sounds of evaluated clips, encoded and decoded by the tokenizer, without "
+            "the trained model: the ceiling of every sound that it makes. The baseline compares "
+            "each sound with the round trip of another clip.",
+            baseline="the round trip of another clip",
+            models=("tokenize.audio", "score.audio"),
+            uses_classes=True,
+            reads=("sound_keys",),
         ),
         Probe(
             "gain",
