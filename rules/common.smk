@@ -21,7 +21,7 @@ from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.fetch.stage import next_attempt
 from nano4m_audio.lineage import outdated
-from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings
@@ -145,6 +145,9 @@ def planned_uses():
             uses += [
                 (key, name) for key in sorted(keys) if (name := CONFIG.backend(key))
             ]
+            continue
+        elif stage == "generations":
+            uses += CONFIG.generations_settings().backends.items()
             continue
         else:
             continue

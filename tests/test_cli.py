@@ -38,7 +38,7 @@ def test_help_is_quick_and_lists_every_stage():
     assert min(spent) < 0.7
     for name in (
         "barnyard", "candidates", "media", "decode", "score", "verdict", "split", "label",
-        "tokenize", "train", "evaluate", "report",
+        "tokenize", "train", "evaluate", "generations", "report",
     ):  # fmt: skip
         assert name in output
 

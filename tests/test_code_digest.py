@@ -98,7 +98,7 @@ def test_formatting_comments_and_docstrings_change_nothing(package, before):
 
 CROPS = {
     "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth",
-    "tokens/normals", "tokenizers", "quality", "examples", "report",
+    "tokens/normals", "tokenizers", "quality", "generated", "examples", "report",
 }  # fmt: skip
 EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
 
@@ -110,7 +110,8 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
         ("acquire/sound.py", "import numpy as np", "import scipy as np", {"clips"}),
         ("curate/fingerprints.py", "import numpy as np", "import scipy as np",
          {"scores/fingerprints", "split"}),
-        ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *EVALUATED}),
+        ("nano4m/model.py", "import torch", "print()\nimport torch",
+         {"train", "generated", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
         ("report/templates/split.html.j2", "section", "div", {"report", "experiments"}),
         ("backends/mini/dense.py", "import torch", "print()\nimport torch",

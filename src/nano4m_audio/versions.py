@@ -59,6 +59,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         )
         for name, probe in PROBES.items()
     },
+    "generated": ("generation.shown:show_run", *_forms(LABELS)),
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
     "experiments": ("report.experiments:build_page", "report/templates", "report/static"),
     "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),

@@ -14,8 +14,10 @@ import pyarrow as pa
 from nano4m_audio.config.schema import Config
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.label import maps
+from nano4m_audio.media import playable
 from nano4m_audio.media.stored import encode_flac
 from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows, write_table
@@ -320,6 +322,50 @@ def _write_evaluation(folder: Path) -> None:
                 {"class": "pig", "n": 3, "audio_top1": 1, "rgb_top1": 2, "all_top1": 3}
             ]
         (folder / f"{probe}.json").write_text(json.dumps(content))
+
+
+def write_generated(results: Path, clips: list[tuple[str, str]], experiment: str = "base") -> None:
+    """What a model made of ``clips`` (id and class): one task of each layout, and hostile text."""
+    folder = results / "generated" / experiment
+    folder.mkdir(parents=True)
+    files = {
+        "rgb.jpg": playable.jpeg(np.zeros((224, 224, 3), np.uint8)),
+        "heard.jpg": playable.jpeg(np.zeros((72, 336, 3), np.uint8)),
+        "audio.mp3": playable.mp3(np.zeros(24_000, np.float32), 24_000),
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    text, picture = [{"text": HOSTILE}] * len(clips), [{"picture": "rgb.jpg"}] * len(clips)
+    sound = [{"sound": "audio.mp3", "spectrogram": "heard.jpg"}] * len(clips)
+    cells = {
+        "audio_to_caption": (sound, text, text, None),
+        "caption_to_rgb": (text, picture, picture, picture),
+        "rgb_to_audio": (picture, sound, sound, sound),
+    }
+    tasks = [
+        {
+            "name": name,
+            "source": name.split("_to_")[0],
+            "target": name.split("_to_")[1],
+            "share": None,
+            "clips": len(clips),
+            "own": 0.25,
+            "others": 0.125,
+            "nearest": 1,
+            "p": 0.67,
+            "ceiling": None,
+            "cells": dict(zip(("given", "made", "true", "ceiling"), shown, strict=True)),
+        }
+        for name, shown in cells.items()
+    ]
+    index = {
+        "split": "test",
+        "sampling": Sampling().model_dump(),
+        "clips": [{"clip_id": i, "class_name": name} for i, name in clips],
+        "tasks": tasks,
+        "files": dict.fromkeys(files, ""),
+    }
+    (folder / "index.json").write_text(json.dumps(index))
 
 
 def write_quality(

@@ -16,6 +16,7 @@ from tests.report.fake import (
     HOSTILE,
     Fate,
     default_fates,
+    write_generated,
     write_quality,
     write_results,
     write_truth,
@@ -74,6 +75,7 @@ def page(tmp_path_factory):
     ]
     inputs = dataclasses.replace(inputs, truth_csv=write_truth(folder / "truth.csv", rows))
     write_quality(inputs.results, "rgb", "mini", 25.5, examples=4)
+    write_generated(inputs.results, [(HOSTILE * 3, "pig"), ("clip0008", "x" * 80)])
     build_report(inputs, folder / "report.html", with_examples=False)
     return folder
 
@@ -118,7 +120,7 @@ def test_the_page_fits_every_window(measured):
     for look in measured["looks"]:
         assert look["scroll"] <= look["width"] and look["wide"] == [], look
         assert look["rows"] == 1, look  # a strip of pictures never wraps under its label
-    assert measured["scripts"] == 0 and measured["sections"] == 8
+    assert measured["scripts"] == 0 and measured["sections"] == 9
     assert "CONSOLE" not in measured["log"], measured["log"]
 
 

@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
         }
     },
     "evaluate": {"bootstrap": 100, "keyframes": 1},
+    "generate": {"clips": 1, "steps": 2},
     "report": {"examples": 2},
 }  # fmt: skip
 

@@ -53,7 +53,7 @@ def small_folder(finished: Project, folder: Path, by_class: bool) -> Path:
 
 def folder_config(**folder: str | None) -> dict:
     values = yaml.safe_load((ROOT / "configs/folder.yaml").read_text())
-    small = {key: TINY[key] for key in ("experiments", "evaluate", "report")}
+    small = {key: TINY[key] for key in ("experiments", "evaluate", "generate", "report")}
     return {**values, **small, "n_shards": 1, "folder": folder, "quality": {"frames": 4}}
 
 

@@ -351,7 +351,8 @@ def examples(command: Any = None, name: str = "nano4m-audio") -> dict[str, str]:
 #: In this order; the others follow. Examples of the stages leave another dataset behind.
 FIRST = (
     *("audit", "proof", "release", "verify"),
-    *("export", "import", "evaluate", "generate", "train", "report", "tokenizer", "mini install"),
+    *("export", "import", "evaluate", "generate", "train", "generations", "report"),
+    *("tokenizer", "mini install"),
 )
 EXAMPLE_FAILS = {
     "nano4m-audio weights fetch": OFFLINE,

@@ -36,6 +36,7 @@ STAGES = {
     "tokenize rgb": ("tokenize", (TOKENS, PROBE, REPORT)),
     "train": ("train", (PROBE, REPORT)),
     "evaluate": ("evaluate", (PROBE, REPORT)),
+    "generations": ("generations", (REPORT,)),
     "report": ("report", (REPORT,)),
 }
 

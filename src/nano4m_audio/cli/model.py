@@ -1,4 +1,4 @@
-"""The stages from tokens to the report: train, evaluate, report."""
+"""The stages from tokens to the report: train, evaluate, generations, report."""
 
 from __future__ import annotations
 
@@ -106,6 +106,30 @@ def experiments(results: Results = RESULTS, settings: Settings = None) -> None:
     config = stage_settings(Config, "config", settings, results)
     build_page(results, config)
     record(results.experiments, experiment_files(results, config))
+
+
+@app.command(epilog=example("generations --experiment base"))
+def generations(
+    experiment: Experiment,
+    results: Results = RESULTS,
+    settings: Settings = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Make what the report shows of a trained model: pictures, sounds and captions of some clips,
+    beside the true ones."""
+    from nano4m_audio.backends.compute import Compute
+    from nano4m_audio.config.schema import GenerationsSettings
+    from nano4m_audio.generation.shown import show_run
+    from nano4m_audio.modalities import LABELS
+    from nano4m_audio.training.stage import RUN, WEIGHTS
+
+    told = stage_settings(GenerationsSettings, "generations", settings, results)
+    files = show_run(results, experiment, told, Compute(device, threads=threads))
+    run, tokens = results.run(experiment), results.token_files()
+    tables = [results.tables(name) for name in ("selected", *(f"labels/{n}" for n in LABELS))]
+    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*tokens.values(), *tables)]
+    record(files, inputs)
 
 
 @app.command(epilog=example("report"))

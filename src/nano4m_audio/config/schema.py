@@ -124,6 +124,13 @@ class Generate(Sampling):
     clips: int = Field(6, ge=0, le=100, description="clips for which the report shows generations")
 
 
+class GenerationsSettings(Generate):
+    """What the stage ``generations`` is told: also the split, and the tokenizers by config key."""
+
+    split: Literal["val", "test"] = "test"
+    backends: dict[str, str] = {f"tokenize.{name}": row.default for name, row in MODALITIES.items()}
+
+
 class Report(Section):
     """The page at the end."""
 
@@ -269,6 +276,13 @@ class Config(Candidates):
             **self.evaluate.model_dump(),
             backends=self.backends(),
             classes=self.class_details("audioset", "caption"),
+        )
+
+    def generations_settings(self) -> GenerationsSettings:
+        """What the stage ``generations`` is told."""
+        tokenizers = {f"tokenize.{name}": getattr(self.tokenize, name) for name in MODALITIES}
+        return GenerationsSettings(
+            **self.generate.model_dump(), split=self.evaluate.split, backends=tokenizers
         )
 
     def measured_tokenizers(self, modality: str) -> list[str]:

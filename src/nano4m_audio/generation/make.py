@@ -12,7 +12,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.label.maps import visible
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.nano4m.generate import NOTHING, Marks
-from nano4m_audio.tokenize.interleave import deinterleave
+from nano4m_audio.tokenize import originals
 
 #: Kind of modality -> suffix of its files.
 SUFFIXES = {"image": ".png", "audio": ".wav", "text": ".txt"}
@@ -37,17 +37,18 @@ def decode(modality: str, ids: np.ndarray, tokenizer: Any) -> list[Any]:
             texts = (tokenizer.decode(row[row != NOTHING].tolist()) for row in rows)
             made += [printable(text) for text in texts]
         elif kind == "image":
-            made += [visible(modality, image) for image in tokenizer.decode(rows)]
+            images = originals.decode(modality, tokenizer, rows)
+            made += [visible(modality, image) for image in images]
         else:
-            made += list(tokenizer.decode(_codes(rows, tokenizer)))
+            made += list(_sounds(modality, tokenizer, rows))
     return made
 
 
-def _codes(rows: np.ndarray, tokenizer: Any) -> np.ndarray:
+def _sounds(modality: str, tokenizer: Any, rows: np.ndarray) -> np.ndarray:
     try:
-        return deinterleave(rows, tokenizer.n_codebooks, tokenizer.codebook_size)
+        return originals.decode(modality, tokenizer, rows)
     except ValueError as error:
-        raise UserError(f"audio: {error}: its tokens are those of another tokenizer") from None
+        raise UserError(f"{modality}: {error}: its tokens are those of another tokenizer") from None
 
 
 def printable(text: str) -> str:

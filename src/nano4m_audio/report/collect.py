@@ -68,6 +68,7 @@ SECTIONS = (
     Section("tokenizers", "Tokenizers", lambda inputs: inputs.tokenizers or None),
     Section("training", "Training", training.collect),
     Section("metrics", "Evaluation", metrics.collect),
+    Section("generated", "What the model makes", lambda inputs: inputs.generated),
     Section("examples", "Examples", _examples),
     Section("provenance", "Provenance", provenance.collect),
 )

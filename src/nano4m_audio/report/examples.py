@@ -7,7 +7,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from nano4m_audio.backends import registry
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.files import write_json
 from nano4m_audio.filters import FILTERS
+from nano4m_audio.generation.shown import over_classes
 from nano4m_audio.label.maps import visible
-from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
-from nano4m_audio.media.stored import read_audio, read_frame
+from nano4m_audio.media.playable import spectrogram
+from nano4m_audio.media.stored import read_frame
 from nano4m_audio.modalities import IMAGES, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
@@ -29,12 +29,13 @@ from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import kept
 from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key
-from nano4m_audio.tokenize.interleave import deinterleave
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
 from nano4m_audio.tokenize.names import backend_name
+from nano4m_audio.tokenize.originals import decode, read_sounds
 from nano4m_audio.versions import stage_version
 
-#: All pictures and sounds of the page together; the page stays below 12 MB.
+#: All pictures and sounds of the page together, what the model makes among them; the page stays
+#: below 15 MB.
 BUDGET_BYTES = 9_000_000
 REJECTED_PER_REASON = 3
 _Pairs = list[tuple[str, str, str]]
@@ -78,12 +79,9 @@ class Examples:
 def pick(clips: Sequence[Clip], count: int) -> list[Clip]:
     """``count`` complete clips spread over classes: the first of each class by id, then the second
     ...; test clips come first in their class, as the model has not seen them."""
-    by_class: dict[str, list[Clip]] = defaultdict(list)
-    for clip in sorted(clips, key=lambda c: (c.split.get("split") != "test", c.clip_id)):
-        if clip.complete:
-            by_class[clip.class_name].append(clip)
-    rounds = zip_longest(*(by_class[name] for name in sorted(by_class)))
-    return [clip for row in rounds for clip in row if clip][:count]
+    ranked = sorted(clips, key=lambda c: (c.split.get("split") != "test", c.clip_id))
+    complete = [clip for clip in ranked if clip.complete]
+    return [complete[i] for i in over_classes([clip.class_name for clip in complete], count)]
 
 
 def pick_rejected(clips: Sequence[Clip]) -> list[Clip]:
@@ -103,7 +101,9 @@ def make_examples(inputs: ReportInputs) -> Examples:
     """Read the pictures and sounds of some clips from the store and decode their tokens."""
     chosen = pick(inputs.clips, int(inputs.config["report"]["examples"]))
     rejected = [_rejected(inputs, clip) for clip in pick_rejected(inputs.clips)]
-    used, accepted = sum(len(r.picture) for r in rejected), []
+    used = sum(len(r.picture) for r in rejected)
+    used += inputs.generated.size_bytes if inputs.generated else 0
+    accepted: list[Example] = []
     load = _loader(inputs.config, inputs.results, inputs.threads)
     for clip in chosen:
         example = _example(inputs, clip, load)
@@ -158,19 +158,19 @@ def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Ex
 def _shown(inputs: ReportInputs, clip: Clip, k: int, load: Callable[[str], Any]) -> dict[str, Any]:
     """Caption, pictures of keyframe ``k`` and sounds of a clip, and what its tokens decode to."""
     verdict = clip.verdict
-    stored = _stored(inputs, "clips", clip, verdict["clip_key"], ["audio_flac"])
     tokens = {
         m: _stored(inputs, f"tokens/{m}", clip, key)["tokens"] for m, key in clip.token_keys.items()
     }
-    audio = windows.cut(read_audio(stored["audio_flac"]), verdict["window_start_s"])
     codec = load("audio")
     rate_hz = codec.sample_rate_hz
-    sounds = [windows.resample(audio, rate_hz), _decode_audio(codec, tokens["audio"])]
+    pick = Pick(clip.clip_id, clip.shard, verdict["clip_key"], (k,), verdict)
+    decoded = decode("audio", codec, np.reshape(tokens["audio"], (1, -1)))
+    sounds = [read_sounds(inputs.store, [pick], rate_hz)[0], decoded[0]]
     return {
         "caption": load("caption").decode([int(i) for i in tokens["caption"]]),
         "pictures": [_pair(inputs, clip, name, k, tokens[name], load(name)) for name in IMAGES],
         "sound": [media.mp3_uri(sound, rate_hz) for sound in sounds],
-        "spectrogram": [media.jpeg_uri(media.spectrogram(sound, rate_hz), 75) for sound in sounds],
+        "spectrogram": [media.jpeg_uri(spectrogram(sound, rate_hz), 75) for sound in sounds],
     }
 
 
@@ -183,16 +183,9 @@ def _pair(
         key, _ = label_keys(Results(inputs.results), clip.shard, modality)[clip.clip_id]
     pick = Pick(clip.clip_id, clip.shard, key, (k,), clip.verdict)
     original = read_images(inputs.store, modality, [pick])[0][0]
-    decoded = tokenizer.decode(np.array([tokens[k]], np.int64))[0]
+    decoded = decode(modality, tokenizer, np.array([tokens[k]]))[0]
     uris = [media.jpeg_uri(visible(modality, image)) for image in (original, decoded)]
     return row.title, uris[0], uris[1]
-
-
-def _decode_audio(tokenizer: Any, ids: Any) -> np.ndarray:
-    codes = deinterleave(
-        np.array(ids, np.int64).reshape(1, -1), tokenizer.n_codebooks, tokenizer.codebook_size
-    )
-    return tokenizer.decode(codes)[0]
 
 
 def _stored(

@@ -13,10 +13,12 @@ from nano4m_audio.backends.registry import trained_files
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.filters import FILTERS
+from nano4m_audio.generation.shown import INDEX
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES
 from nano4m_audio.reasons import NOT_FETCHED, Reason
+from nano4m_audio.report.generated import Generated, read_generated
 from nano4m_audio.report.runs import Run, read_runs
 from nano4m_audio.report.tokenizers import Pictures, read_quality
 from nano4m_audio.tables import SCHEMAS, read_rows, read_table
@@ -87,6 +89,10 @@ class ReportInputs:
     def tokenizers(self) -> list[Pictures]:
         return read_quality(self.results, self.config)
 
+    @cached_property
+    def generated(self) -> Generated | None:
+        return read_generated(self.results, self.config)
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -127,6 +133,8 @@ def report_files(results: Results, config: Config) -> list[Path]:
     for experiment in config.experiments:
         files += [results.run(experiment) / name for name in (RUN, METRICS, TIMING, START)]
         files += [results.probe(experiment, probe) for probe in PROBES]
+    if config.generate.clips:
+        files.append(results.generated(config.report.experiment) / INDEX)
     for modality in IMAGES:
         for name in config.measured_tokenizers(modality):
             measured = results.quality(modality, name)
