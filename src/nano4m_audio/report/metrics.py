@@ -140,6 +140,7 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
         return None
     word, gain = comparison["verdict"], comparison["gain"]
     than = PROBES[probe].baseline if probe in PROBES else "its baseline"
+    than = comparison.get("than", than)
     by = _difference(comparison, metric["unit"])
     here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
     if word == "too few":
@@ -171,7 +172,8 @@ def _difference(comparison: Mapping[str, Any], unit: str) -> str:
     gain, low, high = comparison["gain"], comparison["low"], comparison["high"]
     if gain < 0:
         gain, low, high = -gain, *(None if x is None else -x for x in (high, low))
-    text = f"by {_amount(gain, unit)}{_NARROW}{'points' if unit == 'accuracy' else 'nats'}"
+    words = {"accuracy": "points", "nats/token": "nats"}
+    text = f"by {_amount(gain, unit)}{_NARROW}{words.get(unit, unit)}"
     if low is not None and high is not None:
         text += f" ({_amount(low, unit)} to {_amount(high, unit)})"
     p = comparison["p"]

@@ -1,0 +1,189 @@
+"""How far made sounds are, as a set, from real ones: kernel and Frechet audio distance.
+
+Both depend on the number of sounds, the embedder and the reference. So the same number of real
+sounds, those of the clips that were asked, is compared with the same reference, and so is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nano4m_audio.evaluate.common import ProbeInputs, verdict
+from nano4m_audio.evaluate.frechet import frechet_distance
+from nano4m_audio.evaluate.judges import at_rate
+from nano4m_audio.evaluate.kernel import from_kernel, jackknife, kernel_matrix, swapped_p
+from nano4m_audio.intervals import count_groups
+
+#: With fewer sounds the Frechet distance of equal distributions is larger than most true ones.
+FEW = 100
+KAD, FAD = "KAD", "FAD"
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+_KEY = "evaluate.audio_embedder"
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Sounds [n, samples] at ``rate_hz`` by source, "real" among them, of the evaluated ``clips``, and
+    a reference [m, samples] of the training clips ``alike``."""
+
+    by_source: Mapping[str, np.ndarray]
+    reference: np.ndarray
+    clips: np.ndarray
+    alike: np.ndarray
+    rate_hz: int
+
+
+def alike(
+    true: np.ndarray, names: Mapping[str, Any], train: Sequence[str], seed: int
+) -> np.ndarray:
+    """As many training clips as there are classes in ``true``, if there are, and as many of each
+    class as are in both: their places in ``train``, int64 [m], without repetition."""
+    rng = np.random.default_rng([seed, 29])
+    order = rng.permutation(len(train))
+    classes = np.array([list(names).index(name) for name in train], np.int64)[order]
+    wanted = np.bincount(true, minlength=len(names))
+    chosen = np.concatenate([order[classes == c][:n] for c, n in enumerate(wanted)])
+    rest = order[~np.isin(order, chosen)][: len(true) - len(chosen)]
+    return np.sort(np.concatenate([chosen, rest])).astype(np.int64)
+
+
+def compare(inputs: ProbeInputs, sounds: Sounds) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Metrics ``kad_<source>_to_audio`` and ``fad_above_real_<source>_to_audio``, and what they were
+    computed on. Absolute Frechet distances only from ``FEW`` clips on.
+
+    A reference whose sounds are all alike has no width: then there are facts alone.
+    """
+    embedder = inputs.models.load(_KEY)
+    model = inputs.models.identity(_KEY)
+    noise = noise_like(sounds.by_source["real"], inputs.seed)
+    sets = {
+        name: embedder.embed(at_rate(each, sounds.rate_hz, embedder.sample_rate_hz))
+        for name, each in {**sounds.by_source, "noise": noise, "": sounds.reference}.items()
+    }
+    reference, n = sets.pop(""), len(sounds.clips)
+    seconds = sounds.reference.shape[1] / sounds.rate_hz
+    facts = {
+        "embedder": model, "dimensions": reference.shape[1], "n": n, "n_reference": len(reference),
+        "seconds": n * seconds, "seconds_reference": len(reference) * seconds,
+    }  # fmt: skip
+    groups = inputs.groups[sounds.clips], inputs.train_groups[sounds.alike]
+    label = f"{n} sounds, reference of {len(reference)} training clips of the same classes, "
+    label += f"embeddings of {str(model).partition(':')[0]}"
+    compared = _Compared(sets, reference, *groups, label, inputs)
+    try:
+        rows = compared.kernel_rows() + compared.frechet_rows()
+    except ValueError as error:
+        return [], {**facts, "left_out": str(error)}
+    return rows, {**facts, "absolute_fad": "given" if n >= FEW else f"too few: {n} of {FEW} clips"}
+
+
+def noise_like(sounds: np.ndarray, seed: int) -> np.ndarray:
+    """White noise as loud as each of these sounds, float32 [n, samples]."""
+    noise = np.random.default_rng([seed, 23]).standard_normal(sounds.shape)
+    loudness = np.sqrt(np.square(sounds, dtype=np.float64).mean(axis=1, keepdims=True))
+    return (noise * loudness).clip(-1, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Embeddings [n, D] by source, "real" and "noise" among them, and of the reference [m, D], with
+    the groups of both. A ``Statistic`` is a function of places among the n and among the m."""
+
+    sets: Mapping[str, np.ndarray]
+    reference: np.ndarray
+    groups: np.ndarray
+    reference_groups: np.ndarray
+    label: str
+    inputs: ProbeInputs
+
+    @property
+    def everything(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(len(self.groups)), np.arange(len(self.reference))
+
+    def kernel_rows(self) -> list[dict[str, Any]]:
+        """Kernel distances: chance is that of noise, the baseline that of real sounds."""
+        kernel = kernel_matrix(self.reference, *self.sets.values())
+        places, reference = self.everything
+        own = {s: len(reference) + i * len(places) + places for i, s in enumerate(self.sets)}
+
+        def distance(source: str, chosen: np.ndarray, reference: np.ndarray) -> float:
+            return from_kernel(kernel, own[source][chosen], reference)
+
+        def gain(source: str, chosen: np.ndarray, reference: np.ndarray) -> float:
+            return distance("real", chosen, reference) - distance(source, chosen, reference)
+
+        note = (
+            f"100 x unbiased MMD, Gaussian kernel of the reference's median distance; {self.label}"
+        )
+        note += "; 0 is no difference, chance is white noise at the clips' levels"
+        noise, rows = distance("noise", places, reference), []
+        for source in _made(self.sets):
+            made = self._row(f"kad_{source}_to_audio", KAD, partial(distance, source), note, noise)
+            p = swapped_p(
+                kernel, reference, own[source], own["real"], self.groups, self.inputs.seed
+            )
+            made["baseline"] = self._beside_real(made, partial(gain, source), p)
+            rows.append(made)
+        words = f"the clips' own tokens, decoded; {note}"
+        return [*rows, self._row("kad_real", KAD, partial(distance, "real"), words, noise)]
+
+    def frechet_rows(self) -> list[dict[str, Any]]:
+        """Frechet distances above that of real sounds, as at equal n the bias of small sets cancels,
+        and from ``FEW`` sounds on as they are."""
+
+        def distance(source: str, places: np.ndarray, reference: np.ndarray) -> float:
+            return frechet_distance(self.sets[source][places], self.reference[reference])
+
+        def above_real(source: str, *chosen: np.ndarray) -> float:
+            return distance(source, *chosen) - distance("real", *chosen)
+
+        enough = len(self.groups) >= FEW
+        few = "" if enough else f"; too few sounds (below {FEW}) for an absolute value"
+        note = f"Frechet distance minus that of real sounds{few}; {self.label}"
+        noise = above_real("noise", *self.everything)
+        rows = [
+            self._row(f"fad_above_real_{s}_to_audio", FAD, partial(above_real, s), note, noise)
+            for s in _made(self.sets)
+        ]
+        for source in (*_made(self.sets), "real") if enough else ():
+            name = "fad_real" if source == "real" else f"fad_{source}_to_audio"
+            note = f"biased upwards, also where nothing differs: see fad_real; {self.label}"
+            noise = distance("noise", *self.everything)
+            rows.append(self._row(name, FAD, partial(distance, source), note, noise))
+        return rows
+
+    def _row(
+        self, name: str, unit: str, statistic: Statistic, note: str, noise: float
+    ) -> dict[str, Any]:
+        low, high = self._interval(statistic)
+        return {
+            "name": name, "value": statistic(*self.everything), "n": len(self.groups),
+            "groups": count_groups(np.ones(len(self.groups)), self.groups),
+            "low": low, "high": high, "chance": noise, "unit": unit, "note": note,
+        }  # fmt: skip
+
+    def _beside_real(
+        self, row: Mapping[str, Any], gain: Statistic, p: float | None
+    ) -> dict[str, Any]:
+        """How a row compares with real sounds: ``gain`` is by how much it is nearer."""
+        by = gain(*self.everything)
+        low, high = self._interval(gain)
+        compared = {
+            "name": "kad_real", "than": "real sounds", "value": row["value"] + by, "gain": by,
+            "low": low, "high": high, "p": p,
+            "beyond_chance": row["high"] is not None and row["high"] < row["chance"],
+        }  # fmt: skip
+        return {**compared, "verdict": verdict(compared, 1 - self.inputs.confidence)}
+
+    def _interval(self, statistic: Statistic) -> tuple[float | None, float | None]:
+        sides = [self.groups, self.reference_groups]
+        return jackknife(statistic, sides, self.inputs.confidence) or (None, None)
+
+
+def _made(sets: Mapping[str, Any]) -> list[str]:
+    return [source for source in sets if source not in ("real", "noise")]
