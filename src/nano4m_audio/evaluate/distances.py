@@ -6,7 +6,7 @@ sounds, those of the clips that were asked, is compared with the same reference,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,35 +28,31 @@ _KEY = "evaluate.audio_embedder"
 
 @dataclass(frozen=True)
 class Sounds:
-    """Sounds [n, samples] at ``rate_hz`` by source, "real" among them, of the evaluated ``clips``, and
-    a reference [m, samples] of the training clips ``alike``."""
+    """Sounds [n, samples] at ``rate_hz`` by source, "real" among them, of the evaluated ``clips``,
+    and a reference [m, samples] of the training clips ``drawn``."""
 
     by_source: Mapping[str, np.ndarray]
     reference: np.ndarray
     clips: np.ndarray
-    alike: np.ndarray
+    drawn: np.ndarray
     rate_hz: int
 
 
-def alike(
-    true: np.ndarray, names: Mapping[str, Any], train: Sequence[str], seed: int
-) -> np.ndarray:
-    """As many training clips as there are classes in ``true``, if there are, and as many of each
-    class as are in both: their places in ``train``, int64 [m], without repetition."""
-    rng = np.random.default_rng([seed, 29])
-    order = rng.permutation(len(train))
-    classes = np.array([list(names).index(name) for name in train], np.int64)[order]
-    wanted = np.bincount(true, minlength=len(names))
-    chosen = np.concatenate([order[classes == c][:n] for c, n in enumerate(wanted)])
-    rest = order[~np.isin(order, chosen)][: len(true) - len(chosen)]
-    return np.sort(np.concatenate([chosen, rest])).astype(np.int64)
+def reference_clips(n: int, of: int, seed: int) -> np.ndarray:
+    """``n`` of so many training clips, or all of fewer, in order: int64 [m].
+
+    Drawn without regard to class: sets with equally many clips of each class are nearer to each
+    other than their distributions are, as a clip is not compared with itself.
+    """
+    drawn = np.random.default_rng([seed, 29]).permutation(of)[:n]
+    return np.sort(drawn).astype(np.int64)
 
 
 def compare(inputs: ProbeInputs, sounds: Sounds) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Metrics ``kad_<source>_to_audio`` and ``fad_above_real_<source>_to_audio``, and what they were
-    computed on. Absolute Frechet distances only from ``FEW`` clips on.
+    """Metrics ``kad_<source>_to_audio`` and ``fad_above_real_<source>_to_audio``, and facts about
+    what they were computed on; absolute Frechet distances only from ``FEW`` clips on.
 
-    A reference whose sounds are all alike has no width: then there are facts alone.
+    Sounds that cannot be compared, such as a reference all alike, leave the facts alone.
     """
     embedder = inputs.models.load(_KEY)
     model = inputs.models.identity(_KEY)
@@ -71,8 +67,8 @@ def compare(inputs: ProbeInputs, sounds: Sounds) -> tuple[list[dict[str, Any]], 
         "embedder": model, "dimensions": reference.shape[1], "n": n, "n_reference": len(reference),
         "seconds": n * seconds, "seconds_reference": len(reference) * seconds,
     }  # fmt: skip
-    groups = inputs.groups[sounds.clips], inputs.train_groups[sounds.alike]
-    label = f"{n} sounds, reference of {len(reference)} training clips of the same classes, "
+    groups = inputs.groups[sounds.clips], inputs.train_groups[sounds.drawn]
+    label = f"{n} sounds, reference of {len(reference)} training clips, "
     label += f"embeddings of {str(model).partition(':')[0]}"
     compared = _Compared(sets, reference, *groups, label, inputs)
     try:
@@ -133,8 +129,8 @@ class _Compared:
         return [*rows, self._row("kad_real", KAD, partial(distance, "real"), words, noise)]
 
     def frechet_rows(self) -> list[dict[str, Any]]:
-        """Frechet distances above that of real sounds, as at equal n the bias of small sets cancels,
-        and from ``FEW`` sounds on as they are."""
+        """Frechet distances above that of real sounds, where the bias of small sets cancels; from
+        ``FEW`` sounds on also as they are."""
 
         def distance(source: str, places: np.ndarray, reference: np.ndarray) -> float:
             return frechet_distance(self.sets[source][places], self.reference[reference])

@@ -43,8 +43,8 @@ class Found:
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``<source>_to_<target>_<judge>_top<k>``, ``kad_...``, ``fad_...`` and ``level_...``, and
-    details per class. What needs a backend that the config does not name is left out."""
+    """Metrics ``<source>_to_<target>_<judge>_top<k>``, ``kad_...``, ``fad_...`` and ``level_...``,
+    and details per class. What needs a backend that the config does not name is left out."""
     names = sorted({*inputs.train.classes, *inputs.chosen.classes})
     clips = np.array(windows.spread(len(inputs.chosen), MOST_CLIPS), np.int64)
     cast = judges.Cast(
@@ -91,9 +91,9 @@ def _sounds(cast: judges.Cast, found: Found) -> None:
     judge = judges.tagger(cast, codec.sample_rate_hz)
     _name(cast, judge, "audio", sounds, found, "score.audio")
     if _EMBEDDER in inputs.models:
-        alike = distances.alike(cast.true, cast.classes, inputs.train.classes, inputs.seed)
-        reference = waveforms(codec, own_tokens(inputs, inputs.train.data, "audio", alike))
-        compared = distances.Sounds(sounds, reference, cast.clips, alike, codec.sample_rate_hz)
+        drawn = distances.reference_clips(len(cast.clips), len(inputs.train), inputs.seed)
+        reference = waveforms(codec, own_tokens(inputs, inputs.train.data, "audio", drawn))
+        compared = distances.Sounds(sounds, reference, cast.clips, drawn, codec.sample_rate_hz)
         rows, facts = distances.compare(inputs, compared)
         found.metrics.extend(rows)
         found.details["distances"] = facts

@@ -39,8 +39,8 @@ class Cast:
 
 @dataclass(frozen=True)
 class Judge:
-    """Who names things. ``ids`` int64 [C]: the numbers of the classes that it knows; ``chance`` by k:
-    how often k blind guesses hit each of them, float64 [C]; ``how``: what counts as a hit."""
+    """Who names things. ``ids`` int64 [C]: the numbers of the classes that it knows; ``chance`` by
+    k: how often k blind guesses hit each of them, float64 [C]; ``how``: what counts as a hit."""
 
     name: str
     ids: np.ndarray

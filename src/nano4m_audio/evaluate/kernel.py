@@ -47,10 +47,10 @@ def kernel_matrix(reference: np.ndarray, *others: np.ndarray) -> np.ndarray:
     lengths = np.square(vectors).sum(axis=1)
     squares = (lengths[:, None] + lengths - 2 * (vectors @ vectors.T)).clip(0)
     m = len(sets[0])
-    width = float(np.median(squares[:m, :m][np.triu_indices(m, 1)]))
-    if width <= 1e-12 * lengths[:m].max():
+    width = float(np.median(np.sqrt(squares[:m, :m][np.triu_indices(m, 1)])))
+    if width**2 <= 1e-12 * lengths[:m].max():
         raise ValueError("most vectors of the reference are equal: it has no width")
-    return np.exp(-squares / (2 * width))
+    return np.exp(-squares / (2 * width**2))
 
 
 def from_kernel(kernel: np.ndarray, first: np.ndarray, reference: np.ndarray) -> float:
@@ -76,9 +76,9 @@ def swapped_p(
 ) -> float | None:
     """Two-sided p of "made and real vectors are equally far from the reference".
 
-    ``made`` and ``real`` [n] are places in ``kernel`` of vectors of the same clips, whose groups are
-    ``groups`` [n]. How often the difference of the two distances is as large when made and real
-    change places in a random half of the groups. None for too few groups.
+    ``made`` and ``real`` [n] are places in ``kernel`` of vectors of the same clips, ``groups`` [n]
+    the groups of these. How often the difference of the two distances is as large when made and
+    real change places in a random half of the groups. None for too few groups.
     """
     own = np.unique(groups, return_inverse=True)[1]
     n, size = len(own), int(own.max(initial=-1)) + 1

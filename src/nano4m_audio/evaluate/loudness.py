@@ -43,8 +43,8 @@ def _class_means(levels: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def spreads(cast: Cast, made: np.ndarray, real: np.ndarray) -> list[dict[str, Any]]:
-    """Metrics ``level_within`` and ``level_between`` classes, of sounds made from captions and of the
-    clips' own tokens; ``made`` and ``real`` [n] are levels in dBFS."""
+    """Metrics ``level_within_...`` and ``level_between_...`` classes, of sounds made from captions
+    and of the clips' own tokens; ``made`` and ``real`` [n] are levels in dBFS."""
     rows = []
     for name, spread, what in (
         ("level_within", within, "around the mean of their class"),
@@ -56,7 +56,7 @@ def spreads(cast: Cast, made: np.ndarray, real: np.ndarray) -> list[dict[str, An
             if not np.isfinite(value):
                 continue
             low, high = _interval(cast, levels, spread) or (None, None)
-            note = f"standard deviation of levels [dB] {what}; below {QUIETEST_DBFS:.0f} dBFS is silence"
+            note = f"standard deviation of levels {what}, from {QUIETEST_DBFS:.0f} dBFS up"
             rows.append({
                 "name": f"{name}_{source}", "value": value, "n": len(levels),
                 "groups": count_groups(np.ones(len(levels)), cast.groups),

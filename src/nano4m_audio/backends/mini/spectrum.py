@@ -43,14 +43,19 @@ class Spectrum(nn.Module):
         frames = padded.unfold(1, self.n_fft, self.hop)
         return torch.fft.rfft(frames * self.window)
 
-    def invert(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Least-squares overlap-add: complex [B, T, F] -> waveforms [B, T * hop]."""
+    def invert(self, spectra: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Least-squares overlap-add: complex [B, T, F] -> waveforms [B, T * hop]. Who inverts often
+        gives the ``weight`` of T frames."""
         frames = torch.fft.irfft(spectra, n=self.n_fft) * self.window
         n_frames = spectra.shape[1]
         samples = self._overlap_add(frames)
-        weight = self._overlap_add((self.window**2).expand(1, n_frames, -1))
+        weight = self._weight(n_frames) if weight is None else weight
         kept = slice(self.margin, self.margin + n_frames * self.hop)
-        return (samples / weight.clamp(min=1e-6))[:, kept]
+        return (samples / weight)[:, kept]
+
+    def _weight(self, n_frames: int) -> torch.Tensor:
+        """What the windows of so many frames add up to: [1, samples]."""
+        return self._overlap_add((self.window**2).expand(1, n_frames, -1)).clamp(min=1e-6)
 
     def _overlap_add(self, frames: torch.Tensor) -> torch.Tensor:
         length = (frames.shape[1] - 1) * self.hop + self.n_fft
@@ -68,13 +73,13 @@ class Spectrum(nn.Module):
         # Whole multiples of a turn are dropped in integers first: float32 phases stay exact.
         turns = (frame * index * self.hop % self.n_fft) / self.n_fft
         angles = torch.polar(torch.ones_like(turns), 2 * math.pi * turns).expand_as(magnitudes)
-        previous = torch.zeros_like(angles)
+        previous, weight = torch.zeros_like(angles), self._weight(n_frames)
         for _ in range(iterations):
-            rebuilt = self(self.invert(magnitudes * angles))
+            rebuilt = self(self.invert(magnitudes * angles, weight))
             angles = rebuilt + 0.99 * (rebuilt - previous)
             angles = angles / angles.abs().clamp(min=1e-9)
             previous = rebuilt
-        return self.invert(magnitudes * angles)
+        return self.invert(magnitudes * angles, weight)
 
 
 class LogMel(nn.Module):
