@@ -15,27 +15,17 @@ import numpy as np
 
 from nano4m_audio.evaluate.common import ProbeInputs, verdict
 from nano4m_audio.evaluate.frechet import frechet_distance
-from nano4m_audio.evaluate.judges import at_rate
+from nano4m_audio.evaluate.judges import REAL, at_rate
 from nano4m_audio.evaluate.kernel import from_kernel, jackknife, kernel_matrix, swapped_p
 from nano4m_audio.intervals import count_groups
+from nano4m_audio.modalities import WINDOW_S
 
 #: With fewer sounds the Frechet distance of equal distributions is larger than most true ones.
 FEW = 100
 KAD, FAD = "KAD", "FAD"
+NOISE = "noise"
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 _KEY = "evaluate.audio_embedder"
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """Sounds [n, samples] at ``rate_hz`` by source, "real" among them, of the evaluated ``clips``,
-    and a reference [m, samples] of the training clips ``drawn``."""
-
-    by_source: Mapping[str, np.ndarray]
-    reference: np.ndarray
-    clips: np.ndarray
-    drawn: np.ndarray
-    rate_hz: int
 
 
 def reference_clips(n: int, of: int, seed: int) -> np.ndarray:
@@ -48,34 +38,41 @@ def reference_clips(n: int, of: int, seed: int) -> np.ndarray:
     return np.sort(drawn).astype(np.int64)
 
 
-def compare(inputs: ProbeInputs, sounds: Sounds) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def embed(inputs: ProbeInputs, sounds: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Embeddings [n, D] of sounds [n, samples] at ``rate_hz``."""
+    embedder = inputs.models.load(_KEY)
+    return embedder.embed(at_rate(sounds, rate_hz, embedder.sample_rate_hz))
+
+
+def compare(
+    inputs: ProbeInputs,
+    sets: Mapping[str, np.ndarray],
+    reference: np.ndarray,
+    clips: np.ndarray,
+    drawn: np.ndarray,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Metrics ``kad_<source>_to_audio`` and ``fad_above_real_<source>_to_audio``, and facts about
     what they were computed on; absolute Frechet distances only from ``FEW`` clips on.
 
-    Sounds that cannot be compared, such as a reference all alike, leave the facts alone.
+    ``sets`` are embeddings [n, D] of sounds of the evaluated ``clips`` by source, ``REAL`` and
+    ``NOISE`` among them, ``reference`` [m, D] those of the training clips ``drawn``. Sounds that
+    cannot be compared, such as a reference all alike, leave the facts alone.
     """
-    embedder = inputs.models.load(_KEY)
-    model = inputs.models.identity(_KEY)
-    noise = noise_like(sounds.by_source["real"], inputs.seed)
-    sets = {
-        name: embedder.embed(at_rate(each, sounds.rate_hz, embedder.sample_rate_hz))
-        for name, each in {**sounds.by_source, "noise": noise, "": sounds.reference}.items()
-    }
-    reference, n = sets.pop(""), len(sounds.clips)
-    seconds = sounds.reference.shape[1] / sounds.rate_hz
+    model, n, m = str(inputs.models.identity(_KEY)), len(clips), len(drawn)
     facts = {
-        "embedder": model, "dimensions": reference.shape[1], "n": n, "n_reference": len(reference),
-        "seconds": n * seconds, "seconds_reference": len(reference) * seconds,
+        "embedder": model, "dimensions": reference.shape[1], "n": n, "n_reference": m,
+        "seconds": n * WINDOW_S, "seconds_reference": m * WINDOW_S,
+        "absolute_fad": "given" if n >= FEW else f"too few: {n} of {FEW} clips",
     }  # fmt: skip
-    groups = inputs.groups[sounds.clips], inputs.train_groups[sounds.drawn]
-    label = f"{n} sounds, reference of {len(reference)} training clips, "
-    label += f"embeddings of {str(model).partition(':')[0]}"
+    groups = inputs.groups[clips], inputs.train_groups[drawn]
+    name = model.partition(":")[0]
+    label = f"{n} sounds, reference of {m} training clips, embeddings of {name}"
     compared = _Compared(sets, reference, *groups, label, inputs)
     try:
         rows = compared.kernel_rows() + compared.frechet_rows()
     except ValueError as error:
         return [], {**facts, "left_out": str(error)}
-    return rows, {**facts, "absolute_fad": "given" if n >= FEW else f"too few: {n} of {FEW} clips"}
+    return rows, facts
 
 
 def noise_like(sounds: np.ndarray, seed: int) -> np.ndarray:
@@ -87,7 +84,7 @@ def noise_like(sounds: np.ndarray, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Compared:
-    """Embeddings [n, D] by source, "real" and "noise" among them, and of the reference [m, D], with
+    """Embeddings [n, D] by source, ``REAL`` and ``NOISE`` among them, and of the reference [m, D], with
     the groups of both. A ``Statistic`` is a function of places among the n and among the m."""
 
     sets: Mapping[str, np.ndarray]
@@ -111,22 +108,20 @@ class _Compared:
             return from_kernel(kernel, own[source][chosen], reference)
 
         def gain(source: str, chosen: np.ndarray, reference: np.ndarray) -> float:
-            return distance("real", chosen, reference) - distance(source, chosen, reference)
+            return distance(REAL, chosen, reference) - distance(source, chosen, reference)
 
         note = (
             f"100 x unbiased MMD, Gaussian kernel of the reference's median distance; {self.label}"
         )
         note += "; 0 is no difference, chance is white noise at the clips' levels"
-        noise, rows = distance("noise", places, reference), []
+        noise, rows = distance(NOISE, places, reference), []
         for source in _made(self.sets):
             made = self._row(f"kad_{source}_to_audio", KAD, partial(distance, source), note, noise)
-            p = swapped_p(
-                kernel, reference, own[source], own["real"], self.groups, self.inputs.seed
-            )
+            p = swapped_p(kernel, reference, own[source], own[REAL], self.groups, self.inputs.seed)
             made["baseline"] = self._beside_real(made, partial(gain, source), p)
             rows.append(made)
         words = f"the clips' own tokens, decoded; {note}"
-        return [*rows, self._row("kad_real", KAD, partial(distance, "real"), words, noise)]
+        return [*rows, self._row("kad_real", KAD, partial(distance, REAL), words, noise)]
 
     def frechet_rows(self) -> list[dict[str, Any]]:
         """Frechet distances above that of real sounds, where the bias of small sets cancels; from
@@ -136,20 +131,20 @@ class _Compared:
             return frechet_distance(self.sets[source][places], self.reference[reference])
 
         def above_real(source: str, *chosen: np.ndarray) -> float:
-            return distance(source, *chosen) - distance("real", *chosen)
+            return distance(source, *chosen) - distance(REAL, *chosen)
 
         enough = len(self.groups) >= FEW
         few = "" if enough else f"; too few sounds (below {FEW}) for an absolute value"
         note = f"Frechet distance minus that of real sounds{few}; {self.label}"
-        noise = above_real("noise", *self.everything)
+        noise = above_real(NOISE, *self.everything)
         rows = [
             self._row(f"fad_above_real_{s}_to_audio", FAD, partial(above_real, s), note, noise)
             for s in _made(self.sets)
         ]
-        for source in (*_made(self.sets), "real") if enough else ():
-            name = "fad_real" if source == "real" else f"fad_{source}_to_audio"
+        for source in (*_made(self.sets), REAL) if enough else ():
+            name = "fad_real" if source == REAL else f"fad_{source}_to_audio"
             note = f"biased upwards, also where nothing differs: see fad_real; {self.label}"
-            noise = distance("noise", *self.everything)
+            noise = distance(NOISE, *self.everything)
             rows.append(self._row(name, FAD, partial(distance, source), note, noise))
         return rows
 
@@ -182,4 +177,4 @@ class _Compared:
 
 
 def _made(sets: Mapping[str, Any]) -> list[str]:
-    return [source for source in sets if source not in ("real", "noise")]
+    return [source for source in sets if source not in (REAL, NOISE)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from nano4m_audio.evaluate import distances, judges, loudness
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs
+from nano4m_audio.evaluate.judges import REAL
 from nano4m_audio.media import windows
 from nano4m_audio.media.colours import image_of
 from nano4m_audio.nano4m.data import TokenData, whole
@@ -82,48 +83,61 @@ def _class(name: str, details: Mapping[str, Mapping[str, Any]]) -> SoundClass:
 
 
 def _sounds(cast: judges.Cast, found: Found) -> None:
-    """Add what is found of sounds."""
+    """Add what is found of sounds; those of one source are in memory at a time."""
     inputs, codec = cast.inputs, cast.inputs.models.load("tokenize.audio")
+    judge, hears = judges.tagger(cast, codec.sample_rate_hz), _EMBEDDER in inputs.models
     ids = {source: made_tokens(cast, source, "audio") for source in SOURCES["audio"]}
     found.details["other_codebook"] = {s: misplaced(codec, each) for s, each in ids.items()}
-    ids["real"] = own_tokens(inputs, inputs.data, "audio", cast.clips)
-    sounds = {source: waveforms(codec, each) for source, each in ids.items()}
-    judge = judges.tagger(cast, codec.sample_rate_hz)
-    _name(cast, judge, "audio", sounds, found, "score.audio")
-    if _EMBEDDER in inputs.models:
+    ids[REAL] = own_tokens(inputs, inputs.data, "audio", cast.clips)
+    named: dict[str, judges.Hits] = {}
+    levels: dict[str, np.ndarray] = {}
+    sets: dict[str, np.ndarray] = {}
+    for source, each in ids.items():
+        sounds = waveforms(codec, each)
+        levels[source] = loudness.levels_of(sounds)
+        if judge:
+            named[source] = judge.name_things(sounds)
+        if hears:
+            sets[source] = distances.embed(inputs, sounds, codec.sample_rate_hz)
+    _add_names(cast, judge, "audio", named, found, "score.audio")
+    if hears:
+        noise = distances.noise_like(sounds, inputs.seed)  # as loud as the last ones, the real
+        sets[distances.NOISE] = distances.embed(inputs, noise, codec.sample_rate_hz)
         drawn = distances.reference_clips(len(cast.clips), len(inputs.train), inputs.seed)
-        reference = waveforms(codec, own_tokens(inputs, inputs.train.data, "audio", drawn))
-        compared = distances.Sounds(sounds, reference, cast.clips, drawn, codec.sample_rate_hz)
-        rows, facts = distances.compare(inputs, compared)
+        sounds = waveforms(codec, own_tokens(inputs, inputs.train.data, "audio", drawn))
+        reference = distances.embed(inputs, sounds, codec.sample_rate_hz)
+        rows, facts = distances.compare(inputs, sets, reference, cast.clips, drawn)
         found.metrics.extend(rows)
         found.details["distances"] = facts
     else:
         found.left_out[_EMBEDDER] = "no embedder: sounds are not compared as a whole"
-    levels = {source: loudness.levels_of(each) for source, each in sounds.items()}
-    found.metrics.extend(loudness.spreads(cast, levels["caption"], levels["real"]))
-    loudness.count_by_class(cast, levels["caption"], levels["real"], found.per_class)
+    found.metrics.extend(loudness.spreads(cast, levels["caption"], levels[REAL]))
+    loudness.count_by_class(cast, levels["caption"], levels[REAL], found.per_class)
 
 
 def _pictures(cast: judges.Cast, found: Found) -> None:
     """Add what is found of pictures."""
     makers = {"evaluate.image_classifier": judges.classifier, "score.visual": judges.scorer}
     known = {key: make(cast) for key, make in makers.items()}
-    pictures: dict[str, np.ndarray] = {}
+    named: dict[str, dict[str, judges.Hits]] = {key: {} for key in known}
     if any(known.values()):
         codec = cast.inputs.models.load("tokenize.rgb")
         ids = {source: made_tokens(cast, source, "rgb") for source in SOURCES["rgb"]}
-        ids["real"] = own_tokens(cast.inputs, cast.inputs.data, "rgb", cast.clips)
+        ids[REAL] = own_tokens(cast.inputs, cast.inputs.data, "rgb", cast.clips)
         for source, each in ids.items():
-            pictures[source] = np.stack([image_of(image) for image in codec.decode(each)])
+            rgb = pictures(codec, each)
+            for key, judge in known.items():
+                if judge:
+                    named[key][source] = judge.name_things(rgb)
     for key, judge in known.items():
-        _name(cast, judge, "rgb", pictures, found, key)
+        _add_names(cast, judge, "rgb", named[key], found, key)
 
 
-def _name(
+def _add_names(
     cast: judges.Cast,
     judge: judges.Judge | None,
     target: str,
-    things: Mapping[str, np.ndarray],
+    named: Mapping[str, judges.Hits],
     found: Found,
     key: str,
 ) -> None:
@@ -131,11 +145,9 @@ def _name(
     if judge is None:
         found.left_out[key] = f"nothing names {target}, or it knows none of the classes"
         return
-    named = {source: judge.name_things(each) for source, each in things.items()}
-    real = named.pop("real")
     how = f"{sampling(cast.inputs).steps} steps, decoded"
-    found.metrics.extend(judges.agreement(cast, judge, target, named, real, how))
-    judges.count_by_class(cast, judge, target, {**named, "real": real}, found.per_class)
+    found.metrics.extend(judges.agreement(cast, judge, target, named, how))
+    judges.count_by_class(cast, judge, target, named, found.per_class)
 
 
 def made_tokens(cast: judges.Cast, source: str, target: str) -> np.ndarray:
@@ -170,6 +182,12 @@ def waveforms(codec: Any, ids: np.ndarray) -> np.ndarray:
     size, books = codec.codebook_size, codec.n_codebooks
     placed = ids % size + np.arange(ids.shape[1]) % books * size
     return codec.decode(deinterleave(placed, books, size))
+
+
+def pictures(codec: Any, ids: np.ndarray) -> np.ndarray:
+    """What image ids [n, tokens] look like: uint8 [n, H, W, 3]."""
+    parts = [ids[i : i + BATCH_SIZE] for i in range(0, len(ids), BATCH_SIZE)]
+    return np.stack([image_of(image) for part in parts for image in codec.decode(part)])
 
 
 def misplaced(codec: Any, ids: np.ndarray) -> float:

@@ -17,6 +17,8 @@ from nano4m_audio.taxonomy import SoundClass
 
 #: How many classes may be named until one is the right one.
 AMONG_OURS, AMONG_IMAGENET = (1, 3), (1, 5)
+#: The source of what is decoded from the clips' own tokens.
+REAL = "real"
 #: k -> whether each class is among the first k that were named, bool [things, classes].
 Hits = Mapping[int, np.ndarray]
 
@@ -150,7 +152,7 @@ def at_rate(sounds: np.ndarray, rate_hz: int, wanted_hz: int) -> np.ndarray:
 
 
 def agreement(
-    cast: Cast, judge: Judge, target: str, made: Mapping[str, Hits], real: Hits, how: str
+    cast: Cast, judge: Judge, target: str, named: Mapping[str, Hits], how: str
 ) -> list[dict[str, Any]]:
     """For every k how often things are named as their clip's class: made ones by source, with real
     ones of other classes as baseline, then the clips' own ones and that baseline by themselves.
@@ -158,6 +160,7 @@ def agreement(
     ``ceiling`` and ``floor`` of a row are the last two. Clips of classes that the judge does not
     know take no part.
     """
+    real = named[REAL]
     place = {c: i for i, c in enumerate(judge.ids.tolist())}
     part = np.flatnonzero(np.isin(cast.true, judge.ids))
     own = np.array([place[c] for c in cast.true[part].tolist()], np.int64)
@@ -173,9 +176,9 @@ def agreement(
             cast, part, f"other_{target}_{end}", rows_of_others,
             "own tokens of clips of other classes, decoded: how often they pass for this one",
         )  # fmt: skip
-        for source, named in made.items():
+        for source in (s for s in named if s != REAL):
             name, note = f"{source}_to_{target}_{end}", f"from {source} alone, {how}; {rule}"
-            mine = _measured(cast, part, name, named[k][part, own], note)
+            mine = _measured(cast, part, name, named[source][k][part, own], note)
             row = metric(mine, cast.inputs, unit=ACCURACY, chance=rate, baseline=floor)
             rows.append({**row, "ceiling": ceiling.value, "floor": floor and floor.value})
         beside = [ceiling, *([floor] if floor else [])]
@@ -209,5 +212,5 @@ def count_by_class(
     """Add to the row of each class how many things of it are named right at once."""
     for place, c in enumerate(judge.ids.tolist()):
         for source, each in named.items():
-            name = f"real_{target}" if source == "real" else f"{source}_to_{target}"
+            name = f"real_{target}" if source == REAL else f"{source}_to_{target}"
             per_class[c][f"{name}_{judge.name}_top1"] = int(each[1][cast.true == c, place].sum())
