@@ -84,8 +84,8 @@ def noise_like(sounds: np.ndarray, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Compared:
-    """Embeddings [n, D] by source, ``REAL`` and ``NOISE`` among them, and of the reference [m, D], with
-    the groups of both. A ``Statistic`` is a function of places among the n and among the m."""
+    """Embeddings [n, D] by source, ``REAL`` and ``NOISE`` among them, and of the reference [m, D],
+    with the groups of both. A ``Statistic`` is a function of places among the n and among the m."""
 
     sets: Mapping[str, np.ndarray]
     reference: np.ndarray

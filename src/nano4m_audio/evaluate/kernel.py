@@ -97,7 +97,8 @@ def swapped_p(
             out += sign * (inside / (n * (n - 1)) - 2 * (each @ near) / n)
         return out
 
-    least, further = abs(differences(np.zeros((1, n), bool)))[0] * (1 - 1e-9), 0
+    # The tolerance: equal sums that were added in another order count as equal.
+    least, further = abs(differences(np.zeros((1, n), bool)))[0] - 1e-12, 0
     rng = np.random.default_rng([seed, 19])
     for _ in range(SWAPS // _SWAPS_AT_ONCE):
         swapped = rng.integers(0, 2, (_SWAPS_AT_ONCE, size)).astype(bool)[:, own]
