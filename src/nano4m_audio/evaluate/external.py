@@ -23,7 +23,6 @@ from nano4m_audio.media.colours import image_of
 from nano4m_audio.nano4m.data import TokenData, whole
 from nano4m_audio.nano4m.generate import generate
 from nano4m_audio.nano4m.sampling import Sampling
-from nano4m_audio.taxonomy import SoundClass, known_classes
 from nano4m_audio.tokenize.interleave import deinterleave
 
 #: Of more clips, so many are taken, evenly spread.
@@ -51,7 +50,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     cast = judges.Cast(
         inputs,
         clips,
-        {name: _class(name, inputs.classes) for name in names},
+        {name: judges.Words.of(inputs.classes.get(name, {})) for name in names},
         np.array([names.index(inputs.chosen.classes[i]) for i in clips], np.int64),
     )
     per_class = [{"class": n, "n": int((cast.true == c).sum())} for c, n in enumerate(names)]
@@ -74,12 +73,6 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 def sampling(inputs: ProbeInputs) -> Sampling:
     """How everything is made: with the defaults of generation."""
     return Sampling(seed=inputs.seed)
-
-
-def _class(name: str, details: Mapping[str, Mapping[str, Any]]) -> SoundClass:
-    if name in details:
-        return SoundClass.model_validate(details[name])
-    return known_classes().get(name, SoundClass())
 
 
 def _sounds(cast: judges.Cast, found: Found) -> None:

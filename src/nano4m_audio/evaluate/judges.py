@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
 
@@ -13,7 +13,6 @@ from nano4m_audio.backends.resnet import hits
 from nano4m_audio.curate.score import class_cosines, tagger_columns
 from nano4m_audio.evaluate.common import ACCURACY, Measured, ProbeInputs, metric
 from nano4m_audio.media import windows
-from nano4m_audio.taxonomy import SoundClass
 
 #: How many classes may be named until one is the right one.
 AMONG_OURS, AMONG_IMAGENET = (1, 3), (1, 5)
@@ -24,13 +23,30 @@ Hits = Mapping[int, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the judges call a class: labels of AudioSet, texts that a picture of it resembles or is
+    mistaken for, numbers of ImageNet."""
+
+    audioset: Sequence[str] = ()
+    prompts: Sequence[str] = ()
+    negatives: Sequence[str] = ()
+    imagenet: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> Words:
+        """From what the config says of a class; the rest of it is nothing to judges."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in details.items() if key in known})
+
+
+@dataclass(frozen=True)
 class Cast:
     """The evaluated clips, int64 [n] places in ``inputs.chosen``, with the numbers [n] of their
     classes among ``classes``, in order."""
 
     inputs: ProbeInputs
     clips: np.ndarray
-    classes: Mapping[str, SoundClass]
+    classes: Mapping[str, Words]
     true: np.ndarray
 
     @property
@@ -57,7 +73,7 @@ def tagger(cast: Cast, rate_hz: int) -> Judge | None:
     if "score.audio" not in models:
         return None
     model = models.load("score.audio")
-    columns = tagger_columns(cast.classes, model.labels)
+    columns = tagger_columns(dict[str, Any](cast.classes), model.labels)
 
     def name_things(sounds: np.ndarray) -> Hits:
         scores = model.tag(at_rate(sounds, rate_hz, model.sample_rate_hz))
@@ -72,7 +88,7 @@ def scorer(cast: Cast) -> Judge | None:
     if "score.visual" not in models:
         return None
     model = models.load("score.visual")
-    known = {
+    known: dict[str, Any] = {
         name: entry
         for name, entry in cast.classes.items()
         if entry.prompts and (model.classes is None or name in model.classes)
