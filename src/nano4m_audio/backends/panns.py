@@ -74,17 +74,14 @@ class Cnn14(nn.Module):
         return torch.sigmoid(self.fc_audioset(self.embed(log_mel)))
 
 
-class PannsCnn14:
-    """AudioTagger of the 527 AudioSet labels.
-
-    Always runs in float32: bfloat16 moves scores by several hundredths, and clips over a threshold.
-    """
+class _Panns:
+    """Cnn14 with its spectrogram. Always runs in float32: bfloat16 moves scores by several
+    hundredths, and clips over a threshold."""
 
     sample_rate_hz = 32_000
 
     def __init__(self, log_mel: LogMel, net: Cnn14, compute: Compute) -> None:
         self._log_mel, self._net, self._compute = log_mel, net, compute
-        self.labels = tuple(audioset.labels().values())
 
     @classmethod
     def load(cls, compute: Compute, folder: Path) -> Self:
@@ -97,10 +94,6 @@ class PannsCnn14:
         net = fill(Cnn14(), weights, path)
         return cls(place(log_mel, compute), place(net, compute), compute)
 
-    def tag(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 527] in 0..1."""
-        return self._run(self._net, waveforms)
-
     def _run(
         self, part: Callable[[torch.Tensor], torch.Tensor], waveforms: np.ndarray
     ) -> np.ndarray:
@@ -108,7 +101,19 @@ class PannsCnn14:
         return run_batched(lambda x: part(self._log_mel(x)), waveforms, batch_size, self._compute)
 
 
-class PannsEmbedder(PannsCnn14):
+class PannsCnn14(_Panns):
+    """AudioTagger of the 527 AudioSet labels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(audioset.labels().values())
+
+    def tag(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 527] in 0..1."""
+        return self._run(self._net, waveforms)
+
+
+class PannsEmbedder(_Panns):
     """AudioEmbedder: what Cnn14 computes before its last layer."""
 
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
