@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_equal_distributions_are_at_zero_and_a_shift_is_seen_at_any_size():
         assert np.mean(moved) > 0.4 > 4 * abs(np.mean(same))
 
 
-def three_sets(seed: int, n: int, shift: float):
+def three_sets(seed: int, n: int, shift: float) -> Any:
     rng = np.random.default_rng(seed)
     sets = embeddings(rng, n), embeddings(rng, n, shift), embeddings(rng, n)
     return kernel_matrix(*sets), *np.arange(3 * n).reshape(3, n)
