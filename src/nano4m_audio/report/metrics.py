@@ -16,6 +16,8 @@ from nano4m_audio.report.tokenizers import rgb_fidelity
 from nano4m_audio.taxonomy import class_names
 
 _MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
+#: What a difference of metrics is counted in, by their unit.
+_UNIT_WORDS = {"accuracy": "points", "nats/token": "nats", "degrees": "degrees", "dB": "dB"}
 #: The probes, and the quality of the tokenizers, which is measured without a model.
 REPORTED_PROBES = (
     *PROBES.values(),
@@ -123,7 +125,8 @@ def metric_rows(
     for key in order:
         probe, name = key
         mine, other = ours.get(key), theirs.get(key)
-        title = titles[key]["title"] if key in titles else name.replace("_", " ")
+        named = (mine or {}).get("title") or name.replace("_", " ")
+        title = titles[key]["title"] if key in titles else named
         unit = (mine or other or {}).get("unit") or ""
         compared = (mine or {}).get("baseline") or {}
         baseline = ours.get((probe, compared.get("name", "")))
@@ -172,8 +175,9 @@ def _difference(comparison: Mapping[str, Any], unit: str) -> str:
     gain, low, high = comparison["gain"], comparison["low"], comparison["high"]
     if gain < 0:
         gain, low, high = -gain, *(None if x is None else -x for x in (high, low))
-    words = {"accuracy": "points", "nats/token": "nats"}
-    text = f"by {_amount(gain, unit)}{_NARROW}{words.get(unit, unit)}"
+    text = f"by {_amount(gain, unit)}"
+    if unit in _UNIT_WORDS:
+        text += f"{_NARROW}{_UNIT_WORDS[unit]}"
     if low is not None and high is not None:
         text += f" ({_amount(low, unit)} to {_amount(high, unit)})"
     p = comparison["p"]
