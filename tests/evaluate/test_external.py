@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -82,8 +83,6 @@ def evaluate(folder, backends: dict[str, str]) -> dict[str, Any]:
 
 def made_by(run, monkeypatch, choose) -> dict[str, Any]:
     """What is found when the model makes, for every clip, the own tokens of ``choose(clip)``."""
-    import shutil
-
     shutil.rmtree(run / "store/evaluate", ignore_errors=True)
 
     def tokens(cast, source, target):
@@ -160,6 +159,16 @@ def test_an_untrained_model_is_no_better_than_real_clips_of_other_classes(run):
 def test_without_backends_nothing_is_said_and_why(run):
     found = evaluate(run, {})
     assert found["metrics"] == [] and set(found["left_out"]) == {"tokenize.audio", "tokenize.rgb"}
+
+
+@pytest.mark.slow
+def test_one_clip_is_judged_without_intervals_or_distances(run, monkeypatch):
+    monkeypatch.setattr(external, "MOST_CLIPS", 1)
+    found = made_by(run, monkeypatch, lambda clip, cast: clip)
+    row = found["by_name"]["caption_to_audio_tag_top1"]
+    assert (row["n"], row["groups"], row["low"], row["floor"]) == (1, 1, None, None)
+    assert "two or more" in found["distances"]["left_out"]
+    assert not any(name.startswith(("kad", "fad", "level")) for name in found["by_name"])
 
 
 @pytest.mark.slow
