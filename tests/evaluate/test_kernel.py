@@ -12,11 +12,11 @@ from scipy.spatial.distance import cdist, pdist
 
 from nano4m_audio.evaluate.kernel import (
     from_kernel,
-    jackknife,
     kernel_distance,
     kernel_matrix,
     swapped_p,
 )
+from nano4m_audio.intervals import jackknife
 
 
 def by_loops(first: np.ndarray, reference: np.ndarray) -> float:
@@ -97,21 +97,6 @@ def test_made_and_real_that_change_places_are_told_apart_only_if_they_differ():
     assert one == swapped_p(kernel, reference, real, made, groups)
     assert swapped_p(kernel, reference, made, made, groups) == 1.0
     assert swapped_p(kernel, reference, made, real, groups // 4) is None  # seven groups
-
-
-def test_the_interval_of_a_mean_is_that_of_t():
-    from scipy.stats import t
-
-    x = np.random.default_rng(0).standard_normal(15)
-    low, high = jackknife(lambda places: x[places].mean(), [np.arange(15)]) or (0, 0)
-    half = t.ppf(0.975, 14) * x.std(ddof=1) / 15**0.5
-    assert (low, high) == pytest.approx((x.mean() - half, x.mean() + half))
-    # The variances of two sides are added.
-    y = np.random.default_rng(1).standard_normal(15)
-    found = jackknife(lambda a, b: x[a].mean() - y[b].mean(), [np.arange(15)] * 2) or (0, 0)
-    half = t.ppf(0.975, 14) * ((x.var(ddof=1) + y.var(ddof=1)) / 15) ** 0.5
-    assert found[1] - found[0] == pytest.approx(2 * half)
-    assert jackknife(lambda places: x[places].mean(), [np.arange(15) // 2]) is None
 
 
 def test_intervals_hold_the_truth():

@@ -16,8 +16,8 @@ import numpy as np
 from nano4m_audio.evaluate.common import ProbeInputs, verdict
 from nano4m_audio.evaluate.frechet import frechet_distance
 from nano4m_audio.evaluate.judges import REAL, at_rate
-from nano4m_audio.evaluate.kernel import from_kernel, jackknife, kernel_matrix, swapped_p
-from nano4m_audio.intervals import count_groups
+from nano4m_audio.evaluate.kernel import from_kernel, kernel_matrix, swapped_p
+from nano4m_audio.intervals import count_groups, jackknife
 from nano4m_audio.modalities import WINDOW_S
 
 #: With fewer sounds the Frechet distance of equal distributions is larger than most true ones.

@@ -8,15 +8,13 @@ can be below 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from nano4m_audio.intervals import MIN_GROUPS
 
 SCALE = 100.0
-#: Swaps of the paired test, and blocks of groups that an interval leaves out one at a time.
-SWAPS, BLOCKS = 2000, 20
+#: Swaps of the paired test.
+SWAPS = 2000
 _SWAPS_AT_ONCE = 200
 
 
@@ -104,34 +102,3 @@ def swapped_p(
         swapped = rng.integers(0, 2, (_SWAPS_AT_ONCE, size)).astype(bool)[:, own]
         further += int((abs(differences(swapped)) >= least).sum())
     return (1 + further) / (1 + SWAPS)
-
-
-def jackknife(
-    statistic: Callable[..., float], sides: Sequence[np.ndarray], confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Interval of ``statistic(places, ...)``, one array of places per side, such as clips and clips
-    of a reference; ``sides`` are the groups of each.
-
-    Whole groups are left out, in up to ``BLOCKS`` blocks a side, one block at a time; the variances
-    of the sides are added (Arvesen 1969), the width is that of t. A bootstrap would not do for
-    distances: a vector that is drawn twice is its own neighbour. None for too few groups on a side.
-    """
-    from scipy.special import stdtrit
-
-    numbers = [np.unique(groups, return_inverse=True)[1] for groups in sides]
-    if min(each.max(initial=-1) + 1 for each in numbers) < MIN_GROUPS:
-        return None
-    everything = [np.arange(len(each)) for each in numbers]
-    value, variance, freedom = statistic(*everything), 0.0, BLOCKS - 1
-    for side, own in enumerate(numbers):
-        blocks = min(BLOCKS, int(own.max()) + 1)
-        without = []
-        for block in range(blocks):
-            kept = [*everything]
-            kept[side] = np.flatnonzero(own % blocks != block)
-            without.append(statistic(*kept))
-        spread = np.array(without) - np.mean(without)
-        variance += (blocks - 1) / blocks * float(spread @ spread)
-        freedom = min(freedom, blocks - 1)
-    width = float(stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
-    return value - width, value + width

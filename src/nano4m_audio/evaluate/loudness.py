@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.evaluate.judges import Cast
-from nano4m_audio.evaluate.kernel import jackknife
-from nano4m_audio.intervals import count_groups
+from nano4m_audio.intervals import count_groups, jackknife
 from nano4m_audio.media import windows
 
 #: Levels below count as this [dBFS]: silence is silence, however deep.
