@@ -88,9 +88,9 @@ def three_sets(seed: int, n: int, shift: float) -> Any:
 
 def test_made_and_real_that_change_places_are_told_apart_only_if_they_differ():
     groups = np.arange(26)
-    p = [swapped_p(*three_sets(seed, 26, 0.0), groups, seed) for seed in range(40)]
+    p = [swapped_p(*three_sets(seed, 26, 0.0), groups=groups, seed=seed) for seed in range(40)]
     assert np.mean(np.array(p, float) < 0.05) < 0.2 and 0.3 < np.mean(np.array(p, float)) < 0.7
-    far = swapped_p(*three_sets(0, 26, 0.6), groups)
+    far = swapped_p(*three_sets(0, 26, 0.6), groups=groups)
     assert far is not None and far < 0.01
     kernel, reference, made, real = three_sets(3, 26, 0.2)
     one = swapped_p(kernel, reference, made, real, groups)
