@@ -146,8 +146,8 @@ def jackknife(
     """Interval of ``statistic(places, ...)``, one array of places per side, such as clips and clips
     of a reference; ``sides`` are the groups of each.
 
-    Whole groups are left out, in up to ``_BLOCKS`` blocks a side, one block at a time; the variances
-    of the sides are added (Arvesen 1969), the width is that of t. A bootstrap would not do for
+    Whole groups are left out, in up to 20 blocks a side, one block at a time; the variances of the
+    sides are added (Arvesen 1969), the width is that of t. A bootstrap would not do for
     distances: a vector that is drawn twice is its own neighbour. None for too few groups on a side.
     """
     from scipy.special import stdtrit
