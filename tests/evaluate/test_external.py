@@ -156,6 +156,7 @@ def test_an_untrained_model_is_no_better_than_real_clips_of_other_classes(run):
     assert facts["absolute_fad"] == "too few: 12 of 100 clips"
 
 
+@pytest.mark.slow
 def test_without_backends_nothing_is_said_and_why(run):
     found = evaluate(run, {})
     assert found["metrics"] == [] and set(found["left_out"]) == {"tokenize.audio", "tokenize.rgb"}
