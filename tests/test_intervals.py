@@ -15,6 +15,7 @@ from nano4m_audio.intervals import (
     difference_interval,
     difference_p,
     group_numbers,
+    jackknife,
     mean_interval,
     paired_p,
     share_interval,
@@ -191,3 +192,18 @@ def test_groups_are_linked_by_video_and_by_copy():
     ]
     assert group_numbers(rows).tolist() == [0, 0, 0, 1, 2, 3]
     assert len(group_numbers([])) == 0
+
+
+def test_the_jackknife_of_a_mean_is_that_of_t():
+    from scipy.stats import t
+
+    x = np.random.default_rng(0).standard_normal(15)
+    low, high = jackknife(lambda places: x[places].mean(), [np.arange(15)]) or (0, 0)
+    half = t.ppf(0.975, 14) * x.std(ddof=1) / 15**0.5
+    assert (low, high) == pytest.approx((x.mean() - half, x.mean() + half))
+    # The variances of two sides are added.
+    y = np.random.default_rng(1).standard_normal(15)
+    found = jackknife(lambda a, b: x[a].mean() - y[b].mean(), [np.arange(15)] * 2) or (0, 0)
+    half = t.ppf(0.975, 14) * ((x.var(ddof=1) + y.var(ddof=1)) / 15) ** 0.5
+    assert found[1] - found[0] == pytest.approx(2 * half)
+    assert jackknife(lambda places: x[places].mean(), [np.arange(15) // 2]) is None

@@ -33,6 +33,7 @@ def test_every_missing_weight_is_named_with_its_place_and_the_command(cache):
     assert set(needed) == {
         "panns_cnn14", "clip_vit_b32_openai", "depth_anything_v2_small", "dsine",
         "fourm_rgb_16k", "fourm_depth_8k", "fourm_normal_8k", "encodec_24khz",
+        "resnet50_imagenet",
     }  # fmt: skip
     for weights_id, key in needed.items():
         assert f"{weights_id} ({key})" in text

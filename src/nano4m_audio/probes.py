@@ -113,5 +113,26 @@ PROBES = {
             "baseline is the token frequencies of the training clips on the same targets.",
             baseline="the token frequencies of the training clips",
         ),
+        Probe(
+            "external",
+            title="Sounds and pictures that it makes",
+            words="Made from one modality of every evaluated clip, decoded, and judged by models "
+            "that know nothing of this run. A tag is the tagger's, a prompt the picture scorer's, "
+            "imagenet the classifier's. Real: the clip's own tokens, decoded, which no model of "
+            "tokens can better. The baseline is what the judge says of real clips of other "
+            "classes; of distances, real sounds. KAD and FAD are distances of embeddings: lower is "
+            "nearer to real sounds, and only values of equal n, embedder and reference compare.",
+            baseline="real clips of other classes",
+            strips=True,
+            models=(
+                "score.audio",
+                "score.visual",
+                "tokenize.audio",
+                "tokenize.rgb",
+                "evaluate.audio_embedder",
+                "evaluate.image_classifier",
+            ),
+            uses_classes=True,
+        ),
     )
 }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from nano4m_audio.backends.mini.codec import MiniCodec
     from nano4m_audio.backends.mini.dense import MiniDepth, MiniNormals
     from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
-    from nano4m_audio.backends.mini.tagger import MiniTagger
-    from nano4m_audio.backends.panns import PannsCnn14
+    from nano4m_audio.backends.mini.tagger import MiniEmbedder, MiniTagger
+    from nano4m_audio.backends.panns import PannsCnn14, PannsEmbedder
     from nano4m_audio.backends.resnet import ResNet50
     from nano4m_audio.backends.silero import SileroVad
     from nano4m_audio.backends.yamnet import Yamnet
@@ -43,4 +43,4 @@ if TYPE_CHECKING:
     audio_tokenizers: list[type[protocols.AudioTokenizer]] = [MiniCodec, Encodec24kHz]
     text_tokenizers: list[type[protocols.TextTokenizer]] = [Gpt2Tokenizer]
     image_classifiers: list[type[protocols.ImageClassifier]] = [ResNet50]
-    audio_embedders: list[type[protocols.AudioEmbedder]] = [ClapAudio]
+    audio_embedders: list[type[protocols.AudioEmbedder]] = [ClapAudio, MiniEmbedder, PannsEmbedder]

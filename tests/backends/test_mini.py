@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nano4m_audio.backends.mini.codec import MiniCodec
 from nano4m_audio.backends.mini.dense import MiniDepth, MiniNormals
@@ -20,7 +21,7 @@ from nano4m_audio.backends.mini.image_tokenizer import (
 )
 from nano4m_audio.backends.mini.runtime import WEIGHTS
 from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
-from nano4m_audio.backends.mini.tagger import MiniTagger
+from nano4m_audio.backends.mini.tagger import MiniEmbedder, MiniTagger
 from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.errors import UserError
 
@@ -49,6 +50,7 @@ def _ids(vocab_size: int, *shape: int) -> np.ndarray:
 # name -> (method of a loaded backend, its input)
 METHODS: dict[str, Callable[[], tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]]] = {
     "tag": lambda: (MiniTagger.load().tag, _waveforms(109_227)),
+    "embed": lambda: (MiniEmbedder.load().embed, _waveforms(109_227)),
     "embed_images": lambda: (MiniImageTextScorer.load().embed_images, _rgb()),
     "depth": lambda: (MiniDepth.load().estimate, _rgb()),
     "normals": lambda: (MiniNormals.load().estimate, _rgb()),
@@ -79,6 +81,15 @@ def test_tagger_protocol() -> None:
     assert tagger.sample_rate_hz == 32_000 and tagger.labels == CLASSES
     assert scores.shape == (N, len(CLASSES)) and scores.dtype == np.float32
     assert scores.min() >= 0 and scores.max() <= 1
+
+
+def test_the_tagger_tells_classes_from_what_the_embedder_says() -> None:
+    embedder, tagger = MiniEmbedder.load(), MiniTagger.load()
+    found = embedder.embed(_waveforms(109_227))
+    assert found.shape == (N, 768) and found.dtype == np.float32
+    with torch.inference_mode():
+        scores = torch.sigmoid(tagger.net.head(torch.from_numpy(found))).numpy()
+    assert np.allclose(scores, tagger.tag(_waveforms(109_227)), atol=1e-5)
 
 
 def test_scorer_protocol() -> None:

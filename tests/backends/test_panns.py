@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.backends.panns import CHECKPOINT, PannsCnn14
+from nano4m_audio.backends.panns import CHECKPOINT, PannsCnn14, PannsEmbedder
 from nano4m_audio.errors import UserError
 from tests.backends.rows import check_rows_do_not_depend_on_batches
 
@@ -40,6 +40,16 @@ def test_scores_equal_the_package_on_tones(tagger, random_checkpoint, sounds):
 
 def test_scores_equal_the_package_on_real_sound(tagger, random_checkpoint, real_windows):
     check_parity(tagger, random_checkpoint, real_windows)
+
+
+def test_embeddings_equal_the_package(random_checkpoint, sounds):
+    folder, network = random_checkpoint("panns_cnn14")
+    waveforms = sounds(109_227, 32_000)
+    with torch.no_grad():
+        wanted = torch.cat([network(torch.from_numpy(w[None]))["embedding"] for w in waveforms])
+    found = PannsEmbedder.load(Compute(), folder).embed(waveforms)
+    assert found.shape == (len(waveforms), 2048) and found.std(axis=0).max() > 1e-3
+    assert np.abs(found - wanted.numpy()).max() <= 1e-4 * np.abs(found).max()
 
 
 def test_silence_and_full_scale_agree_with_the_package(tagger, random_checkpoint):

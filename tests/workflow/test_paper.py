@@ -98,6 +98,7 @@ WRITERS = {
     "clip_vit_b32_openai": random_weights.clip_vit_b32,
     "depth_anything_v2_small": random_weights.depth_anything_v2_small,
     "encodec_24khz": random_weights.encodec_24khz,
+    "resnet50_imagenet": random_weights.resnet50,
     "dsine": dsine,
     "fourm_rgb_16k": divae(3, 16_384),
     "fourm_depth_8k": divae(1, 8_192),

@@ -7,8 +7,10 @@ that package's own network. Upstream: github qiuqiangkong/audioset_tagging_cnn, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -58,40 +60,62 @@ class Cnn14(nn.Module):
         self.fc1 = nn.Linear(2048, 2048)
         self.fc_audioset = nn.Linear(2048, N_LABELS)
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def embed(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Log-mel [B, T, 64] -> [B, 2048], what the labels are told from."""
         x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))  # one scale and shift per mel band
         x = x.transpose(1, 3)
         for i in range(1, len(_CHANNELS)):
             x = self.get_submodule(f"conv_block{i}")(x)
         x = x.mean(3)
         x = x.amax(2) + x.mean(2)
-        return torch.sigmoid(self.fc_audioset(F.relu_(self.fc1(x))))
+        return F.relu_(self.fc1(x))
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.fc_audioset(self.embed(log_mel)))
 
 
-class PannsCnn14:
-    """AudioTagger of the 527 AudioSet labels.
-
-    Always runs in float32: bfloat16 moves scores by several hundredths, and clips over a threshold.
-    """
+class _Panns:
+    """Cnn14 with its spectrogram. Always runs in float32: bfloat16 moves scores by several
+    hundredths, and clips over a threshold."""
 
     sample_rate_hz = 32_000
 
-    def __init__(self, net: nn.Module, compute: Compute) -> None:
-        self._net, self._compute = net, compute
-        self.labels = tuple(audioset.labels().values())
+    def __init__(self, log_mel: LogMel, net: Cnn14, compute: Compute) -> None:
+        self._log_mel, self._net, self._compute = log_mel, net, compute
 
     @classmethod
-    def load(cls, compute: Compute, folder: Path) -> PannsCnn14:
+    def load(cls, compute: Compute, folder: Path) -> Self:
         """Read the published checkpoint in ``folder``. Raises UserError if it is another file."""
         path = folder / CHECKPOINT
         tensors = dict(read_torch(path)["model"])
         log_mel = LogMel(tensors.pop(_MEL_FILTERS), _HOP)
         weights = {k: v for k, v in tensors.items() if not k.startswith(_FOURIER)}
         compute = replace(compute, dtype="float32")
-        net = nn.Sequential(log_mel, fill(Cnn14(), weights, path))
-        return cls(place(net, compute), compute)
+        net = fill(Cnn14(), weights, path)
+        return cls(place(log_mel, compute), place(net, compute), compute)
+
+    def _run(
+        self, part: Callable[[torch.Tensor], torch.Tensor], waveforms: np.ndarray
+    ) -> np.ndarray:
+        batch_size = per_device(self._compute, cpu=14, accelerator=112)
+        return run_batched(lambda x: part(self._log_mel(x)), waveforms, batch_size, self._compute)
+
+
+class PannsCnn14(_Panns):
+    """AudioTagger of the 527 AudioSet labels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(audioset.labels().values())
 
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 527] in 0..1."""
-        batch_size = per_device(self._compute, cpu=14, accelerator=112)
-        return run_batched(self._net, waveforms, batch_size, self._compute)
+        return self._run(self._net, waveforms)
+
+
+class PannsEmbedder(_Panns):
+    """AudioEmbedder: what Cnn14 computes before its last layer."""
+
+    def embed(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 2048], not of unit length."""
+        return self._run(self._net.embed, waveforms)

@@ -115,12 +115,13 @@ class ImageClassifier(Protocol):
 
 
 class AudioEmbedder(Protocol):
-    """Describes sounds by vectors whose distributions the Frechet audio distance compares."""
+    """Describes sounds by vectors whose distributions are compared, as long as their makers compare
+    them: of unit length for CLAP, as they come for taggers."""
 
     sample_rate_hz: int
 
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] in -1..1, at most 10 s -> float32 [B, D], unit length."""
+        """float32 [B, samples] in -1..1, at most 10 s -> float32 [B, D]."""
 
 
 class TextTokenizer(Protocol):

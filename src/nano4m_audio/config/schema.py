@@ -275,7 +275,7 @@ class Config(Candidates):
         return EvaluateSettings(
             **self.evaluate.model_dump(),
             backends=self.backends(),
-            classes=self.class_details("audioset", "caption"),
+            classes=self.class_details("audioset", "caption", "imagenet", "negatives", "prompts"),
         )
 
     def generations_settings(self) -> GenerationsSettings:

@@ -161,6 +161,7 @@ def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
         return None
     word, gain = comparison["verdict"], comparison["gain"]
     than = PROBES[probe].baseline if probe in PROBES else "its baseline"
+    than = comparison.get("than", than)
     by = _difference(comparison, metric["unit"])
     here = f"better {by}" if gain > 0 else f"worse {by}" if gain < 0 else "no difference"
     if word == "too few":

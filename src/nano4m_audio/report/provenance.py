@@ -77,7 +77,7 @@ def backend_rows(config: Mapping[str, Any], results: Path) -> list[tuple[str, ..
             rows.append((key, "off", "", ""))
             continue
         try:
-            dtype = config["compute"]["dtype"][section]
+            dtype = config["compute"]["dtype"].get(section, "float32")
             identity = registry.identity(kind, backend_name(name, Results(results)), dtype)
         except (FileNotFoundError, metadata.PackageNotFoundError):
             identity = "not installed here"

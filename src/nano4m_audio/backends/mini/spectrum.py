@@ -43,21 +43,31 @@ class Spectrum(nn.Module):
         frames = padded.unfold(1, self.n_fft, self.hop)
         return torch.fft.rfft(frames * self.window)
 
-    def invert(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Least-squares overlap-add: complex [B, T, F] -> waveforms [B, T * hop]."""
+    def invert(self, spectra: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Least-squares overlap-add: complex [B, T, F] -> waveforms [B, T * hop]. Who inverts often
+        gives the ``weight`` of T frames."""
         frames = torch.fft.irfft(spectra, n=self.n_fft) * self.window
         n_frames = spectra.shape[1]
         samples = self._overlap_add(frames)
-        weight = self._overlap_add((self.window**2).expand(1, n_frames, -1))
+        weight = self._weight(n_frames) if weight is None else weight
         kept = slice(self.margin, self.margin + n_frames * self.hop)
-        return (samples / weight.clamp(min=1e-6))[:, kept]
+        return (samples / weight)[:, kept]
+
+    def _weight(self, n_frames: int) -> torch.Tensor:
+        """What the windows of so many frames add up to: [1, samples]."""
+        return self._overlap_add((self.window**2).expand(1, n_frames, -1)).clamp(min=1e-6)
 
     def _overlap_add(self, frames: torch.Tensor) -> torch.Tensor:
-        length = (frames.shape[1] - 1) * self.hop + self.n_fft
-        summed = nn.functional.fold(
-            frames.transpose(1, 2), (1, length), (1, self.n_fft), stride=(1, self.hop)
-        )
-        return summed[:, 0, 0]
+        """Frames [B, T, n_fft], each a hop after the one before, added: [B, (T - 1) * hop + n_fft].
+        Whole hops at a time, a third of the time of ``fold``."""
+        batch, n_frames, _ = frames.shape
+        parts = math.ceil(self.n_fft / self.hop)
+        padded = nn.functional.pad(frames, (0, parts * self.hop - self.n_fft))
+        summed = frames.new_zeros(batch, n_frames + parts - 1, self.hop)
+        for part in range(parts):
+            hops = padded[:, :, part * self.hop : (part + 1) * self.hop]
+            summed[:, part : part + n_frames] += hops
+        return summed.flatten(1)[:, : (n_frames - 1) * self.hop + self.n_fft]
 
     def griffin_lim(self, magnitudes: torch.Tensor, iterations: int) -> torch.Tensor:
         """Magnitudes [B, T, F] -> waveforms [B, T * hop] by accelerated Griffin-Lim (Perraudin et
@@ -68,13 +78,13 @@ class Spectrum(nn.Module):
         # Whole multiples of a turn are dropped in integers first: float32 phases stay exact.
         turns = (frame * index * self.hop % self.n_fft) / self.n_fft
         angles = torch.polar(torch.ones_like(turns), 2 * math.pi * turns).expand_as(magnitudes)
-        previous = torch.zeros_like(angles)
+        previous, weight = torch.zeros_like(angles), self._weight(n_frames)
         for _ in range(iterations):
-            rebuilt = self(self.invert(magnitudes * angles))
+            rebuilt = self(self.invert(magnitudes * angles, weight))
             angles = rebuilt + 0.99 * (rebuilt - previous)
             angles = angles / angles.abs().clamp(min=1e-9)
             previous = rebuilt
-        return self.invert(magnitudes * angles)
+        return self.invert(magnitudes * angles, weight)
 
 
 class LogMel(nn.Module):

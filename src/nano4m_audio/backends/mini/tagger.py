@@ -39,10 +39,13 @@ class TaggerNet(nn.Module):
         whole = waveforms.shape[1] // _HOP * _HOP
         return (self.log_mel(waveforms[:, :whole]) / 5).unsqueeze(1)
 
-    def classify(self, features: torch.Tensor) -> torch.Tensor:
+    def pooled(self, features: torch.Tensor) -> torch.Tensor:
+        """What the head sees: [B, 768], largest and mean value over time of each map and height."""
         maps = self.trunk(features.contiguous(memory_format=torch.channels_last))
-        pooled = torch.cat([maps.amax(3), maps.mean(3)], 1).flatten(1)
-        return self.head(pooled)
+        return torch.cat([maps.amax(3), maps.mean(3)], 1).flatten(1)
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        return self.head(self.pooled(features))
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(waveforms))
@@ -66,3 +69,16 @@ class MiniTagger(MiniBackend):
     def tag(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, 109227] at 32 kHz -> float32 [B, C] scores in 0..1, independent per class."""
         return run_each(lambda x: torch.sigmoid(self.net(x)), waveforms, self.threads)
+
+
+class MiniEmbedder(MiniBackend):
+    """AudioEmbedder: what the mini tagger computes before its last layer."""
+
+    net: TaggerNet
+    member = MiniTagger.member
+    sample_rate_hz = SAMPLE_RATE_HZ
+    build_net = MiniTagger.build_net
+
+    def embed(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, 109227] at 32 kHz -> float32 [B, 768], not of unit length."""
+        return run_each(lambda x: self.net.pooled(self.net.features(x)), waveforms, self.threads)
