@@ -1,0 +1,291 @@
+"""The class by a linear layer on frozen features: of the trained network, and of its floors.
+
+Multinomial logistic regression with an L2 penalty on standardised features; how strong the penalty
+is follows from held-out groups of the training clips, and the clips to evaluate are looked at once.
+The same is done with a histogram of the clip's token ids (what needs no network), an untrained
+network, and the scores of the models that chose the clips (what can be known).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nano4m_audio.evaluate.common import ACCURACY, Measured, ProbeInputs, metric
+from nano4m_audio.evaluate.embeddings import NETWORKS, Features, clip_sets, embeddings
+from nano4m_audio.intervals import statistic_interval
+from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.tables import read_rows
+
+#: Penalties: of half the squared weights, beside the mean loss of a training clip.
+PENALTIES = (1.0, 0.1, 0.01, 0.001)
+FOLDS = 5
+#: Features with more dimensions are turned to those in which they vary most.
+MOST_DIMENSIONS = 1024
+#: The features that a trained network's are compared with.
+FLOORS, CEILING = ("tokens", "untrained"), "scorer"
+#: Whose scores tell the class: modality -> the config key of the model, its table, its column.
+SCORERS = {
+    "audio": ("score.audio", "scores/audio", "scores"),
+    "rgb": ("score.visual", "scores/visual", "cosines"),
+}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Named classes int64 [clips], and what they were named from."""
+
+    classes: np.ndarray
+    penalty: float
+    dimensions: int
+
+
+def compute(inputs: ProbeInputs) -> dict[str, Any]:
+    """Metrics ``<source>_accuracy`` and ``<source>_balanced_accuracy`` for every modality but the
+    caption, and ``all``: their features side by side. The baseline is the histogram of tokens.
+
+    "features" has every kind of features: accuracy, balanced accuracy and macro-F1 with intervals,
+    and ``gain``: by how much the trained network's balanced accuracy is above.
+    """
+    names = sorted({*inputs.train.classes, *inputs.chosen.classes})
+    labels = (np.array([names.index(c) for c in clips.classes])
+              for clips in (inputs.train, inputs.chosen))  # fmt: skip
+    train, true = labels
+    folds = group_folds(inputs.train_groups, inputs.seed)
+    metrics: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for source, kinds in feature_kinds(inputs).items():
+        guesses = {kind: name_classes(f, train, folds, len(names)) for kind, f in kinds.items()}
+        metrics += _metrics(inputs, source, guesses, true, len(names))
+        rows += [_row(inputs, source, kind, guesses, true) for kind in guesses]
+    return {"metrics": metrics, "features": rows, "procedure": _procedure(inputs)}
+
+
+def _procedure(inputs: ProbeInputs) -> str:
+    return (
+        f"Multinomial logistic regression on features standardised by the {len(inputs.train):,} "
+        f"training clips, L2 penalty out of {', '.join(f'{p:g}' for p in PENALTIES)} by the loss "
+        f"of {FOLDS} folds of groups; tested once on {len(inputs.chosen):,} clips. Pictures: the "
+        f"middle keyframe of a training clip, the mean over the probe's keyframes of the others. "
+        f"Tokens: the root of the share of each id. Scorer: the scores of the model that chose the "
+        f"clips, the greatest of each label over the clip."
+    )
+
+
+def feature_kinds(inputs: ProbeInputs) -> dict[str, dict[str, Features]]:
+    """Source -> kind (one of NETWORKS, "tokens", CEILING) -> features. ``all`` has those of every
+    modality side by side, each standardised."""
+    made = embeddings(inputs)
+    sources = [m.name for m in inputs.settings.model.modalities if MODALITIES[m.name].kind != "text"]
+    found: dict[str, dict[str, Features]] = {}
+    for name in sources:
+        kinds = {kind: made[kind][name] for kind in NETWORKS}
+        kinds["tokens"] = token_shares(inputs, inputs.modality(name))
+        found[name] = {k: reduced(features.standardised()) for k, features in kinds.items()}
+        if scores := scorer(inputs, name):
+            found[name][CEILING] = scores.standardised()
+    together = {kind: [found[name][kind] for name in sources] for kind in (*NETWORKS, "tokens")}
+    found["all"] = {
+        kind: Features(*(np.concatenate([getattr(f, side) for f in parts], axis=1)
+                         for side in ("train", "chosen")))
+        for kind, parts in together.items()
+    }  # fmt: skip
+    return found
+
+
+def token_shares(inputs: ProbeInputs, m: int) -> Features:
+    """The root of the share of every id in a clip's tokens, float32 [clips, ids]: roots, as rare
+    ids would be lost beside frequent ones. Ids of no training clip are left out."""
+    sides = []
+    for data, frames in clip_sets(inputs, m):
+        vocab = inputs.settings.model.modalities[m].vocab_size
+        out = np.zeros((len(data), vocab), np.float32)
+        for frame in frames:
+            ids = np.asarray(data.arrays[m][:, int(frame)]).astype(np.int64)
+            rows = np.repeat(np.arange(len(data)), ids.shape[1])
+            np.add.at(out, (rows, ids.ravel()), 1 / ids.shape[1] / len(frames))
+        sides.append(np.sqrt(out))
+    seen = sides[0].any(axis=0)
+    return Features(*(side[:, seen] for side in sides))
+
+
+def reduced(features: Features, most: int = MOST_DIMENSIONS) -> Features:
+    """The same, turned to at most ``most`` dimensions of greatest variance. As many as there are
+    training clips lose nothing: a penalised layer never looks at any other."""
+    from scipy.linalg import eigh
+
+    n, width = features.train.shape
+    if width <= min(n, most):
+        return features
+    x = features.train.astype(np.float64)
+    values, vectors = eigh(x @ x.T, subset_by_index=(max(0, n - most), n - 1))
+    kept = values > 1e-9 * max(values[-1], 1e-30)
+    axes = x.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return Features(x @ axes, features.chosen @ axes)
+
+
+def scorer(inputs: ProbeInputs, name: str) -> Features | None:
+    """The greatest score of every label over a clip; None where no model scored the clips."""
+    if name not in SCORERS or SCORERS[name][0] not in inputs.models:
+        return None
+    _, table, column = SCORERS[name]
+    wanted = {*inputs.train.clip_ids, *inputs.chosen.clip_ids}
+    rows = {
+        row["clip_id"]: np.max(row[column], axis=0)
+        for path in inputs.models.results.tables(table)
+        for row in read_rows(path, table, ["clip_id", column])
+        if row["clip_id"] in wanted and len(row[column])
+    }
+    if len(rows) < len(wanted):
+        return None
+    sides = (np.array([rows[clip] for clip in clips.clip_ids], np.float32)
+             for clips in (inputs.train, inputs.chosen))  # fmt: skip
+    return Features(*sides)
+
+
+def group_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray:
+    """A fold for every clip, int64 [n]: clips of a group share one, and folds are about as large
+    as each other."""
+    numbers, sizes = np.unique(groups, return_counts=True)
+    drawn = np.random.default_rng([seed, 47]).random(len(numbers))
+    held, fold_of = np.zeros(min(folds, len(numbers))), {}
+    for i in np.lexsort((drawn, -sizes)):
+        fold_of[int(numbers[i])] = int(held.argmin())
+        held[held.argmin()] += sizes[i]
+    return np.array([fold_of[int(group)] for group in groups])
+
+
+def name_classes(
+    features: Features, train: np.ndarray, folds: np.ndarray, n_classes: int
+) -> Guess:
+    """The most likely class of the clips to evaluate, by the penalty that is best on the folds;
+    ``train`` int64 are the classes of the training clips. Only their classes are named."""
+    known, labels = np.unique(train, return_inverse=True)
+    dimensions = features.train.shape[1]
+    if len(known) < 2 or not features.train.any():
+        most = np.bincount(train, minlength=n_classes).argmax()
+        return Guess(np.full(len(features.chosen), most), PENALTIES[0], dimensions)
+    losses = np.zeros(len(PENALTIES))
+    for fold in range(int(folds.max()) + 1 if folds.max() else 0):
+        held = folds == fold
+        path = fit_path(features.train[~held], labels[~held], len(known), PENALTIES)
+        losses += [_log_loss(w, features.train[held], labels[held]) for w in path]
+    best = int(losses.argmin())
+    *_, weights = fit_path(features.train, labels, len(known), PENALTIES[: best + 1])
+    guessed = (with_one(features.chosen) @ weights).argmax(axis=1)
+    return Guess(known[guessed], PENALTIES[best], dimensions)
+
+
+def fit_path(
+    x: np.ndarray, labels: np.ndarray, n_classes: int, penalties: Sequence[float]
+) -> Iterator[np.ndarray]:
+    """Logistic regressions from the strongest penalty on, each begun where the last one ended:
+    weights float64 [D + 1, classes]; the last row, the intercepts, is not penalised."""
+    from scipy.optimize import minimize
+
+    x1, one_hot = with_one(x), np.eye(n_classes)[labels]
+    weights = np.zeros((x1.shape[1], n_classes))
+
+    def objective(flat: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+        w = flat.reshape(weights.shape)
+        log_p = _log_softmax(x1 @ w)
+        gradient = x1.T @ (np.exp(log_p) - one_hot) / len(x1)
+        gradient[:-1] += penalty * w[:-1]
+        loss = -(log_p * one_hot).sum() / len(x1) + penalty / 2 * np.square(w[:-1]).sum()
+        return float(loss), gradient.ravel()
+
+    for penalty in penalties:
+        options = {"maxiter": 200, "ftol": 1e-7, "gtol": 1e-4}
+        found = minimize(objective, weights.ravel(), (penalty,), "L-BFGS-B", jac=True,
+                         options=options)  # fmt: skip
+        weights = found.x.reshape(weights.shape)
+        yield weights
+
+
+def with_one(x: np.ndarray) -> np.ndarray:
+    """A column of ones at the end, float64 [n, D + 1]."""
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1, dtype=np.float64)
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def _log_loss(weights: np.ndarray, x: np.ndarray, labels: np.ndarray) -> float:
+    """The sum over clips, of which a fold may have more than another."""
+    return float(-_log_softmax(with_one(x) @ weights)[np.arange(len(x)), labels].sum())
+
+
+def balance(true: np.ndarray) -> np.ndarray:
+    """A weight per clip under which every class that occurs weighs the same; their sum is n."""
+    _, labels, sizes = np.unique(true, return_inverse=True, return_counts=True)
+    return len(true) / len(sizes) / sizes[labels]
+
+
+def macro_f1(true: np.ndarray, guess: np.ndarray) -> float:
+    """The mean of 2 TP / (2 TP + FP + FN) over the classes that occur."""
+    size = int(max(true.max(), guess.max())) + 1
+    right = np.bincount(true[true == guess], minlength=size)
+    both = np.bincount(true, minlength=size) + np.bincount(guess, minlength=size)
+    occurs = np.bincount(true, minlength=size) > 0
+    return float((2 * right[occurs] / both[occurs]).mean())
+
+
+def _measured(name: str, guess: Guess, true: np.ndarray, note: str = "") -> tuple[Measured, ...]:
+    """Accuracy and balanced accuracy of the guesses."""
+    hits, weights = (guess.classes == true).astype(float), balance(true)
+    return (
+        Measured(f"{name}_accuracy", hits, np.ones(len(true)), note),
+        Measured(f"{name}_balanced_accuracy", hits * weights, weights, note),
+    )
+
+
+def _metrics(
+    inputs: ProbeInputs, source: str, guesses: dict[str, Guess], true: np.ndarray, n_classes: int
+) -> list[dict[str, Any]]:
+    """The trained network beside the histogram of tokens."""
+    guess = guesses["trained"]
+    note = f"{guess.dimensions:,} dimensions, penalty {guess.penalty:g}"
+    own = _measured(source, guess, true, note)
+    floor = _measured(f"{source}_tokens", guesses["tokens"], true)
+    return [
+        metric(a, inputs, unit=ACCURACY, chance=1 / n_classes, baseline=b)
+        for a, b in zip(own, floor, strict=True)
+    ]
+
+
+def _row(
+    inputs: ProbeInputs, source: str, kind: str, guesses: dict[str, Guess], true: np.ndarray
+) -> dict[str, Any]:
+    """All three measures of one kind of features, and how far the trained network is above it."""
+    guess = guesses[kind]
+    plain, balanced = (
+        metric(own, inputs, unit=ACCURACY, chance=None) for own in _measured(source, guess, true)
+    )
+    f1 = statistic_interval(
+        lambda i: macro_f1(true[i], guess.classes[i]),
+        inputs.groups, inputs.confidence, inputs.bootstrap, inputs.seed,
+    ) or (None, None)  # fmt: skip
+    row = {
+        "source": source,
+        "features": kind,
+        "dimensions": guess.dimensions,
+        "penalty": guess.penalty,
+        "n": plain["n"],
+        "groups": plain["groups"],
+        **{
+            name: {key: found[key] for key in ("value", "low", "high")}
+            for name, found in (("accuracy", plain), ("balanced_accuracy", balanced))
+        },
+        "macro_f1": {"value": macro_f1(true, guess.classes), "low": f1[0], "high": f1[1]},
+    }
+    if kind == "trained":
+        return row
+    trained = _measured(source, guesses["trained"], true)[1]
+    floor = _measured(f"{source}_{kind}", guess, true)[1]
+    compared = metric(trained, inputs, unit=ACCURACY, chance=None, baseline=floor)["baseline"]
+    return {**row, "gain": {key: compared[key] for key in ("gain", "low", "high", "p")}}
