@@ -9,6 +9,14 @@ rule evaluate:
         weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
         split=RESULTS.split,
         tokens=TOKENS,
+        tables=sorted(
+            {
+                str(path)
+                for p in PROBES.values()
+                for t in p.tables
+                for path in RESULTS.tables(t, CONFIG.n_shards)
+            }
+        ),
         models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:
         probes=[RESULTS.probe("{experiment}", probe) for probe in PROBES],
@@ -28,6 +36,6 @@ rule evaluate:
         identities={key: identity_of(key) for p in PROBES.values() for key in p.models},
         version=[stage_version(f"evaluate/{probe}") for probe in PROBES],
     shell:
-        "nano4m-audio evaluate --experiment={wildcards.experiment}"
+        "OMP_NUM_THREADS=1 nano4m-audio evaluate --experiment={wildcards.experiment}"
         " --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"

@@ -11,8 +11,8 @@ class Probe:
 
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
     what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
-    keys of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
-    config says of the classes.
+    keys of the backends that it runs beside the trained model, ``tables`` what it reads beside the
+    tokens; ``uses_classes``: it reads what the config says of the classes.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Probe:
     baseline: str
     strips: bool = False
     models: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     uses_classes: bool = False
 
 
@@ -53,6 +54,26 @@ PROBES = {
             "frequent training token of each position.",
             baseline="the most frequent token of each position",
             strips=True,
+        ),
+        Probe(
+            "retrieval",
+            title="Finding a clip by another modality",
+            words="Encodings of one modality alone, averaged over its tokens and standardised by "
+            "the training clips; neighbours by cosine among clips of which each stands for a "
+            "group. R@k is the share of clips whose own other side is among the k nearest, of "
+            "equally near ones the share that is; chance is k of all. Class precision is the share "
+            "of the same class among the nearest five of other groups.",
+            baseline="an untrained network",
+        ),
+        Probe(
+            "linear",
+            title="Class by a linear layer",
+            words="Logistic regression on frozen features, its penalty chosen on held-out groups "
+            "of the training clips. Balanced accuracy weighs all classes alike. The baseline reads "
+            "a histogram of the same token ids: what it reaches needs no trained network.",
+            baseline="a histogram of the tokens",
+            strips=True,
+            tables=("scores/audio", "scores/visual"),
         ),
     )
 }

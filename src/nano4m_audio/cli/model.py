@@ -71,7 +71,7 @@ def evaluate(
     """Measure what a trained run can do, with chance levels and intervals."""
     from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import EvaluateSettings
-    from nano4m_audio.evaluate.stage import evaluate_run
+    from nano4m_audio.evaluate.stage import evaluate_run, tables_of
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
     section = stage_settings(EvaluateSettings, "evaluate", settings, results)
@@ -79,6 +79,7 @@ def evaluate(
     evaluate_run(results, experiment, section, Compute(device, threads=threads), chosen)
     run, tokens = results.run(experiment), results.token_files()
     inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*tokens.values())]
+    inputs += tables_of(results, chosen)
     record([results.probe(experiment, probe) for probe in chosen], inputs)
 
 

@@ -19,8 +19,6 @@ from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.data import TokenData, whole
 from nano4m_audio.nano4m.model import FourM
 
-#: Of the encoder's depth, after the final norm and half-way up, and a network of another seed.
-NETWORKS = ("trained", "middle", "untrained")
 #: Added to the seed of the evaluation for the network that has learnt nothing.
 _UNTRAINED = 7919
 #: A dimension that varies less than this, relative to the size of the embeddings, is constant.
@@ -47,13 +45,15 @@ _made: list[tuple[weakref.ref[ProbeInputs], Embeddings]] = []
 
 
 def embeddings(inputs: ProbeInputs) -> Embeddings:
-    """Network (one of NETWORKS) -> modality -> features; made once for all probes of a job."""
-    for known, found in _made:
+    """What is encoded, once for all probes of a job: modality -> features, of the "trained" network
+    after its final norm, from the "middle" of an encoder of two blocks or more, and of an
+    "untrained" network with another seed."""
+    for known, kept in _made:
         if known() is inputs:
-            return found
+            return kept
     untrained = FourM(inputs.model.config, inputs.seed + _UNTRAINED).eval()
     untrained = untrained.to(inputs.model.enc_tok_emb.weight.device)
-    found: dict[str, dict[str, Features]] = {name: {} for name in NETWORKS}
+    found: dict[str, dict[str, Features]] = {"trained": {}, "middle": {}, "untrained": {}}
     for m, modality in enumerate(inputs.settings.model.modalities):
         sets = clip_sets(inputs, m)
         middle, last = zip(*(pool(inputs, inputs.model, m, *one) for one in sets), strict=True)
@@ -61,6 +61,8 @@ def embeddings(inputs: ProbeInputs) -> Embeddings:
         found["trained"][modality.name] = Features(*last)
         blank = [pool(inputs, untrained, m, *one)[1] for one in sets]
         found["untrained"][modality.name] = Features(*blank)
+    if inputs.model.config.encoder_depth < 2:
+        del found["middle"]
     _made[:] = [(weakref.ref(inputs), found)]
     return found
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.evaluate.common import ACCURACY, Measured, ProbeInputs, metric
-from nano4m_audio.evaluate.embeddings import NETWORKS, Features, clip_sets, embeddings
+from nano4m_audio.evaluate.embeddings import Features, clip_sets, embeddings
 from nano4m_audio.intervals import statistic_interval
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.tables import read_rows
@@ -23,15 +23,14 @@ from nano4m_audio.tables import read_rows
 #: Penalties: of half the squared weights, beside the mean loss of a training clip.
 PENALTIES = (1.0, 0.1, 0.01, 0.001)
 FOLDS = 5
+#: A fit ends when a step would lower its loss by no more than half of this.
+TOLERANCE, MOST_STEPS = 1e-6, 200
 #: Features with more dimensions are turned to those in which they vary most.
 MOST_DIMENSIONS = 1024
 #: The features that a trained network's are compared with.
 FLOORS, CEILING = ("tokens", "untrained"), "scorer"
-#: Whose scores tell the class: modality -> the config key of the model, its table, its column.
-SCORERS = {
-    "audio": ("score.audio", "scores/audio", "scores"),
-    "rgb": ("score.visual", "scores/visual", "cosines"),
-}
+#: Whose scores tell the class: modality -> their table and its column.
+SCORERS = {"audio": ("scores/audio", "scores"), "rgb": ("scores/visual", "cosines")}
 
 
 @dataclass(frozen=True)
@@ -79,20 +78,23 @@ def feature_kinds(inputs: ProbeInputs) -> dict[str, dict[str, Features]]:
     """Source -> kind (one of NETWORKS, "tokens", CEILING) -> features. ``all`` has those of every
     modality side by side, each standardised."""
     made = embeddings(inputs)
-    sources = [m.name for m in inputs.settings.model.modalities if MODALITIES[m.name].kind != "text"]
+    sources = [
+        m.name for m in inputs.settings.model.modalities if MODALITIES[m.name].kind != "text"
+    ]
     found: dict[str, dict[str, Features]] = {}
     for name in sources:
-        kinds = {kind: made[kind][name] for kind in NETWORKS}
+        kinds = {kind: made[kind][name] for kind in made}
         kinds["tokens"] = token_shares(inputs, inputs.modality(name))
-        found[name] = {k: reduced(features.standardised()) for k, features in kinds.items()}
         if scores := scorer(inputs, name):
-            found[name][CEILING] = scores.standardised()
-    together = {kind: [found[name][kind] for name in sources] for kind in (*NETWORKS, "tokens")}
-    found["all"] = {
-        kind: Features(*(np.concatenate([getattr(f, side) for f in parts], axis=1)
-                         for side in ("train", "chosen")))
-        for kind, parts in together.items()
-    }  # fmt: skip
+            kinds[CEILING] = scores
+        found[name] = {kind: turned(features.standardised()) for kind, features in kinds.items()}
+    for kind in (*made, "tokens"):
+        parts = [found[name][kind] for name in sources]
+        sides = (
+            np.concatenate([getattr(part, side) for part in parts], axis=1)
+            for side in ("train", "chosen")
+        )
+        found.setdefault("all", {})[kind] = turned(Features(*sides))
     return found
 
 
@@ -112,30 +114,32 @@ def token_shares(inputs: ProbeInputs, m: int) -> Features:
     return Features(*(side[:, seen] for side in sides))
 
 
-def reduced(features: Features, most: int = MOST_DIMENSIONS) -> Features:
-    """The same, turned to at most ``most`` dimensions of greatest variance. As many as there are
-    training clips lose nothing: a penalised layer never looks at any other."""
+def turned(features: Features, most: int = MOST_DIMENSIONS) -> Features:
+    """The same along the axes of the training clips' variance, at most ``most`` of them. As many as
+    there are training clips lose nothing: a penalised layer never looks at any other."""
     from scipy.linalg import eigh
 
-    n, width = features.train.shape
-    if width <= min(n, most):
-        return features
     x = features.train.astype(np.float64)
-    values, vectors = eigh(x @ x.T, subset_by_index=(max(0, n - most), n - 1))
+    wide = x.shape[1] > x.shape[0]
+    square = x @ x.T if wide else x.T @ x
+    values, vectors = eigh(square, subset_by_index=(max(0, len(square) - most), len(square) - 1))
     kept = values > 1e-9 * max(values[-1], 1e-30)
-    axes = x.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+    axes = vectors[:, kept]
+    if wide:
+        axes = x.T @ (axes / np.sqrt(values[kept]))
     return Features(x @ axes, features.chosen @ axes)
 
 
 def scorer(inputs: ProbeInputs, name: str) -> Features | None:
     """The greatest score of every label over a clip; None where no model scored the clips."""
-    if name not in SCORERS or SCORERS[name][0] not in inputs.models:
+    if name not in SCORERS:
         return None
-    _, table, column = SCORERS[name]
+    table, column = SCORERS[name]
     wanted = {*inputs.train.clip_ids, *inputs.chosen.clip_ids}
     rows = {
         row["clip_id"]: np.max(row[column], axis=0)
         for path in inputs.models.results.tables(table)
+        if path.exists()
         for row in read_rows(path, table, ["clip_id", column])
         if row["clip_id"] in wanted and len(row[column])
     }
@@ -158,9 +162,7 @@ def group_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray
     return np.array([fold_of[int(group)] for group in groups])
 
 
-def name_classes(
-    features: Features, train: np.ndarray, folds: np.ndarray, n_classes: int
-) -> Guess:
+def name_classes(features: Features, train: np.ndarray, folds: np.ndarray, n_classes: int) -> Guess:
     """The most likely class of the clips to evaluate, by the penalty that is best on the folds;
     ``train`` int64 are the classes of the training clips. Only their classes are named."""
     known, labels = np.unique(train, return_inverse=True)
@@ -168,41 +170,53 @@ def name_classes(
     if len(known) < 2 or not features.train.any():
         most = np.bincount(train, minlength=n_classes).argmax()
         return Guess(np.full(len(features.chosen), most), PENALTIES[0], dimensions)
-    losses = np.zeros(len(PENALTIES))
-    for fold in range(int(folds.max()) + 1 if folds.max() else 0):
-        held = folds == fold
-        path = fit_path(features.train[~held], labels[~held], len(known), PENALTIES)
-        losses += [_log_loss(w, features.train[held], labels[held]) for w in path]
+    number = int(folds.max()) + 1 if folds.max() else 0
+    held = folds[:, None] == np.arange(number + 1)  # in the last one nothing is held out
+    losses, fits = np.zeros(len(PENALTIES)), []
+    for i, weights in enumerate(fit_path(features.train, labels, ~held, PENALTIES)):
+        log_p = _log_softmax(_scores(with_one(features.train), weights))
+        losses[i] = -log_p[np.arange(len(labels)), :, labels][held].sum()
+        fits.append(weights[:, -1])
     best = int(losses.argmin())
-    *_, weights = fit_path(features.train, labels, len(known), PENALTIES[: best + 1])
-    guessed = (with_one(features.chosen) @ weights).argmax(axis=1)
+    guessed = (with_one(features.chosen) @ fits[best]).argmax(axis=1)
     return Guess(known[guessed], PENALTIES[best], dimensions)
 
 
 def fit_path(
-    x: np.ndarray, labels: np.ndarray, n_classes: int, penalties: Sequence[float]
+    x: np.ndarray, labels: np.ndarray, used: np.ndarray, penalties: Sequence[float]
 ) -> Iterator[np.ndarray]:
-    """Logistic regressions from the strongest penalty on, each begun where the last one ended:
-    weights float64 [D + 1, classes]; the last row, the intercepts, is not penalised."""
-    from scipy.optimize import minimize
+    """Logistic regressions from the strongest penalty on, each begun where the last one ended, for
+    all columns of ``used`` bool [n, fits], the clips of each fit, at once: weights float64
+    [D + 1, fits, classes]; the last row, the intercepts, is not penalised.
 
-    x1, one_hot = with_one(x), np.eye(n_classes)[labels]
-    weights = np.zeros((x1.shape[1], n_classes))
-
-    def objective(flat: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
-        w = flat.reshape(weights.shape)
-        log_p = _log_softmax(x1 @ w)
-        gradient = x1.T @ (np.exp(log_p) - one_hot) / len(x1)
-        gradient[:-1] += penalty * w[:-1]
-        loss = -(log_p * one_hot).sum() / len(x1) + penalty / 2 * np.square(w[:-1]).sum()
-        return float(loss), gradient.ravel()
-
-    for penalty in penalties:
-        options = {"maxiter": 200, "ftol": 1e-7, "gtol": 1e-4}
-        found = minimize(objective, weights.ravel(), (penalty,), "L-BFGS-B", jac=True,
-                         options=options)  # fmt: skip
-        weights = found.x.reshape(weights.shape)
+    Accelerated gradient steps (Nesterov, restarted after O'Donoghue and Candes 2015). The axes of
+    ``x`` are those of its variance, so Boehning's bound (1992) of the curvature is one number for
+    each of them, and no step length has to be searched for.
+    """
+    x1, one_hot = with_one(x), np.eye(int(labels.max()) + 1)[labels][:, None]
+    share = (used / used.sum(axis=0))[:, :, None]
+    curvature = np.square(x1).sum(axis=0)[:, None, None] / used.sum(axis=0)[:, None] / 2
+    weights = np.zeros((x1.shape[1], used.shape[1], one_hot.shape[2]))
+    for strength in penalties:
+        penalty = np.full((x1.shape[1], 1, 1), strength)
+        penalty[-1] = 0
+        rate, ahead, age = 1 / (curvature + penalty), weights, np.ones((1, used.shape[1], 1))
+        for _ in range(MOST_STEPS):
+            error = share * (np.exp(_log_softmax(_scores(x1, ahead))) - one_hot)
+            slope = (x1.T @ error.reshape(len(x1), -1)).reshape(weights.shape) + penalty * ahead
+            before, weights = weights, ahead - rate * slope
+            if np.square(slope).max() == 0 or (rate * slope**2).sum(axis=(0, 2)).max() < TOLERANCE:
+                break
+            moved = weights - before
+            age = np.where((slope * moved).sum(axis=(0, 2), keepdims=True) > 0, 1.0, age)
+            older = (1 + np.sqrt(1 + 4 * age**2)) / 2
+            ahead, age = weights + (age - 1) / older * moved, older
         yield weights
+
+
+def _scores(x1: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float64 [n, fits, classes]."""
+    return (x1 @ weights.reshape(len(weights), -1)).reshape(len(x1), *weights.shape[1:])
 
 
 def with_one(x: np.ndarray) -> np.ndarray:
@@ -211,13 +225,8 @@ def with_one(x: np.ndarray) -> np.ndarray:
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-
-
-def _log_loss(weights: np.ndarray, x: np.ndarray, labels: np.ndarray) -> float:
-    """The sum over clips, of which a fold may have more than another."""
-    return float(-_log_softmax(with_one(x) @ weights)[np.arange(len(x)), labels].sum())
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
 def balance(true: np.ndarray) -> np.ndarray:
