@@ -10,9 +10,11 @@ class Probe:
     """``evaluate/<name>.py`` has ``compute(inputs) -> dict`` with a list "metrics".
 
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
-    what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
-    keys of the backends that it runs beside the trained model, ``tables`` what it reads beside the
-    tokens; ``uses_classes``: it reads what the config says of the classes.
+    what they are compared with; ``strips``: its shares are drawn, too. ``first`` matches the names
+    of the metrics that are shown before the others: all, where it is empty. What else its JSON has
+    is shown by a template ``probe_<name>.html.j2`` of the report. ``models`` are the config keys of
+    the backends that it runs beside the trained model, ``tables`` what it reads beside the tokens;
+    ``uses_classes``: it reads what the config says of the classes.
     """
 
     name: str
@@ -20,6 +22,7 @@ class Probe:
     words: str
     baseline: str
     strips: bool = False
+    first: str = ""
     models: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     uses_classes: bool = False
@@ -46,6 +49,7 @@ PROBES = {
             "to beat.",
             baseline="guessing the most frequent classes",
             strips=True,
+            first=r"(audio|rgb|all)_top\d$|.*_top1$",
         ),
         Probe(
             "structure",
@@ -64,6 +68,7 @@ PROBES = {
             "equally near ones the share that is; chance is k of all. Class precision is the share "
             "of the same class among the nearest five of other groups.",
             baseline="an untrained network",
+            first=r"(audio_to_(rgb|depth)|(rgb|depth)_to_audio)_of_200_",
         ),
         Probe(
             "linear",
@@ -72,7 +77,6 @@ PROBES = {
             "of the training clips. Balanced accuracy weighs all classes alike. The baseline reads "
             "a histogram of the same token ids: what it reaches needs no trained network.",
             baseline="a histogram of the tokens",
-            strips=True,
             tables=("scores/audio", "scores/visual"),
         ),
     )
