@@ -171,7 +171,7 @@ def name_classes(features: Features, train: np.ndarray, folds: np.ndarray, n_cla
         most = np.bincount(train, minlength=n_classes).argmax()
         return Guess(np.full(len(features.chosen), most), PENALTIES[0], dimensions)
     number = int(folds.max()) + 1 if folds.max() else 0
-    held = folds[:, None] == np.arange(number + 1)  # in the last one nothing is held out
+    held = folds[:, None] == [*range(number), -1]  # nothing is held out of the last fit
     losses, fits = np.zeros(len(PENALTIES)), []
     for i, weights in enumerate(fit_path(features.train, labels, ~held, PENALTIES)):
         log_p = _log_softmax(_scores(with_one(features.train), weights))
