@@ -20,7 +20,10 @@ from nano4m_audio.evaluate.linear import (
     macro_f1,
     name_classes,
     turned,
+    with_one,
 )
+from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.settings import Modality, ModelConfig
 
 
 def reference(x: np.ndarray, labels: np.ndarray, penalty: float) -> np.ndarray:
@@ -51,10 +54,13 @@ def test_fits_are_those_of_a_general_solver():
     used = np.ones((60, 2), bool)
     used[::4, 0] = False
     penalties = (1.0, 0.1, 0.01)
-    for penalty, weights in zip(penalties, fit_path(x, labels, used, penalties), strict=True):
+    for penalty, weights in zip(
+        penalties, fit_path(with_one(x), labels, used, penalties), strict=True
+    ):
         for fit in range(2):
             wanted = reference(x[used[:, fit]], labels[used[:, fit]], penalty)
-            scores = x[used[:, fit]] @ weights[:-1, fit] + weights[-1, fit]
+            w = weights[:, fit].numpy()
+            scores = x[used[:, fit]] @ w[:-1] + w[-1]
             found = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
             np.testing.assert_allclose(np.exp(found), np.exp(wanted), atol=0.01)
 
@@ -67,6 +73,10 @@ def clips(train: np.ndarray, chosen: np.ndarray, per_group: int = 2) -> Any:
         train_groups=np.arange(len(train)) // per_group,
         groups=np.arange(len(chosen)) // per_group,
         seed=0, confidence=0.95, bootstrap=200,
+        model=FourM(
+            ModelConfig(modalities=(Modality("audio", 4, 2),), dim=16, encoder_depth=1,
+                        decoder_depth=1, head_dim=16)
+        ),
     )  # fmt: skip
 
 

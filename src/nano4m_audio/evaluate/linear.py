@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from nano4m_audio.evaluate.common import ACCURACY, Measured, ProbeInputs, metric
 from nano4m_audio.evaluate.embeddings import Features, clip_sets, embeddings
@@ -21,10 +22,11 @@ from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.tables import read_rows
 
 #: Penalties: of half the squared weights, beside the mean loss of a training clip.
-PENALTIES = (1.0, 0.1, 0.01, 0.001)
+PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 FOLDS = 5
 #: A fit ends when a step would lower its loss by no more than half of this.
 TOLERANCE, MOST_STEPS = 1e-6, 200
+_COLUMNS = 2048
 #: Features with more dimensions are turned to those in which they vary most.
 MOST_DIMENSIONS = 1024
 #: The features that a trained network's are compared with.
@@ -57,7 +59,10 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     metrics: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for source, kinds in feature_kinds(inputs).items():
-        guesses = {kind: name_classes(f, train, folds, len(names)) for kind, f in kinds.items()}
+        guesses = {
+            kind: name_classes(features, train, folds, len(names), device_of(inputs))
+            for kind, features in kinds.items()
+        }
         metrics += _metrics(inputs, source, guesses, true, len(names))
         rows += [_row(inputs, source, kind, guesses, true) for kind in guesses]
     return {"metrics": metrics, "features": rows, "procedure": _procedure(inputs)}
@@ -77,7 +82,7 @@ def _procedure(inputs: ProbeInputs) -> str:
 def feature_kinds(inputs: ProbeInputs) -> dict[str, dict[str, Features]]:
     """Source -> kind (one of NETWORKS, "tokens", CEILING) -> features. ``all`` has those of every
     modality side by side, each standardised."""
-    made = embeddings(inputs)
+    made, device = embeddings(inputs), device_of(inputs)
     sources = [
         m.name for m in inputs.settings.model.modalities if MODALITIES[m.name].kind != "text"
     ]
@@ -87,15 +92,21 @@ def feature_kinds(inputs: ProbeInputs) -> dict[str, dict[str, Features]]:
         kinds["tokens"] = token_shares(inputs, inputs.modality(name))
         if scores := scorer(inputs, name):
             kinds[CEILING] = scores
-        found[name] = {kind: turned(features.standardised()) for kind, features in kinds.items()}
+        found[name] = {k: turned(f.standardised(), device=device) for k, f in kinds.items()}
     for kind in (*made, "tokens"):
         parts = [found[name][kind] for name in sources]
         sides = (
             np.concatenate([getattr(part, side) for part in parts], axis=1)
             for side in ("train", "chosen")
         )
-        found.setdefault("all", {})[kind] = turned(Features(*sides))
+        found.setdefault("all", {})[kind] = turned(Features(*sides), device=device)
     return found
+
+
+def device_of(inputs: ProbeInputs) -> torch.device:
+    """Where the model is, or the CPU where that has no double precision."""
+    device = inputs.model.enc_tok_emb.weight.device
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def token_shares(inputs: ProbeInputs, m: int) -> Features:
@@ -109,25 +120,37 @@ def token_shares(inputs: ProbeInputs, m: int) -> Features:
             ids = np.asarray(data.arrays[m][:, int(frame)]).astype(np.int64)
             rows = np.repeat(np.arange(len(data)), ids.shape[1])
             np.add.at(out, (rows, ids.ravel()), 1 / ids.shape[1] / len(frames))
-        sides.append(np.sqrt(out))
+        sides.append(np.sqrt(out, out=out))
     seen = sides[0].any(axis=0)
     return Features(*(side[:, seen] for side in sides))
 
 
-def turned(features: Features, most: int = MOST_DIMENSIONS) -> Features:
-    """The same along the axes of the training clips' variance, at most ``most`` of them. As many as
-    there are training clips lose nothing: a penalised layer never looks at any other."""
-    from scipy.linalg import eigh
-
-    x = features.train.astype(np.float64)
+def turned(
+    features: Features, most: int = MOST_DIMENSIONS, device: torch.device | str = "cpu"
+) -> Features:
+    """The same along the axes of the training clips' variance, at most ``most`` of them, float64.
+    As many as there are training clips lose nothing: a penalised layer never looks at any other."""
+    x, y = features.train, features.chosen
     wide = x.shape[1] > x.shape[0]
-    square = x @ x.T if wide else x.T @ x
-    values, vectors = eigh(square, subset_by_index=(max(0, len(square) - most), len(square) - 1))
-    kept = values > 1e-9 * max(values[-1], 1e-30)
-    axes = vectors[:, kept]
+    square = _products(x, x, device) if wide else _products(x.T, x.T, device)
+    values, vectors = (part.flip(-1)[..., :most] for part in torch.linalg.eigh(square))
+    kept = values > 1e-9 * values[0].clamp(min=1e-30)
+    values, vectors = values[kept], vectors[:, kept]
     if wide:
-        axes = x.T @ (axes / np.sqrt(values[kept]))
-    return Features(x @ axes, features.chosen @ axes)
+        sides = vectors * values.sqrt(), _products(y, x, device) @ (vectors / values.sqrt())
+    else:
+        sides = tuple(torch.as_tensor(z, device=device).double() @ vectors for z in (x, y))
+    return Features(*(side.cpu().numpy() for side in sides))
+
+
+def _products(a: np.ndarray, b: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """The products of all rows, float64 [len(a), len(b)], summed over parts of the columns: a
+    histogram of many clips is held once, and in single precision."""
+    total = torch.zeros((len(a), len(b)), dtype=torch.float64, device=device)
+    for start in range(0, a.shape[1], _COLUMNS):
+        parts = [torch.as_tensor(x[:, start : start + _COLUMNS], device=device) for x in (a, b)]
+        total += parts[0].double() @ parts[1].double().T
+    return total
 
 
 def scorer(inputs: ProbeInputs, name: str) -> Features | None:
@@ -162,7 +185,13 @@ def group_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarray
     return np.array([fold_of[int(group)] for group in groups])
 
 
-def name_classes(features: Features, train: np.ndarray, folds: np.ndarray, n_classes: int) -> Guess:
+def name_classes(
+    features: Features,
+    train: np.ndarray,
+    folds: np.ndarray,
+    n_classes: int,
+    device: torch.device | str = "cpu",
+) -> Guess:
     """The most likely class of the clips to evaluate, by the penalty that is best on the folds;
     ``train`` int64 are the classes of the training clips. Only their classes are named."""
     known, labels = np.unique(train, return_inverse=True)
@@ -172,61 +201,60 @@ def name_classes(features: Features, train: np.ndarray, folds: np.ndarray, n_cla
         return Guess(np.full(len(features.chosen), most), PENALTIES[0], dimensions)
     number = int(folds.max()) + 1 if folds.max() else 0
     held = folds[:, None] == [*range(number), -1]  # nothing is held out of the last fit
+    x, y = (with_one(side, device) for side in (features.train, features.chosen))
     losses, fits = np.zeros(len(PENALTIES)), []
-    for i, weights in enumerate(fit_path(features.train, labels, ~held, PENALTIES)):
-        log_p = _log_softmax(_scores(with_one(features.train), weights))
+    for i, weights in enumerate(fit_path(x, labels, ~held, PENALTIES)):
+        log_p = _scores(x, weights).log_softmax(dim=-1).cpu().numpy()
         losses[i] = -log_p[np.arange(len(labels)), :, labels][held].sum()
         fits.append(weights[:, -1])
     best = int(losses.argmin())
-    guessed = (with_one(features.chosen) @ fits[best]).argmax(axis=1)
+    guessed = (y @ fits[best]).argmax(dim=1).cpu().numpy()
     return Guess(known[guessed], PENALTIES[best], dimensions)
 
 
 def fit_path(
-    x: np.ndarray, labels: np.ndarray, used: np.ndarray, penalties: Sequence[float]
-) -> Iterator[np.ndarray]:
+    x: torch.Tensor, labels: np.ndarray, used: np.ndarray, penalties: Sequence[float]
+) -> Iterator[torch.Tensor]:
     """Logistic regressions from the strongest penalty on, each begun where the last one ended, for
     all columns of ``used`` bool [n, fits], the clips of each fit, at once: weights float64
-    [D + 1, fits, classes]; the last row, the intercepts, is not penalised.
+    [D, fits, classes]. The last column of ``x`` [n, D] is 1, and its weights are not penalised.
 
     Accelerated gradient steps (Nesterov, restarted after O'Donoghue and Candes 2015). The axes of
     ``x`` are those of its variance, so Boehning's bound (1992) of the curvature is one number for
     each of them, and no step length has to be searched for.
     """
-    x1, one_hot = with_one(x), np.eye(int(labels.max()) + 1)[labels][:, None]
-    share = (used / used.sum(axis=0))[:, :, None]
-    curvature = np.square(x1).sum(axis=0)[:, None, None] / used.sum(axis=0)[:, None] / 2
-    weights = np.zeros((x1.shape[1], used.shape[1], one_hot.shape[2]))
+    one_hot = torch.eye(int(labels.max()) + 1, dtype=x.dtype)[labels][:, None].to(x)
+    counted = torch.as_tensor(used).to(x)
+    share = (counted / counted.sum(dim=0))[:, :, None]
+    curvature = x.square().sum(dim=0)[:, None, None] / counted.sum(dim=0)[:, None] / 2
+    weights = x.new_zeros((x.shape[1], used.shape[1], one_hot.shape[2]))
     for strength in penalties:
-        penalty = np.full((x1.shape[1], 1, 1), strength)
+        penalty = x.new_full((x.shape[1], 1, 1), strength)
         penalty[-1] = 0
-        rate, ahead, age = 1 / (curvature + penalty), weights, np.ones((1, used.shape[1], 1))
+        rate, ahead, age = 1 / (curvature + penalty), weights, x.new_ones((1, used.shape[1], 1))
         for _ in range(MOST_STEPS):
-            error = share * (np.exp(_log_softmax(_scores(x1, ahead))) - one_hot)
-            slope = (x1.T @ error.reshape(len(x1), -1)).reshape(weights.shape) + penalty * ahead
+            error = share * (_scores(x, ahead).softmax(dim=-1) - one_hot)
+            slope = (x.T @ error.flatten(1)).view(weights.shape) + penalty * ahead
             before, weights = weights, ahead - rate * slope
-            if np.square(slope).max() == 0 or (rate * slope**2).sum(axis=(0, 2)).max() < TOLERANCE:
+            if (rate * slope.square()).sum(dim=(0, 2)).max() < TOLERANCE:
                 break
             moved = weights - before
-            age = np.where((slope * moved).sum(axis=(0, 2), keepdims=True) > 0, 1.0, age)
-            older = (1 + np.sqrt(1 + 4 * age**2)) / 2
+            uphill = (slope * moved).sum(dim=(0, 2), keepdim=True) > 0
+            age = torch.where(uphill, 1.0, age)
+            older = (1 + (1 + 4 * age.square()).sqrt()) / 2
             ahead, age = weights + (age - 1) / older * moved, older
         yield weights
 
 
-def _scores(x1: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _scores(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """float64 [n, fits, classes]."""
-    return (x1 @ weights.reshape(len(weights), -1)).reshape(len(x1), *weights.shape[1:])
+    return (x @ weights.flatten(1)).view(len(x), *weights.shape[1:])
 
 
-def with_one(x: np.ndarray) -> np.ndarray:
+def with_one(x: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """A column of ones at the end, float64 [n, D + 1]."""
-    return np.concatenate([x, np.ones((len(x), 1))], axis=1, dtype=np.float64)
-
-
-def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    scores = scores - scores.max(axis=-1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    full = torch.as_tensor(x, dtype=torch.float64, device=device)
+    return torch.cat([full, full.new_ones((len(full), 1))], dim=1)
 
 
 def balance(true: np.ndarray) -> np.ndarray:
