@@ -112,7 +112,7 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
          {"scores/fingerprints", "split"}),
         ("nano4m/model.py", "import torch", "print()\nimport torch", {"train", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
-        ("report/templates/split.html.j2", "section", "div", {"report"}),
+        ("report/templates/split.html.j2", "section", "div", {"report", "experiments"}),
         ("backends/mini/dense.py", "import torch", "print()\nimport torch",
          {"depth_estimator/mini", "normal_estimator/mini"}),
         ("backends/dsine/geometry.py", "import torch", "print()\nimport torch",

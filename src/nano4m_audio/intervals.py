@@ -145,15 +145,6 @@ def _bootstrap_tail(confidence: float, groups: int) -> float:
     return float(ndtr(t * np.sqrt(groups / (groups - 1))))
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """The p values of a family of tests, corrected after Holm (1979)."""
-    order = np.argsort(p, kind="stable")
-    scaled = np.asarray(p, float)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return corrected.tolist()
-
-
 def paired_p(
     differences: np.ndarray, counts: np.ndarray, groups: np.ndarray, seed: int = 0
 ) -> float | None:
@@ -179,3 +170,12 @@ def _per_group(
     x = np.bincount(groups, np.asarray(sums, float), size)
     n = np.bincount(groups, np.asarray(counts, float), size)
     return x[n > 0], n[n > 0]
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each of the p values of one family, corrected for their number (Holm 1979), in order."""
+    order = np.argsort(ps, kind="stable")
+    scaled = np.asarray(ps, float)[order] * np.arange(len(ps), 0, -1)
+    corrected = np.empty(len(ps))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return corrected.tolist()

@@ -22,19 +22,21 @@ from nano4m_audio.nano4m.settings import Modality, ModelConfig, TrainSettings
 MODALITIES = (Modality("rgb", 9, 6), Modality("audio", 8, 4, 2), Modality("caption", 30, 8))
 
 
+def some_clips(n: int) -> TokenData:
+    rng = np.random.default_rng(n)
+    tokens = {"rgb": rng.integers(0, 9, (n, 5, 6)), "audio": rng.integers(0, 8, (n, 1, 4))}
+    captions = [rng.integers(0, 30, 1 + i % 7).tolist() for i in range(n)]
+    return TokenData(MODALITIES, tokens, captions)
+
+
 def inputs_of(depth: int = 2) -> ProbeInputs:
     config = ModelConfig(
         modalities=MODALITIES, dim=32, encoder_depth=depth, decoder_depth=1, head_dim=16,
         init="scaled",
     )  # fmt: skip
-    rng = np.random.default_rng(3)
 
     def some(n: int) -> Any:
-        tokens = {"rgb": rng.integers(0, 9, (n, 5, 6)), "audio": rng.integers(0, 8, (n, 1, 4))}
-        captions = [rng.integers(0, 30, 1 + i % 7).tolist() for i in range(n)]
-        return SimpleNamespace(
-            data=TokenData(MODALITIES, tokens, captions), clip_ids=[f"c{i}" for i in range(n)]
-        )
+        return SimpleNamespace(data=some_clips(n), clip_ids=[f"c{i}" for i in range(n)])
 
     models: Any = SimpleNamespace(results=SimpleNamespace(tables=lambda _name: []))
     return ProbeInputs(
@@ -95,6 +97,17 @@ def test_standardised_dimensions_and_constant_ones():
     np.testing.assert_allclose(found.train.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(found.train.std(axis=0), [1, 0, 1, 1], atol=1e-4)
     assert (found.chosen[:, 1] == 0).all() and (found.chosen[:, 0] > 10).all()
+
+
+def test_without_training_clips_the_others_are_the_measure():
+    x = np.random.default_rng(1).normal(3, 2, (50, 4)).astype(np.float32)
+    found = Features(x[:0], x).standardised()
+    np.testing.assert_allclose(found.chosen.std(axis=0), 1, atol=1e-4)
+    inputs = inputs_of()
+    empty: Any = SimpleNamespace(data=some_clips(0), clip_ids=[], classes=[])
+    inputs = dataclasses.replace(inputs, train=empty, train_groups=np.zeros(0, int))
+    assert embeddings(inputs)["trained"]["rgb"].train.shape == (0, 32)
+    assert linear.compute(inputs)["metrics"] == []
 
 
 def test_shares_of_tokens_are_counted():

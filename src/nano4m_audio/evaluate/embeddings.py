@@ -33,9 +33,11 @@ class Features:
     chosen: np.ndarray
 
     def standardised(self) -> Features:
-        """Every dimension with mean 0 and deviation 1 over the training clips; constant ones 0."""
-        mean, deviation = self.train.mean(axis=0), self.train.std(axis=0)
-        varies = deviation > _CONSTANT * np.sqrt(np.square(self.train).mean() + 1e-30)
+        """Every dimension with mean 0 and deviation 1 over the training clips, or the others where
+        a checkpoint came without them; constant dimensions 0."""
+        known = self.train if len(self.train) else self.chosen
+        mean, deviation = known.mean(axis=0), known.std(axis=0)
+        varies = deviation > _CONSTANT * np.sqrt(np.square(known).mean() + 1e-30)
         scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
         return Features((self.train - mean) * scale, (self.chosen - mean) * scale)
 

@@ -51,6 +51,8 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     "features" has every kind of features: accuracy, balanced accuracy and macro-F1 with intervals,
     and ``gain``: by how much the trained network's balanced accuracy is above.
     """
+    if not len(inputs.train.classes):
+        return {"metrics": [], "features": [], "procedure": "no training clips to fit a layer on"}
     names = sorted({*inputs.train.classes, *inputs.chosen.classes})
     labels = (np.array([names.index(c) for c in clips.classes])
               for clips in (inputs.train, inputs.chosen))  # fmt: skip
