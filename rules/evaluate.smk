@@ -2,6 +2,8 @@
 torch is imported.
 """
 
+from nano4m_audio.modalities import LABELS
+
 
 rule evaluate:
     input:
@@ -17,6 +19,11 @@ rule evaluate:
                 for path in RESULTS.tables(t, CONFIG.n_shards)
             }
         ),
+        maps=[
+            path
+            for m in LABELS
+            for path in RESULTS.tables(f"labels/{m}", CONFIG.n_shards)
+        ],
         models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:
         probes=[RESULTS.probe("{experiment}", probe) for probe in PROBES],

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from nano4m_audio.intervals import (
     MIN_GROUPS,
+    Sample,
+    difference_interval,
+    difference_p,
     group_numbers,
     mean_interval,
     paired_p,
@@ -135,6 +138,46 @@ def test_the_paired_test_is_rarely_wrong_about_grouped_clips():
     ones = np.ones(len(groups))
     found = [paired_p(rng.normal(size=20)[groups], ones, groups) < 0.05 for _ in range(100)]
     assert np.mean(found) <= 0.1
+
+
+def sample(rng, groups: int, mean: float, spread: float = 1.0) -> Sample:
+    """Clips in groups of one to five, alike within a group."""
+    sizes = rng.integers(1, 6, groups)
+    numbers = np.repeat(np.arange(groups), sizes)
+    values = mean + spread * rng.normal(size=groups)[numbers] + 0.2 * rng.normal(size=len(numbers))
+    return Sample(values, np.ones(len(values)), numbers)
+
+
+@pytest.mark.parametrize(("sizes", "spread"), [((26, 26), 1), ((12, 60), 3)])
+def test_differences_of_two_samples_are_covered(sizes, spread):
+    rng, held, wrong, rounds = np.random.default_rng(5), 0, 0, 200
+    for _ in range(rounds):
+        first, second = sample(rng, sizes[0], 1.5, spread), sample(rng, sizes[1], 1.0)
+        low, high = difference_interval(first, second, resamples=300)
+        held += low <= 0.5 <= high
+    assert held / rounds >= 0.91
+    for _ in range(100):
+        wrong += difference_p(sample(rng, sizes[0], 1, spread), sample(rng, sizes[1], 1)) < 0.05
+    assert wrong <= 12
+
+
+def test_two_samples_that_differ_are_told_apart():
+    rng = np.random.default_rng(6)
+    first, second = sample(rng, 40, 2.0), sample(rng, 40, 0.0)
+    low, high = difference_interval(first, second)
+    assert 0 < low < first.mean - second.mean < high
+    assert difference_interval(second, first) == pytest.approx((-high, -low), abs=0.2)
+    assert difference_p(first, second) < 0.001
+    # Clips of one video are no witnesses by themselves.
+    alike = Sample(np.repeat([0.0, 1.0], 50), np.ones(100), np.arange(100) // 50)
+    assert difference_interval(alike, second) is difference_p(alike, second) is None
+
+
+def test_two_equal_samples_do_not_differ():
+    same = Sample(np.full(30, 0.1), np.ones(30), np.arange(30))
+    assert difference_interval(same, same) == (0, 0) and difference_p(same, same) == 1
+    other = Sample(np.full(30, 0.2), np.ones(30), np.arange(30))
+    assert difference_p(other, same) < 0.001
 
 
 def test_groups_are_linked_by_video_and_by_copy():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nano4m_audio.modalities import LABELS
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -12,9 +14,10 @@ class Probe:
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
     what they are compared with; ``strips``: its shares are drawn, too. ``first`` matches the names
     of the metrics that are shown before the others: all, where it is empty. What else its JSON has
-    is shown by a template ``probe_<name>.html.j2`` of the report. ``models`` are the config keys of
-    the backends that it runs beside the trained model, ``tables`` what it reads beside the tokens;
-    ``uses_classes``: it reads what the config says of the classes.
+    is shown by a template ``metrics_<name>.html.j2`` of the report. ``models`` are the config keys
+    of the backends that it runs beside the trained model, ``tables`` what it reads beside the
+    tokens; ``uses_classes``: it reads what the config says of the classes. ``reads`` names what it
+    reads of the results folder by clip (evaluate/beside.py).
     """
 
     name: str
@@ -26,6 +29,7 @@ class Probe:
     models: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     uses_classes: bool = False
+    reads: tuple[str, ...] = ()
 
 
 PROBES = {
@@ -36,8 +40,9 @@ PROBES = {
             title="Cross-entropy",
             words="Nats per masked token, lower is better; the mean over clips, each of which is "
             "asked for every modality under several fixed masks. Chance is a uniform guess over "
-            "the vocabulary. The baseline knows how often each token occurs at its position, and "
-            "in its codebook, in the training clips, and nothing of the clip.",
+            "the vocabulary. The baseline is the lowest of several counts of the training clips: "
+            "of each token at all, in its codebook, at its position, and after the token before "
+            "it where that is an input.",
             baseline="the token frequencies of the training clips",
         ),
         Probe(
@@ -54,10 +59,64 @@ PROBES = {
         Probe(
             "structure",
             title="Structure from pictures",
-            words="Tokens of another modality predicted from RGB alone. The baseline is the most "
-            "frequent training token of each position.",
+            words="Tokens of another modality predicted from RGB alone, and the errors of the maps "
+            "that they decode to, where less is better. The baseline is the most frequent training "
+            "token of each position, the ceiling the round trip of the true tokens.",
             baseline="the most frequent token of each position",
             strips=True,
+            models=tuple(f"tokenize.{name}" for name in LABELS),
+            reads=("map_keys",),
+        ),
+        Probe(
+            "memorisation",
+            title="Learnt by heart",
+            words="The rest of a sound or a picture, from its other tokens alone, of clips that "
+            "the model was trained on and of clips that it never saw, as many of each. A gap above "
+            "0, with its whole interval, says that training clips are known better; of a gap, less "
+            "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
+            baseline="the token frequencies of the training clips",
+        ),
+        Probe(
+            "leak",
+            title="What leaks are worth",
+            words="Evaluated clips that have a near copy among the training clips, against the "
+            "others. Of an effect, more means that leaked clips flatter the model. Leaked is what "
+            "is of a training clip's video, a copy of it, or more alike to it in picture and sound "
+            "than is usual between different videos.",
+            baseline="guessing by frequency",
+            reads=("nearest_train",),
+        ),
+        Probe(
+            "audio_fidelity",
+            title="What the sound tokenizer keeps",
+            words="The sounds of evaluated clips, encoded and decoded by the tokenizer, without "
+            "the trained model: the ceiling of every sound that it makes. The baseline compares "
+            "each sound with the round trip of another clip.",
+            baseline="the round trip of another clip",
+            models=("tokenize.audio", "score.audio"),
+            uses_classes=True,
+            reads=("sound_keys",),
+        ),
+        Probe(
+            "gain",
+            title="What one modality says of another",
+            words="Nats per token of the same targets of a clip under different inputs; each "
+            "difference is paired by clip. Without a source minus the clip's own source is the "
+            "gain; the source of another class minus that of the same class is what it says of "
+            "the class; the same class minus the clip's own is what it says beyond the class. "
+            "These are costs: a model that believes a wrong source pays more than a right one "
+            "could ever tell. The baseline is the lower of what the targets cost without a source "
+            "and what counts of the training clips lose on them.",
+            baseline="no source, or counts of the training clips",
+        ),
+        Probe(
+            "mismatch",
+            title="Asked as trained?",
+            words="Nats per token of the same targets given one, two or more complete other "
+            "modalities, and how often training showed so few: masks that split an input among "
+            "all modalities leave a model untrained for the question it is asked here. The "
+            "baseline is the token frequencies of the training clips on the same targets.",
+            baseline="the token frequencies of the training clips",
         ),
         Probe(
             "retrieval",

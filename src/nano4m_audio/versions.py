@@ -52,8 +52,12 @@ STAGES: dict[str, tuple[str, ...]] = {
     # Not the stage around them: a training is too dear to repeat because its bookkeeping changed.
     "train": ("nano4m.train:train", "training.token_sets:read_token_sets"),
     **{
-        f"evaluate/{name}": ("evaluate.stage:evaluate_run", f"evaluate.{name}:compute")
-        for name in PROBES
+        f"evaluate/{name}": (
+            "evaluate.stage:evaluate_run",
+            f"evaluate.{name}:compute",
+            *_forms(LABELS if "map_keys" in probe.reads else ()),
+        )
+        for name, probe in PROBES.items()
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
     "experiments": ("report.experiments:build_page", "report/templates", "report/static"),

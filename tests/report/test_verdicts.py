@@ -10,6 +10,7 @@ import pytest
 from nano4m_audio.probes import PROBES
 from nano4m_audio.report.collect import collect
 from nano4m_audio.report.metrics import metric_rows, paper_numbers, short_verdict, verdict_of
+from nano4m_audio.report.stage import metric as shown
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import HOSTILE, default_fates, write_results
 from tests.report.test_stage import Page, build
@@ -56,6 +57,21 @@ def test_a_share_gains_points_and_may_fail_at_chance():
     assert verdict_of("classes", None) is verdict_of("tokenizer", {"unit": "dB"}) is None
 
 
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [("degrees", "by 1.985 degrees (1.885 to 2.085)"), ("abs-rel", "by 1.985 (1.885 to 2.085)")],
+)
+def test_an_error_of_maps_gains_in_its_own_unit(unit, said):
+    verdict = verdict_of("structure", metric("better", 1.985, 0.001, unit))
+    assert verdict.evidence.replace("\u202f", " ") == f"{said}, p = 0.001"
+    assert verdict.claim == "Better than the most frequent token of each position"
+
+
+def test_gaps_below_0_are_written_as_shares():
+    assert shown(-0.0214, "accuracy").replace("\u202f", " ") == "\u22122.1 %"
+    assert shown(15.71, "degrees") == "15.7\u00b0"
+
+
 def page_of(tmp_path, **config):
     config = {"source": "folder", "folder": {"root": "clips"}, **config}
     inputs = write_results(tmp_path, default_fates(class_names(), 2), config=config)
@@ -66,10 +82,10 @@ def test_a_loss_worse_than_its_baseline_is_marked_in_words(tmp_path):
     inputs, text = page_of(tmp_path, experiments={"base": {}})
     assert "Worse than" not in text()
     path = inputs.results / "evaluation/base/cross_entropy.json"
-    shown = json.loads(path.read_text())
-    audio = next(row for row in shown["metrics"] if row["name"] == "audio")
+    found = json.loads(path.read_text())
+    audio = next(row for row in found["metrics"] if row["name"] == "audio")
     audio["baseline"] |= {"verdict": "worse", "gain": -0.78, "low": -0.9, "high": -0.7}
-    path.write_text(json.dumps(shown))
+    path.write_text(json.dumps(found))
     assert "Worse than the token frequencies of the training clips: by 0.780" in text()
 
 

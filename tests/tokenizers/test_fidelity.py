@@ -1,4 +1,4 @@
-"""PSNR, SSIM and vocabulary use against references and known properties."""
+"""Fidelity of pictures and sounds, and vocabulary use: references and known properties."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from nano4m_audio.tokenizers.fidelity import psnr_db, ssim, vocabulary_use
+from nano4m_audio.tokenizers.fidelity import (
+    mel_distance_db,
+    psnr_db,
+    si_sdr_db,
+    ssim,
+    vocabulary_use,
+)
 
 
 def pictures(n: int = 2, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -80,3 +86,42 @@ def test_vocabulary_use():
     assert (share, perplexity) == (1.0, pytest.approx(8))
     share, perplexity = vocabulary_use(np.array([0, 0, 0, 1]), 4)
     assert share == 0.5 and perplexity == pytest.approx(4 / 27**0.25)
+
+
+def sounds(n: int = 3, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal((n, 8000))).astype(np.float32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-30, 30), st.floats(0.01, 100), st.floats(-0.5, 0.5))
+def test_si_sdr_of_planted_distortion(db: float, gain: float, offset: float):
+    x, noise = sounds().astype(float), sounds(seed=1).astype(float)
+    x -= x.mean(axis=1, keepdims=True)
+    noise -= noise.mean(axis=1, keepdims=True)
+    noise -= (noise * x).sum(1, keepdims=True) / (x * x).sum(1, keepdims=True) * x
+    level = np.sqrt((x * x).sum(1, keepdims=True) / (noise**2).sum(1, keepdims=True))
+    made = gain * (x + level * 10 ** (-db / 20) * noise) + offset
+    assert si_sdr_db(x, made) == pytest.approx([db] * 3, abs=1e-6)
+
+
+def test_si_sdr_of_the_best_the_worst_and_silence():
+    x = sounds()
+    assert si_sdr_db(x, 0.5 * x) == pytest.approx([100] * 3)
+    assert si_sdr_db(x, 0 * x) == pytest.approx([-60] * 3)
+    assert np.isnan(si_sdr_db(0 * x, x)).all()
+    assert si_sdr_db(x, np.full_like(x, 0.3)) == pytest.approx([-60] * 3)
+
+
+def test_the_mel_distance_of_a_louder_sound_is_its_gain():
+    x = sounds()
+    assert mel_distance_db(x, x, 24_000) == pytest.approx([0] * 3)
+    assert mel_distance_db(x, 2 * x, 24_000) == pytest.approx([20 * np.log10(2)] * 3, abs=1e-3)
+    near, far = (mel_distance_db(x, x + a * sounds(seed=1), 24_000) for a in (0.1, 1.0))
+    assert (near > 0).all() and (near < far).all()
+
+
+def test_the_mel_distance_hears_no_whisper_beside_a_shout():
+    tone = np.sin(np.arange(24_000) * 2 * np.pi * 440 / 24_000)[None].astype(np.float32)
+    hiss = 1e-7 * np.random.default_rng(2).standard_normal(tone.shape).astype(np.float32)
+    assert mel_distance_db(tone, tone + hiss, 24_000)[0] < 0.05
+    assert mel_distance_db(0 * tone, 0 * tone, 24_000) == pytest.approx([0])

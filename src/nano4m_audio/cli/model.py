@@ -22,6 +22,7 @@ from nano4m_audio.cli.options import (
     record,
     stage_settings,
 )
+from nano4m_audio.modalities import LABELS
 from nano4m_audio.probes import PROBES
 
 app = typer.Typer()
@@ -89,7 +90,8 @@ def evaluate(
     chosen = probes or list(PROBES)
     evaluate_run(results, experiment, section, Compute(device, threads=threads), chosen)
     run, files = results.run(experiment), results.token_files()
-    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values())]
+    maps = chain(*(results.tables(f"labels/{name}") for name in LABELS))
+    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values()), *maps]
     inputs += tables_of(results, chosen)
     record([results.probe(experiment, probe) for probe in chosen], inputs)
     if checkpoint:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from nano4m_audio.nano4m.data import TokenData
+
+if TYPE_CHECKING:
+    from nano4m_audio.evaluate.common import ProbeInputs
 
 #: Clips whose tokens are counted at once, as they may be mapped from disk.
 CLIPS_AT_ONCE = 4096
@@ -37,6 +42,10 @@ class CountModel:
     losses: np.ndarray
     smoothing: Smoothing
 
+    def of(self, positions: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """The losses of these tokens, float32 [n]."""
+        return self.losses[positions, ids]
+
 
 def fit_counts(data: TokenData, groups: np.ndarray, m: int, *, padded: bool = False) -> CountModel:
     """Fit a smoothed count model to modality ``m`` of the training clips.
@@ -45,10 +54,50 @@ def fit_counts(data: TokenData, groups: np.ndarray, m: int, *, padded: bool = Fa
     the counts in turns, so the model never sees an evaluated clip and is not fooled by rare ids.
     ``padded`` counts the padding of short sequences, for a run that is asked for it.
     """
-    folds = np.unique(groups, return_inverse=True)[1] % FOLDS
+    return fit_unigrams(data, groups, m, padded=padded)["unigram"]
+
+
+def fit_unigrams(
+    data: TokenData, groups: np.ndarray, m: int, *, padded: bool = False
+) -> dict[str, CountModel]:
+    """Three such models, each of which knows more: ``pooled`` one distribution for all positions;
+    ``per_codebook`` one each, for interleaved ones; ``unigram`` also the position."""
+    folds = fold_numbers(groups)
     held = [position_counts(data, m, np.flatnonzero(folds == f), padded) for f in np.unique(folds)]
     total = np.sum(held, axis=0)
-    smoothing = _choose(held, total) if len(held) > 1 else Smoothing()
+    stride = data.modalities[m].span_stride or 1
+    chosen = {
+        "pooled": Smoothing(),
+        "per_codebook": Smoothing(period=stride),
+        "unigram": Smoothing(),
+    }
+    if len(held) > 1:
+        chosen = _choose(held, total, stride)
+    if stride == 1:
+        del chosen["per_codebook"]
+    return {name: _fitted(total, smoothing) for name, smoothing in chosen.items()}
+
+
+#: Fitted models by training clips, since several probes ask for the same ones.
+_KNOWN: WeakKeyDictionary[TokenData, dict[Any, dict[str, CountModel]]] = WeakKeyDictionary()
+
+
+def run_unigrams(inputs: ProbeInputs, m: int) -> dict[str, CountModel]:
+    """``fit_unigrams`` of the training clips of a run, with its own way of padding."""
+    padded, groups = inputs.settings.masking.padded_captions, inputs.train_groups
+    known = _KNOWN.setdefault(inputs.train.data, {})
+    key = m, padded, groups.tobytes()
+    if key not in known:
+        known[key] = fit_unigrams(inputs.train.data, groups, m, padded=padded)
+    return known[key]
+
+
+def fold_numbers(groups: np.ndarray) -> np.ndarray:
+    """The part of the training clips that each clip is held out with, int64 [n]; whole groups."""
+    return np.unique(groups, return_inverse=True)[1] % FOLDS
+
+
+def _fitted(total: np.ndarray, smoothing: Smoothing) -> CountModel:
     losses = -np.log(_of_positions(total, _of_codebooks(total, smoothing), smoothing))
     return CountModel(losses.astype(np.float32), smoothing)
 
@@ -72,26 +121,39 @@ def position_counts(data: TokenData, m: int, clips: np.ndarray, padded: bool = F
     return table
 
 
-def _choose(held: list[np.ndarray], total: np.ndarray) -> Smoothing:
+def _choose(held: list[np.ndarray], total: np.ndarray, stride: int) -> dict[str, Smoothing]:
     """The smoothing of codebooks first, then that of positions, by held-out cross-entropy."""
-    smoothing = min(
-        (Smoothing(period, uniform) for period in PERIODS for uniform in UNIFORM_STRENGTHS),
-        key=lambda s: sum(_codebook_loss(part, total - part, s) for part in held),
-    )
+    tried = {
+        Smoothing(period, uniform): sum(
+            _codebook_loss(part, total - part, Smoothing(period, uniform)) for part in held
+        )
+        for period in sorted({*PERIODS, stride})
+        for uniform in UNIFORM_STRENGTHS
+    }
+
+    def best(*periods: int) -> Smoothing:
+        return min((s for s in tried if s.period in periods), key=tried.__getitem__)
+
+    smoothing = best(*PERIODS, stride)
+    position = _position_strength(held, total, smoothing)
+    return {
+        "pooled": best(1),
+        "per_codebook": best(stride),
+        "unigram": Smoothing(smoothing.period, smoothing.uniform, position),
+    }
+
+
+def _position_strength(held: list[np.ndarray], total: np.ndarray, smoothing: Smoothing) -> float:
     sums = dict.fromkeys(POSITION_STRENGTHS, 0.0)
     for part in held:
         fitted = total - part
         codebooks, where = _of_codebooks(fitted, smoothing), np.nonzero(part)
-        prior, own, seen = (
-            codebooks[where[0] % smoothing.period, where[1]],
-            fitted[where],
-            fitted.sum(1),
-        )
+        prior = codebooks[where[0] % smoothing.period, where[1]]
+        own, seen = fitted[where], fitted.sum(1)
         for strength in POSITION_STRENGTHS:
             p = (own + strength * prior) / (seen[where[0]] + strength)
             sums[strength] -= float(part[where] @ np.log(p))
-    position = min(sums, key=lambda strength: (sums[strength], -strength))
-    return Smoothing(smoothing.period, smoothing.uniform, position)
+    return min(sums, key=lambda strength: (sums[strength], -strength))
 
 
 def _codebook_loss(part: np.ndarray, fitted: np.ndarray, smoothing: Smoothing) -> float:

@@ -12,6 +12,7 @@ from nano4m_audio.backends.compute import Compute, resolve_device
 from nano4m_audio.config.reading import parse
 from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.evaluate.beside import READERS
 from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
@@ -78,8 +79,9 @@ def evaluate_run(
         return ProbeInputs(model, trained, sets["train"], chosen, *groups, **known)
 
     for name in probes:
-        read = [fingerprint(path) for path in tables_of(results, [name])]
-        key = _key(PROBES[name], settings, models, run["key"], [*clips, *read])
+        beside = [READERS[reader](results, chosen.clip_ids) for reader in PROBES[name].reads]
+        beside += [fingerprint(path) for path in tables_of(results, [name])]
+        key = _key(PROBES[name], settings, models, run["key"], [*clips, *beside])
         head = {
             "probe": name, "split": settings.split, "clips": len(chosen), "key": key,
             "clip_ids": chosen.clip_ids, "groups": groups[1].tolist(),

@@ -9,13 +9,15 @@ import torch
 
 from nano4m_audio.evaluate.baselines import position_counts
 from nano4m_audio.evaluate.common import ACCURACY, BATCH_SIZE, Measured, ProbeInputs, metric
+from nano4m_audio.evaluate.decoded import decoded_metrics
 from nano4m_audio.modalities import LABELS
 from nano4m_audio.nano4m.data import whole
 from nano4m_audio.nano4m.objective import own_table
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for every label.
+    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for every label, and those
+    of its decoded maps (see decoded.py).
 
     One parallel pass: the whole RGB sequence is the only input and every position of the target
     modality is asked for at once. The value is the share of positions whose most likely id is the
@@ -29,12 +31,14 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
         mode = position_counts(train, m, np.arange(len(train))).argmax(axis=1)
         chance = 1 / inputs.settings.model.modalities[m].vocab_size
         size = f"{true.shape[1]} keyframes per clip, {true.shape[2]} positions each"
-        measured = _hits(f"rgb_to_{name}", predict(inputs, m), true, f"{size}, one pass")
+        guess = predict(inputs, m)
+        measured = _hits(f"rgb_to_{name}", guess, true, f"{size}, one pass")
         note = "the most frequent training token of each position, whatever the picture"
         baseline = _hits(f"rgb_to_{name}_position_mode", mode, true, note)
         metrics += [
             metric(measured, inputs, unit=ACCURACY, chance=chance, baseline=baseline),
             metric(baseline, inputs, unit=ACCURACY, chance=chance),
+            *decoded_metrics(inputs, name, guess, mode),
         ]
     return {"metrics": metrics, "keyframes": inputs.keyframe_numbers().tolist()}
 

@@ -7,7 +7,8 @@ on a phone; wide screens put several beside each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -211,6 +212,32 @@ def curves(data: Curves, last_step: float) -> Markup:
         _text(x(end[0]) + 7, y(end[1]) + 4, f"{end[1]:.2f}", "start", "value"),
     ]
     return _svg(150, f"Loss of {data.modality} over {label(last_step)} steps", parts)
+
+
+def shown(curve: Mapping[str, Any]) -> Markup:
+    """Cross-entropy over how much of a source is shown: a line with the interval of each value, and
+    counts of the training clips as a dashed line."""
+    points = list(zip(curve["shown"], curve["value"], strict=True))
+    ends = [x for key in ("low", "high") for x in curve[key] if x is not None]
+    values = [*curve["value"], *ends, *([] if curve["counts"] is None else [curve["counts"]])]
+    pad = (max(values) - min(values) or 1) * 0.08
+    x = _Scale(0, 1, 40, WIDTH - 44)
+    y = _Scale(min(values) - pad, max(values) + pad, 128, 10)
+    parts = _axes(x, y, [], ticks(y.low, max(values) + pad, 4))
+    parts += [_text(x(share), 144, f"{100 * share:.0f} %", "middle") for share, _ in points]
+    if curve["counts"] is not None:
+        dashed = _line(x.start, y(curve["counts"]), x.end, y(curve["counts"]), "line train")
+        parts.append(_tag("g", dashed, stroke_dasharray="4 3"))
+    for share, low, high in zip(curve["shown"], curve["low"], curve["high"], strict=True):
+        if low is not None:
+            parts.append(_line(x(share), y(low), x(share), y(high), "interval thin"))
+    parts.append(_path(points, x, y, "line val"))
+    parts += [
+        _tag("circle", cx=x(share), cy=y(value), r=3, class_="end") for share, value in points
+    ]
+    parts.append(_text(x.end + 8, y(points[-1][1]) + 4, f"{points[-1][1]:.2f}", "start", "value"))
+    title = f"Cross-entropy of {curve['target']} over how much of {curve['source']} is shown"
+    return _svg(150, title, parts)
 
 
 def study(data: Study) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from nano4m_audio.report.tokenizers import rgb_fidelity
 from nano4m_audio.taxonomy import class_names
 
 _MINUS, _NARROW = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
+#: What a difference of metrics is counted in, by their unit.
+_UNIT_WORDS = {"accuracy": "points", "nats/token": "nats", "degrees": "degrees", "dB": "dB"}
 #: The probes, and the quality of the tokenizers, which is measured without a model.
 REPORTED_PROBES = (
     *PROBES.values(),
@@ -56,13 +59,15 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics, the JSON of every probe, and the caveat of the paper's numbers; none of these
-    are shown without a caveat. ``label`` says where they come from."""
+    """All metrics, and the caveat of the paper's numbers; none of these are shown without a caveat.
+    ``label`` says where they come from. ``details`` are the JSON of the probes, for what they have
+    beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``: see ``paper_entropies``."""
 
     rows: list[MetricRow]
-    probes: Mapping[str, Mapping[str, Any]]
+    details: Mapping[str, Mapping[str, Any]]
     caveat: str
     label: str
+    entropies: Mapping[str, Any] | None = None
 
 
 def collect(inputs: ReportInputs) -> Evaluation:
@@ -76,7 +81,19 @@ def collect(inputs: ReportInputs) -> Evaluation:
         evaluation,
         paper["caveats"][source] if beside else "",
         paper["label"],
+        paper_entropies(paper) if "cross_entropy" in beside else None,
     )
+
+
+def paper_entropies(paper: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the paper says of interleaved codebooks, in nats: its loss, and its marginal entropy as
+    it stands (``pooled``) and without what the ids of disjoint codebooks add (``per_codebook``)."""
+    for row in paper["metrics"]:
+        if "marginal" in row:
+            less = row["marginal"] - math.log(row["codebooks"])
+            names = {"target": row["metric"], "model": row["value"], "uniform": row["chance"]}
+            return {**names, "pooled": row["marginal"], "per_codebook": less}
+    return None
 
 
 def paper_numbers() -> dict[str, Any]:
@@ -126,7 +143,8 @@ def metric_rows(
     for key in order:
         probe, name = key
         mine, other = ours.get(key), theirs.get(key)
-        title = titles[key]["title"] if key in titles else name.replace("_", " ")
+        named = (mine or {}).get("title") or name.replace("_", " ")
+        title = titles[key]["title"] if key in titles else named
         unit = (mine or other or {}).get("unit") or ""
         compared = (mine or {}).get("baseline") or {}
         baseline = ours.get((probe, compared.get("name", "")), compared) or None
@@ -175,7 +193,9 @@ def _difference(comparison: Mapping[str, Any], unit: str) -> str:
     gain, low, high = comparison["gain"], comparison["low"], comparison["high"]
     if gain < 0:
         gain, low, high = -gain, *(None if x is None else -x for x in (high, low))
-    text = f"by {_amount(gain, unit)}{_NARROW}{'points' if unit == 'accuracy' else 'nats'}"
+    text = f"by {_amount(gain, unit)}"
+    if unit in _UNIT_WORDS:
+        text += f"{_NARROW}{_UNIT_WORDS[unit]}"
     if low is not None and high is not None:
         text += f" ({_amount(low, unit)} to {_amount(high, unit)})"
     p = comparison["p"]

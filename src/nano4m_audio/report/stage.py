@@ -86,7 +86,9 @@ def count(value: float | None) -> str:
 
 def share(value: float | None, digits: int = 0) -> str:
     """0.934 -> 93 %."""
-    return "\N{EN DASH}" if value is None else f"{100 * value:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{signed(100 * value, digits)}\N{NARROW NO-BREAK SPACE}%"
 
 
 def metric(value: float | None, unit: str = "") -> str:
@@ -94,9 +96,11 @@ def metric(value: float | None, unit: str = "") -> str:
     if value is None:
         return "\N{EN DASH}"
     if unit in ("accuracy", "fraction", "share"):
-        return share(value, 1 if value >= 0.001 or value == 0 else 3)
+        return share(value, 1 if abs(value) >= 0.001 or value == 0 else 3)
     if unit == "dB":
         return f"{value:.1f}\N{NARROW NO-BREAK SPACE}dB"
+    if unit == "degrees":
+        return f"{value:.1f}\N{DEGREE SIGN}"
     return signed(value, 3)
 
 

@@ -81,21 +81,31 @@ def read_all(
     store: Path, modality: str, picks: Sequence[Pick]
 ) -> Iterator[tuple[Pick, np.ndarray]]:
     """Each pick with its images, as read_images, shard by shard."""
+    for chunk in by_shard(picks):
+        yield from zip(chunk, read_images(store, modality, chunk), strict=True)
+
+
+def by_shard(picks: Sequence[Pick]) -> Iterator[list[Pick]]:
+    """The picks in the order of shards and clips, a few of one shard at a time."""
     ordered = sorted(picks, key=lambda pick: (pick.shard, pick.clip_id))
     for _, group in groupby(ordered, lambda pick: pick.shard):
-        for chunk in chunks(list(group), _CHUNK):
-            yield from zip(chunk, read_images(store, modality, chunk), strict=True)
+        yield from map(list, chunks(list(group), _CHUNK))
 
 
 def read_images(store: Path, modality: str, picks: Sequence[Pick]) -> list[np.ndarray]:
     """What the tokenizer sees of picks of one shard: float32 [K, channels, 224, 224] in -1..1."""
+    if MODALITIES[modality].estimator:
+        return read_maps(store, modality, picks)
+    rows = [
+        {"clip_key": p.key, "keyframes": [p.selected["keyframes"][k] for k in p.keyframes]}
+        for p in picks
+    ]
+    return [rgb_image(c) for c in keyframe_crops(opened(store, "clips", picks[0].shard), rows)]
+
+
+def read_maps(store: Path, modality: str, picks: Sequence[Pick]) -> list[np.ndarray]:
+    """Stored maps of picks of one shard, as the tokenizer sees them: see read_images."""
     row, shard = MODALITIES[modality], picks[0].shard
-    if not row.estimator:
-        rows = [
-            {"clip_key": p.key, "keyframes": [p.selected["keyframes"][k] for k in p.keyframes]}
-            for p in picks
-        ]
-        return [rgb_image(c) for c in keyframe_crops(opened(store, "clips", shard), rows)]
     columns = [*(name for name, _ in row.columns), "maps"]
     found = opened(store, f"labels/{modality}", shard).read([p.key for p in picks], columns)
     return [

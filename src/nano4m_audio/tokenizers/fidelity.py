@@ -1,4 +1,4 @@
-"""How much of an image survives a tokenizer, and how much of its vocabulary it uses."""
+"""How much of an image or a sound survives a tokenizer, and how much of its vocabulary it uses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ _OFFSETS = np.arange(-5, 6)
 _WINDOW = np.exp(-(_OFFSETS**2) / (2 * 1.5**2))
 _WINDOW /= _WINDOW.sum()
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
+#: Decibels between which SI-SDR is given: of an equal sound it is infinite.
+_SDR_RANGE = -60.0, 100.0
+#: Mean power below which a sound is silence: -120 dBFS, less than the step of 16 bits.
+_SILENCE = 1e-12
+#: Mel bands, samples from one spectrum to the next, and the decibels below the loudest band of a
+#: sound that are compared.
+_BANDS, _HOP, _DEPTH_DB = 64, 256, 80.0
+#: Sounds whose spectra are in memory at once.
+_AT_ONCE = 16
 
 
 def psnr_db(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
@@ -49,3 +58,43 @@ def vocabulary_use(tokens: np.ndarray, vocab_size: int) -> tuple[float, float]:
     counts = np.bincount(tokens.ravel(), minlength=vocab_size)
     share = counts[counts > 0] / counts.sum()
     return float((counts > 0).mean()), float(np.exp(-(share * np.log(share)).sum()))
+
+
+def si_sdr_db(sounds: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Scale-invariant signal-to-distortion ratio of each sound in -60..100 dB: float [N, S] twice
+    -> [N] (Le Roux et al. 2019, arXiv 1811.02508).
+
+    Means are taken away, and what is left of ``decoded`` beside its projection on the sound is
+    distortion. A decoder that keeps the spectrum and not its phase is far below 0. NaN for silence.
+    """
+    x, y = (s.astype(np.float64) - s.mean(axis=1, keepdims=True) for s in (sounds, decoded))
+    power = (x * x).sum(axis=1, keepdims=True)
+    silent = power[:, 0] < _SILENCE * x.shape[1]
+    part = (x * y).sum(axis=1, keepdims=True) / np.where(power > 0, power, 1) * x
+    signal, error = (part**2).sum(axis=1), ((y - part) ** 2).sum(axis=1)
+    low, high = (10 ** (db / 10) for db in _SDR_RANGE)
+    ratio = np.divide(signal, error, out=np.full(len(x), high), where=error > 0)
+    ratio[signal == 0] = low
+    return np.where(silent, np.nan, 10 * np.log10(ratio.clip(low, high)))
+
+
+def mel_distance_db(sounds: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Mean absolute difference of two log-mel spectrograms in dB: float [N, S] twice -> [N].
+
+    64 bands up to half the rate, a spectrum every 256 samples (window 1,024). What is more than
+    80 dB below the loudest band of the sound counts as that: nobody hears it.
+    """
+    import torch
+    from torchaudio.functional import melscale_fbanks
+
+    from nano4m_audio.backends.log_mel import N_FFT, LogMel
+
+    filters = melscale_fbanks(N_FFT // 2 + 1, 0.0, rate_hz / 2, _BANDS, rate_hz)
+    mel, distances = LogMel(filters, _HOP), []
+    for start in range(0, len(sounds), _AT_ONCE):
+        pair = (s[start : start + _AT_ONCE].astype(np.float32) for s in (sounds, decoded))
+        with torch.inference_mode():
+            x, y = (mel(torch.from_numpy(s)).numpy() for s in pair)
+        floor = x.max(axis=(1, 2), keepdims=True) - _DEPTH_DB
+        distances.append(abs(np.maximum(x, floor) - np.maximum(y, floor)).mean(axis=(1, 2)))
+    return np.concatenate(distances)
