@@ -11,6 +11,14 @@ rule evaluate:
         weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
         split=RESULTS.split,
         tokens=TOKENS,
+        tables=sorted(
+            {
+                str(path)
+                for p in PROBES.values()
+                for t in p.tables
+                for path in RESULTS.tables(t, CONFIG.n_shards)
+            }
+        ),
         maps=[
             path
             for m in LABELS
@@ -35,6 +43,6 @@ rule evaluate:
         identities={key: identity_of(key) for p in PROBES.values() for key in p.models},
         version=[stage_version(f"evaluate/{probe}") for probe in PROBES],
     shell:
-        "nano4m-audio evaluate --experiment={wildcards.experiment}"
+        "OMP_NUM_THREADS=1 nano4m-audio evaluate --experiment={wildcards.experiment}"
         " --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"

@@ -117,13 +117,10 @@ def mean_interval(
     replacement: percentiles, widened for few groups as t is wider than the normal (Hesterberg 2015,
     arXiv 1411.5279). ``sums``, ``counts`` and ``groups`` have one value per clip.
     """
-    from scipy.special import ndtr, stdtrit
-
     x, n = _per_group(sums, counts, groups)
     if len(n) < MIN_GROUPS:
         return None
-    tail = (1 - confidence) / 2
-    tail = float(ndtr(stdtrit(len(n) - 1, tail) * np.sqrt(len(n) / (len(n) - 1))))
+    tail = _bootstrap_tail(confidence, len(n))
     low, high = np.quantile(_resampled(x, n, resamples, [seed, 7]), [tail, 1 - tail])
     return float(low), float(high)
 
@@ -167,6 +164,35 @@ def difference_interval(
     differences = first.mean - second.mean + drawn[0] - drawn[1]
     low, high = np.quantile(differences, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def statistic_interval(
+    statistic: Callable[[np.ndarray], float],
+    groups: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval | None:
+    """The same bootstrap for what is no mean: ``statistic`` of clips, int64 [any], some of them
+    named more than once."""
+    number = len(np.unique(groups))
+    if number < MIN_GROUPS:
+        return None
+    tail, rng = _bootstrap_tail(confidence, number), np.random.default_rng([seed, 27])
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    draws = rng.integers(0, number, (resamples, number))
+    values = [statistic(np.concatenate([members[g] for g in drawn])) for drawn in draws]
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _bootstrap_tail(confidence: float, groups: int) -> float:
+    """The share that is cut off at each end of the bootstrap's values."""
+    from scipy.special import ndtr, stdtrit
+
+    t = stdtrit(groups - 1, (1 - confidence) / 2)
+    return float(ndtr(t * np.sqrt(groups / (groups - 1))))
 
 
 def difference_p(first: Sample, second: Sample, seed: int = 0) -> float | None:

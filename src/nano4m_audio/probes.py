@@ -12,10 +12,12 @@ class Probe:
     """``evaluate/<name>.py`` has ``compute(inputs) -> dict`` with a list "metrics".
 
     ``title`` and ``words`` stand above its metrics in the report, ``baseline`` says in a verdict
-    what they are compared with; ``strips``: its shares are drawn, too. ``models`` are the config
-    keys of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
-    config says of the classes. ``reads`` names what it reads of the results folder beside tokens
-    (evaluate/beside.py).
+    what they are compared with; ``strips``: its shares are drawn, too. ``first`` matches the names
+    of the metrics that are shown before the others: all, where it is empty. What else its JSON has
+    is shown by a template ``metrics_<name>.html.j2`` of the report. ``models`` are the config keys
+    of the backends that it runs beside the trained model, ``tables`` what it reads beside the
+    tokens; ``uses_classes``: it reads what the config says of the classes. ``reads`` names what it
+    reads of the results folder by clip (evaluate/beside.py).
     """
 
     name: str
@@ -23,7 +25,9 @@ class Probe:
     words: str
     baseline: str
     strips: bool = False
+    first: str = ""
     models: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     uses_classes: bool = False
     reads: tuple[str, ...] = ()
 
@@ -50,6 +54,7 @@ PROBES = {
             "to beat.",
             baseline="guessing the most frequent classes",
             strips=True,
+            first=r"(audio|rgb|all)_top\d$|.*_top1$",
         ),
         Probe(
             "structure",
@@ -133,6 +138,26 @@ PROBES = {
                 "evaluate.image_classifier",
             ),
             uses_classes=True,
+        ),
+        Probe(
+            "retrieval",
+            title="Finding a clip by another modality",
+            words="Encodings of one modality alone, averaged over its tokens and standardised by "
+            "the training clips; neighbours by cosine among clips of which each stands for a "
+            "group. R@k is the share of clips whose own other side is among the k nearest, of "
+            "equally near ones the share that is; chance is k of all. Class precision is the share "
+            "of the same class among the nearest five of other groups.",
+            baseline="an untrained network",
+            first=r"(audio_to_(rgb|depth)|(rgb|depth)_to_audio)_of_200_",
+        ),
+        Probe(
+            "linear",
+            title="Class by a linear layer",
+            words="Logistic regression on frozen features, its penalty chosen on held-out groups "
+            "of the training clips. Balanced accuracy weighs all classes alike. The baseline reads "
+            "a histogram of the same token ids: what it reaches needs no trained network.",
+            baseline="a histogram of the tokens",
+            tables=("scores/audio", "scores/visual"),
         ),
     )
 }

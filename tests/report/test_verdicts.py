@@ -7,11 +7,12 @@ from html import unescape
 
 import pytest
 
+from nano4m_audio.probes import PROBES
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.metrics import paper_numbers, short_verdict, verdict_of
+from nano4m_audio.report.metrics import metric_rows, paper_numbers, short_verdict, verdict_of
 from nano4m_audio.report.stage import metric as shown
 from nano4m_audio.taxonomy import class_names
-from tests.report.fake import default_fates, write_results
+from tests.report.fake import HOSTILE, default_fates, write_results
 from tests.report.test_stage import Page, build
 
 PAPERS_TOKENIZERS = paper_numbers()["tokenizers"]
@@ -130,3 +131,51 @@ def test_the_demo_stands_beside_the_paper_with_a_caveat(tmp_path):
     shown = collect(write_results(tmp_path, default_fates(class_names(), 2))).sections["metrics"]
     assert "synthetic data" in shown.caveat
     assert all(row.verdict for row in shown.rows if row.ours and row.probe != "tokenizer")
+
+
+def test_confusion_and_wrong_clips_are_shown_as_text(tmp_path):
+    inputs, _ = page_of(tmp_path)
+    path = inputs.results / "evaluation/base/classes.json"
+    content = json.loads(path.read_text())
+    sure = [0.5 + i / 100 for i in range(13)]
+    content |= {
+        "classes": ["pig", HOSTILE],
+        "confusion": {source: [[4321, 1], [0, 0]] for source in ("audio", "rgb", "all", "depth")},
+        "wrong": [
+            {"source": "rgb", "clip_id": f"{HOSTILE}{i:02d}", "true": "pig", "guessed": HOSTILE,
+             "probability": p, "probability_of_true": 0.01}
+            for i, p in enumerate(sure)
+        ],
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    page = build(inputs, tmp_path / "report.html")
+    shown = Page(page).text
+    assert shown.count("4,321") == 3 and "<script" not in page and "<img src=x" not in page
+    named = [i for i in range(13) if f"{HOSTILE}{i:02d}" in shown]
+    assert named == list(range(3, 13))  # the ten that it is most sure of
+
+
+def test_many_classes_have_no_heat_map(tmp_path):
+    inputs, text = page_of(tmp_path)
+    path = inputs.results / "evaluation/base/classes.json"
+    content = json.loads(path.read_text())
+    names = [f"class{i}" for i in range(41)]
+    content |= {"classes": names, "confusion": {"audio": [[0] * 41] * 41}, "wrong": []}
+    path.write_text(json.dumps(content))
+    assert "what it was named" not in text()
+
+
+def test_retrieval_of_the_paper_comes_first_and_the_rest_is_folded():
+    def found(name):
+        other = {"name": f"{name}_untrained", "value": 0.1, "verdict": "unclear", "gain": 0.1,
+                 "low": None, "high": None, "p": 0.5}  # fmt: skip
+        return {"name": name, "value": 0.2, "unit": "accuracy", "groups": 20, "baseline": other}
+
+    names = ["rgb_to_audio_r1", "rgb_to_audio_of_200_r1", "rgb_to_depth_of_200_r1"]
+    rows = metric_rows({"retrieval": {"metrics": [found(n) for n in names]}}, None, paper_numbers())
+    mine = {row.name: row for row in rows if row.probe == "retrieval" and row.ours}
+    assert [name for name, row in mine.items() if row.first] == ["rgb_to_audio_of_200_r1"]
+    beside = mine["rgb_to_audio_of_200_r1"]
+    assert beside.paper["value"] == 0.005 and beside.baseline["value"] == 0.1
+    assert sum(row.paper is not None for row in rows if row.probe == "retrieval") == 12
+    assert not PROBES["structure"].first  # all of its rows are shown

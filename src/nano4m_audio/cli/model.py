@@ -81,7 +81,7 @@ def evaluate(
     published form, which is imported into a results folder of its own and its metrics printed."""
     from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import EvaluateSettings
-    from nano4m_audio.evaluate.stage import evaluate_run
+    from nano4m_audio.evaluate.stage import evaluate_run, tables_of
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
     if checkpoint or tokens:
@@ -92,6 +92,7 @@ def evaluate(
     run, files = results.run(experiment), results.token_files()
     maps = chain(*(results.tables(f"labels/{name}") for name in LABELS))
     inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values()), *maps]
+    inputs += tables_of(results, chosen)
     record([results.probe(experiment, probe) for probe in chosen], inputs)
     if checkpoint:
         show_metrics(results, experiment, chosen)

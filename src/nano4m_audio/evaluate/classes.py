@@ -23,9 +23,14 @@ from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.objective import own_table
 
 TOP_K = (1, 3, 5)
+#: What the class is told from; sources with a modality that the run has not are left out.
 SOURCES = {
     "audio": ("audio",),
     "rgb": ("rgb",),
+    "depth": ("depth",),
+    "normals": ("normals",),
+    "pictures": tuple(name for name, row in MODALITIES.items() if row.kind == "image"),
+    "audio_rgb": ("audio", "rgb"),
     "all": tuple(name for name, row in MODALITIES.items() if row.kind != "text"),
 }
 
@@ -39,37 +44,94 @@ class Captions:
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``<source>_top<k>`` (audio, rgb, all) and ``frequency_top<k>``, details per class.
+    """Metrics ``<source>_top<k>`` for each of SOURCES and ``frequency_top<k>``, details per class.
 
     Chance is k/C: classes drawn blindly. ``frequency``, the baseline of all others, ranks classes
     by their number of training clips; where classes are unequal it is the harder guess.
+    ``first_token_<source>_top<k>`` ranks only the piece that a caption begins with. "confusion" are
+    clips [true][guessed] in the order of "classes", "wrong" the clips named wrong.
     """
     captions = class_captions(inputs)
     true = np.array([captions.names.index(name) for name in inputs.chosen.classes])
+    pieces, piece_of = np.unique([caption[1] for caption in captions.ids], return_inverse=True)
     frequency = Counter(inputs.train.classes)
-    prior = np.array([[frequency[name] for name in captions.names]], float)
-    prior_rank = rank_of(np.repeat(prior, len(true), axis=0), true)
+    prior = np.array([[frequency[name] for name in captions.names]] * len(true), float)
     note = "classes ranked by their number of training clips, whatever the clip"
-    baselines = _measured("frequency", prior_rank, note)
-    metrics: list[dict[str, Any]] = []
-    predictions: dict[str, list[str]] = {}
-    ranks: dict[str, np.ndarray] = {}
-    for source, modalities in SOURCES.items():
-        scores = score_source(inputs, modalities, captions.ids)
-        ranks[source] = rank_of(scores, true)
-        predictions[source] = [captions.names[i] for i in scores.argmax(axis=1)]
+    baselines = _measured("frequency", rank_of(prior, true), note)
+    piece_prior = prior @ np.eye(len(pieces))[piece_of]
+    first_note = "first pieces ranked by their number of training clips, whatever the clip"
+    piece_rank = rank_of(piece_prior, piece_of[true])
+    piece_baselines = _measured("frequency_first_token", piece_rank, first_note)
+    metrics, first_metrics = [], []
+    scores: dict[str, np.ndarray] = {}
+    for source, modalities in known_sources(inputs).items():
+        scores[source], first = _source_scores(inputs, modalities, captions.ids, pieces.tolist())
+        given = ", ".join(modalities)
         own = _measured(
-            source, ranks[source], f"whole captions scored from {', '.join(modalities)}"
+            source, rank_of(scores[source], true), f"whole captions scored from {given}"
         )
         metrics += _metrics(own, inputs, len(captions.names), baselines)
+        ranks = rank_of(first, piece_of[true])
+        own = _measured(f"first_token_{source}", ranks, _first_note(captions, pieces, piece_of))
+        first_metrics += _metrics(own, inputs, len(pieces), piece_baselines)
     metrics += _metrics(baselines, inputs, len(captions.names))
+    first_metrics += _metrics(piece_baselines, inputs, len(pieces))
+    guesses = {source: found.argmax(axis=1) for source, found in scores.items()}
     return {
-        "metrics": metrics,
-        "per_class": _per_class(ranks, true, captions),
+        "metrics": [*metrics, *first_metrics],
+        "per_class": _per_class({s: rank_of(x, true) for s, x in scores.items()}, true, captions),
+        "classes": captions.names,
+        "confusion": {source: confusion(true, guess, len(captions.names)).tolist()
+                      for source, guess in guesses.items()},
+        "wrong": [row for source in scores for row in _wrong(inputs, source, scores[source], true,
+                                                             captions.names)],
         "clip_ids": inputs.chosen.clip_ids,
         "true": list(inputs.chosen.classes),
-        "predictions": predictions,
-    }
+        "predictions": {source: [captions.names[i] for i in guess]
+                        for source, guess in guesses.items()},
+    }  # fmt: skip
+
+
+def known_sources(inputs: ProbeInputs) -> dict[str, tuple[str, ...]]:
+    """Those of SOURCES that the run was trained with."""
+    names = {m.name for m in inputs.settings.model.modalities}
+    return {source: needed for source, needed in SOURCES.items() if names.issuperset(needed)}
+
+
+def confusion(true: np.ndarray, guess: np.ndarray, n_classes: int) -> np.ndarray:
+    """Clips of every true class (rows) that were named each class, int64 [C, C]."""
+    counts = np.bincount(true * n_classes + guess, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def _wrong(
+    inputs: ProbeInputs, source: str, scores: np.ndarray, true: np.ndarray, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The clips named wrong from a source, the surest first, with the probabilities of the guess
+    and of the truth among the classes."""
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    guess = p.argmax(axis=1)
+    rows = [
+        {
+            "source": source,
+            "clip_id": inputs.chosen.clip_ids[i],
+            "true": names[true[i]],
+            "guessed": names[guess[i]],
+            "probability": float(p[i, guess[i]]),
+            "probability_of_true": float(p[i, true[i]]),
+        }
+        for i in np.flatnonzero(guess != true)
+    ]
+    return sorted(rows, key=lambda row: (-row["probability"], row["clip_id"]))
+
+
+def _first_note(captions: Captions, pieces: np.ndarray, piece_of: np.ndarray) -> str:
+    """What the probe of first pieces asks, and which classes it cannot tell apart."""
+    note = f"{len(pieces)} first pieces of captions ranked at position 1, as the paper meant to"
+    alike = [np.array(captions.names)[piece_of == p].tolist() for p in range(len(pieces))]
+    shared = [" and ".join(names) for names in alike if len(names) > 1]
+    return f"{note}; not told apart: {'; '.join(shared)}" if shared else note
 
 
 def class_captions(inputs: ProbeInputs) -> Captions:
@@ -92,36 +154,52 @@ def score_source(
 
     With pictures among them, the mean over the keyframes.
     """
+    return _source_scores(inputs, modalities, captions, [])[0]
+
+
+def _source_scores(
+    inputs: ProbeInputs,
+    modalities: Sequence[str],
+    captions: Sequence[Sequence[int]],
+    pieces: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log probability of every caption [clips, C], and of every one of ``pieces`` at position 1
+    among themselves [clips, pieces]: float64, the mean over the keyframes."""
     pictures = any(inputs.data.arrays[inputs.modality(m)].shape[1] > 1 for m in modalities)
     frames = inputs.keyframe_numbers() if pictures else np.zeros(1, np.int64)
     total = np.zeros((len(inputs.data), len(captions)))
+    first = np.zeros((len(inputs.data), len(pieces)))
+    parts = branches(captions)
     for frame in frames:
         for start in range(0, len(inputs.data), BATCH_SIZE):
             clips = np.arange(start, min(start + BATCH_SIZE, len(inputs.data)))
-            total[clips] += _caption_scores(inputs, modalities, clips, int(frame), captions)
-    return total / len(frames)
+            for prefix, ids in parts:
+                log_p = _next_piece(inputs, modalities, clips, int(frame), prefix, ids)
+                for c, caption in enumerate(captions):
+                    if tuple(caption[: len(prefix)]) == prefix:
+                        total[clips, c] += log_p[:, ids.index(caption[len(prefix)])]
+                if len(prefix) == 1 and list(ids) == list(pieces):
+                    first[clips] += log_p
+    return total / len(frames), first / len(frames)
 
 
 @torch.inference_mode()
-def _caption_scores(
+def _next_piece(
     inputs: ProbeInputs,
     modalities: Sequence[str],
     clips: np.ndarray,
     frame: int,
-    captions: Sequence[Sequence[int]],
+    prefix: Sequence[int],
+    pieces: Sequence[int],
 ) -> np.ndarray:
-    """Log probability of every caption for each clip, float64 [clips, C]."""
+    """Log probability of each of ``pieces`` after a caption's beginning, among themselves: float64
+    [clips, pieces]."""
     model, m = inputs.model, inputs.modality("caption")
-    scores, one = np.zeros((len(clips), len(captions))), np.ones(len(clips), np.int64)
-    for prefix, pieces in branches(captions):
-        seen = inputs.tokens(_complete(inputs, modalities, clips, frame, prefix))
-        asked = inputs.tokens(Packed(0 * one, len(prefix) * one, m * one, one))
-        logits = model(seen, asked) @ own_table(model, m)[pieces].T
-        log_p = logits.log_softmax(dim=1).cpu().double().numpy()
-        for c, caption in enumerate(captions):
-            if tuple(caption[: len(prefix)]) == prefix:
-                scores[:, c] += log_p[:, pieces.index(caption[len(prefix)])]
-    return scores
+    one = np.ones(len(clips), np.int64)
+    seen = inputs.tokens(_complete(inputs, modalities, clips, frame, prefix))
+    asked = inputs.tokens(Packed(0 * one, len(prefix) * one, m * one, one))
+    logits = model(seen, asked) @ own_table(model, m)[list(pieces)].T
+    return logits.log_softmax(dim=1).cpu().double().numpy()
 
 
 def branches(captions: Sequence[Sequence[int]]) -> list[tuple[tuple[int, ...], list[int]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
@@ -15,6 +16,7 @@ from nano4m_audio.evaluate.beside import READERS
 from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
+from nano4m_audio.lineage import fingerprint
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES, Probe
@@ -78,12 +80,19 @@ def evaluate_run(
 
     for name in probes:
         beside = [READERS[reader](results, chosen.clip_ids) for reader in PROBES[name].reads]
+        beside += [fingerprint(path) for path in tables_of(results, [name])]
         key = _key(PROBES[name], settings, models, run["key"], [*clips, *beside])
         head = {
             "probe": name, "split": settings.split, "clips": len(chosen), "key": key,
             "clip_ids": chosen.clip_ids, "groups": groups[1].tolist(),
         }  # fmt: skip
         _publish(results, experiment, head, inputs)
+
+
+def tables_of(results: Results, probes: Sequence[str]) -> list[Path]:
+    """What these probes read beside the tokens and the split: all shards of each table."""
+    names = sorted({table for name in probes for table in PROBES[name].tables})
+    return [path for table in names for path in results.tables(table)]
 
 
 def _key(

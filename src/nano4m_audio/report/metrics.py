@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -42,7 +43,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric: ours, a baseline on the same clips, the verdict on the two, and the paper's."""
+    """One metric: ours, a baseline on the same clips, the verdict on the two, and the paper's;
+    ``first``: it is shown before others of its probe."""
 
     probe: str
     name: str
@@ -52,18 +54,17 @@ class MetricRow:
     baseline: Mapping[str, Any] | None
     paper: Mapping[str, Any] | None
     verdict: Verdict | None = None
+    first: bool = True
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics, clips named right by class, and the caveat of the paper's numbers; none of these
-    are shown without a caveat. ``label`` says where they come from. ``details`` are the JSON of the
-    probes, for what they have beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``:
-    see ``paper_entropies``."""
+    """All metrics, and the caveat of the paper's numbers; none of these are shown without a caveat.
+    ``label`` says where they come from. ``details`` are the JSON of the probes, for what they have
+    beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``: see ``paper_entropies``."""
 
     rows: list[MetricRow]
     details: Mapping[str, Mapping[str, Any]]
-    per_class: list[dict[str, Any]]
     caveat: str
     label: str
     entropies: Mapping[str, Any] | None = None
@@ -78,7 +79,6 @@ def collect(inputs: ReportInputs) -> Evaluation:
     return Evaluation(
         metric_rows(evaluation, rgb_fidelity(inputs.tokenizers), paper, beside),
         evaluation,
-        evaluation.get("classes", {}).get("per_class", []),
         paper["caveats"][source] if beside else "",
         paper["label"],
         paper_entropies(paper) if "cross_entropy" in beside else None,
@@ -106,15 +106,15 @@ def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[st
     """The probes whose numbers in the paper may stand beside those of this run.
 
     The demo shows them all, as an example, beside a caveat. A run on other data has them where they
-    measure the same thing: losses of the same tokenizers' tokens, and the class out of the same
-    classes.
+    measure the same thing: losses of the same tokenizers' tokens, and the class, or one clip among
+    others, out of the same classes.
     """
     probes = {metric["probe"] for metric in paper["metrics"]}
     same_tokens = all(config["tokenize"][m] == name for m, name in paper["tokenizers"].items())
     if config["source"] != "barnyard" and not same_tokens:
         return set()
     same_classes = set(config["classes"]) == set(class_names())
-    return probes if same_classes else probes - {"classes"}
+    return probes if same_classes else probes - {"classes", "retrieval"}
 
 
 def metric_rows(
@@ -147,9 +147,10 @@ def metric_rows(
         title = titles[key]["title"] if key in titles else named
         unit = (mine or other or {}).get("unit") or ""
         compared = (mine or {}).get("baseline") or {}
-        baseline = ours.get((probe, compared.get("name", "")))
+        baseline = ours.get((probe, compared.get("name", "")), compared) or None
         verdict = verdict_of(probe, mine)
-        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict))
+        first = probe not in PROBES or bool(re.match(PROBES[probe].first, name))
+        rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict, first))
     probes = [probe.name for probe in REPORTED_PROBES]
     return sorted(rows, key=lambda r: probes.index(r.probe))
 
