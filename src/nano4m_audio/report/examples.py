@@ -29,7 +29,7 @@ from nano4m_audio.report.inputs import Clip, ReportInputs
 from nano4m_audio.seals import kept
 from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key
-from nano4m_audio.tokenize.interleave import deinterleave
+from nano4m_audio.tokenize.interleave import decode_ids
 from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_images
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import stage_version
@@ -165,7 +165,8 @@ def _shown(inputs: ReportInputs, clip: Clip, k: int, load: Callable[[str], Any])
     audio = windows.cut(read_audio(stored["audio_flac"]), verdict["window_start_s"])
     codec = load("audio")
     rate_hz = codec.sample_rate_hz
-    sounds = [windows.resample(audio, rate_hz), _decode_audio(codec, tokens["audio"])]
+    [decoded] = decode_ids(codec, np.array(tokens["audio"], np.int64))
+    sounds = [windows.resample(audio, rate_hz), decoded]
     return {
         "caption": load("caption").decode([int(i) for i in tokens["caption"]]),
         "pictures": [_pair(inputs, clip, name, k, tokens[name], load(name)) for name in IMAGES],
@@ -186,13 +187,6 @@ def _pair(
     decoded = tokenizer.decode(np.array([tokens[k]], np.int64))[0]
     uris = [media.jpeg_uri(visible(modality, image)) for image in (original, decoded)]
     return row.title, uris[0], uris[1]
-
-
-def _decode_audio(tokenizer: Any, ids: Any) -> np.ndarray:
-    codes = deinterleave(
-        np.array(ids, np.int64).reshape(1, -1), tokenizer.n_codebooks, tokenizer.codebook_size
-    )
-    return tokenizer.decode(codes)[0]
 
 
 def _stored(
