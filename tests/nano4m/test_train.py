@@ -107,8 +107,16 @@ def test_reference_and_fast_mode_train_alike(tmp_path, own, average):
         np.testing.assert_allclose(fast, reference, rtol=2e-4)
 
 
-def test_padded_captions_train_in_both_modes(tmp_path):
-    settings = change(SETTINGS, "masking", padded_captions=True, single_source_prob=0.0)
+@pytest.mark.parametrize(
+    "masking",
+    [
+        {"padded_captions": True, "single_source_prob": 0.0},
+        {"condition_dropout": 0.5},  # samples without any input
+        {"condition_dropout": 1.0},  # and batches
+    ],
+)
+def test_other_masks_train_in_both_modes(tmp_path, masking):
+    settings = change(SETTINGS, "masking", **masking)
     both = [
         run(tmp_path / mode, change(settings, "numerics", mode=mode))
         for mode in ("reference", "fast")
