@@ -262,8 +262,9 @@ def test_condition_dropout_is_a_share_of_samples_and_leaves_the_others_alone() -
 
 
 def test_a_modality_that_is_never_an_input_is_alone_without_any() -> None:
-    never = {"input_alpha": {"caption": 0.0}, "target_alpha": {"rgb": 0.0}}
-    config = MaskingConfig(condition_dropout=1.0, **never)
+    config = MaskingConfig(
+        condition_dropout=1.0, input_alpha={"caption": 0.0}, target_alpha={"rgb": 0.0}
+    )
     (inputs, targets), _ = masked(config, short_captions(500), 9)
     assert not inputs[:, 4].any() and not targets[:, 0].any()
     assert set(targets.argmax(axis=1)) == {1, 2, 3, 4}

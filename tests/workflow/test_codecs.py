@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.workflow.conftest import TINY, Project
 pytestmark = pytest.mark.slow
 
 
-def cache_of(folder: Path, weights: str, writer: str) -> dict[str, str]:
+def cache_of(folder: Path, weights: str, writer: str) -> dict[str, Any]:
     """The environment of a run that has these weights and no network."""
     place = folder / "weights" / weights
     place.mkdir(parents=True)
