@@ -86,7 +86,12 @@ def test_presets_are_laid_over_each_other():
 
 @pytest.mark.parametrize(
     ("preset", "one_source"),
-    [("4m7", (0.495, 0.52)), ("4m21", (0.33, 0.45)), ("single_source", (0.5, 0.65))],
+    [
+        ("4m7", (0.495, 0.52)),
+        ("4m21", (0.33, 0.45)),
+        ("single_source", (0.5, 0.65)),
+        ("curriculum", (0.2, 0.6)),
+    ],
 )
 def test_masks_of_a_preset(preset, one_source):
     """They fit the modalities, ask for all of them, and have so many samples of which one modality

@@ -293,6 +293,35 @@ def test_a_mixture_draws_one_component_per_sample() -> None:
     assert (targets[from_rgb][:, 2] > 0).all() and (targets[~from_rgb][:, 0] > 0).all()
 
 
+def test_weights_of_a_mixture_go_from_start_to_end() -> None:
+    only = {"audio": 0.0, "depth": 0.0, "normals": 0.0, "caption": 0.0}
+    mixture: Any = [
+        {"weight": 1, "start_weight": 0, "input_alpha": only},
+        {"weight": 0, "start_weight": 1},
+        {"weight": 1},
+    ]
+    config = MaskingConfig(mixture=mixture)
+    for progress, share in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5)):
+        now = config.at(progress)
+        assert now.at(0.3) is now
+        (inputs, _), _ = masked(now, np.tile(WIDTHS, (4000, 1)), 11)
+        assert (inputs[:, 1:] == 0).all(axis=1).mean() == pytest.approx(share, abs=0.04)
+    assert config.at(1.0).components() != config.components()
+    (last, _), (plain, _) = (
+        masked(c, np.tile(WIDTHS, (50, 1)), 12)[0] for c in (config.at(1.0), config)
+    )
+    np.testing.assert_array_equal(last, plain)
+
+
+@pytest.mark.parametrize(
+    ("component", "when"),
+    [({"start_weight": 0}, "first"), ({"weight": 0, "start_weight": 1}, "last")],
+)
+def test_a_mixture_without_any_weight_is_refused(component, when) -> None:
+    with pytest.raises(ValueError, match=f"all weights are 0 at the {when} step"):
+        MaskingConfig.model_validate({"mixture": [component, component]})
+
+
 def test_samples_of_a_packed_batch() -> None:
     _, (inputs, _) = masked(MaskingConfig(), short_captions(6), 5)
     parts = [inputs.samples(0, 2), inputs.samples(2, 6)]
@@ -336,7 +365,9 @@ def test_a_modality_of_alpha_0_is_never_on_that_side(situation, data) -> None:
     alphas = [data.draw(some_are_zero(names)) for _ in range(2)]
     config = config.model_copy(update={"input_alpha": alphas[0], "target_alpha": alphas[1]})
     full = np.array([m.max_tokens for m in modalities])
-    (inputs, targets), _ = masked(config, np.tile(full, (16, 1)), seed, modalities)
+    rng, lengths = np.random.default_rng(seed), np.tile(full, (16, 1))
+    plan = draw_plan(rng, modalities, config, 16)
+    inputs, targets = draw_counts(rng, modalities, config, lengths, plan)
     never_in, never_out = (np.array([side[n] == 0 for n in names]) for side in alphas)
     assert not inputs[:, never_in].any()
     # Only where all that may be targets were used up as inputs is another one asked for.

@@ -124,12 +124,25 @@ class DataConfig(Section):
     )
 
 
+Weight = Annotated[float, Field(ge=0, le=1000)]
+
+
 class Component(Section):
     """One ingredient of a mixture of alphas, drawn per sample with probability ~ ``weight``."""
 
-    weight: float = Field(1.0, gt=0, le=1000, description="how often, beside the other weights")
+    weight: Weight = Field(1.0, description="how often, beside the other weights")
+    start_weight: Weight | None = Field(
+        None,
+        description="weight at the first step, from where it goes straight to weight at the "
+        "last; null: always weight",
+    )
     input_alpha: Alphas = Field(1.0, description="as in masking")
     target_alpha: Alphas = Field(1.0, description="as in masking")
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when the share ``progress`` of the steps is done."""
+        start = self.weight if self.start_weight is None else self.start_weight
+        return start + (self.weight - start) * progress
 
 
 class MaskingConfig(Section):
@@ -179,6 +192,24 @@ class MaskingConfig(Section):
             if low > high:
                 raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
         return self
+
+    @model_validator(mode="after")
+    def _weighty(self) -> MaskingConfig:
+        for when, progress in (("first", 0), ("last", 1)):
+            if self.mixture and not any(c.weight_at(progress) for c in self.mixture):
+                raise ValueError(f"mixture: all weights are 0 at the {when} step")
+        return self
+
+    def at(self, progress: float) -> MaskingConfig:
+        """What samples are drawn from when the share ``progress`` of the steps is done; these
+        settings themselves are those of the last step."""
+        if all(c.start_weight is None for c in self.mixture):
+            return self
+        mixture = tuple(
+            c.model_copy(update={"weight": c.weight_at(progress), "start_weight": None})
+            for c in self.mixture
+        )
+        return self.model_copy(update={"mixture": mixture})
 
     def components(self) -> tuple[Component, ...]:
         """The mixture, or the one pair of alphas as a mixture of one."""
