@@ -142,24 +142,28 @@ def clap(folder: Path) -> nn.Module:
 
 
 def _fill_codebooks(books: list[Any], run: Callable[[], Any]) -> None:
-    """Give codebooks of transformers, which start as zeros, entries near what each is given."""
-    for book in books:
-        given: list[torch.Tensor] = []
+    """Give codebooks of transformers, which start as zeros, entries near what each gets in a run:
+    of latents, or of what the codebooks before leave of them."""
 
-        def quantize(states: torch.Tensor, book: Any = book, given: list = given) -> torch.Tensor:
-            given.append(states)
+    def filled(book: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        def quantize(states: torch.Tensor) -> torch.Tensor:
+            # A half of the states, so that the other leaves something to the next codebook.
+            half = states[torch.randperm(len(states))[: len(states) // 2]]
+            entries = half[torch.randint(len(half), (book.codebook_size,))]
+            entries = entries + 0.02 * states.std() * torch.randn_like(entries)
+            # Mimi keeps a sum of vectors and their number, the others the mean.
+            getattr(book, "embed_sum", book.embed).copy_(entries)
+            book._embed = None
             return type(book).quantize(book, states)
 
-        book.quantize = quantize
-        with torch.no_grad():
-            run()
+        return quantize
+
+    for book in books:
+        book.quantize = filled(book)
+    with torch.no_grad():
+        run()
+    for book in books:
         del book.quantize
-        (states,) = given
-        entries = states[torch.randint(len(states), (book.codebook_size,))]
-        entries = entries + 0.02 * states.std() * torch.randn_like(entries)
-        # Mimi keeps a sum of vectors and their number, the others the mean.
-        getattr(book, "embed_sum", book.embed).copy_(entries)
-        book._embed = None
 
 
 def xcodec(folder: Path, small: bool = False) -> Any:
@@ -200,7 +204,7 @@ def wavtokenizer(folder: Path, small: bool = False, ratios: tuple[int, ...] = (8
     thin |= {"decoder_hidden_size": 64, "decoder_intermediate_size": 96, "decoder_num_layers": 2}
     config = WavTokenizerConfig(upsampling_ratios=ratios, **(thin if small else {}))
     net = WavTokenizerModel(config).eval()
-    noise = _fading_noise(16, 81_920)
+    noise = _fading_noise(8, 81_920)
     _fill_codebooks([net.encoder_model.quantizer.codebook], lambda: net.encode(noise))
     net.save_pretrained(folder)
     return net
@@ -215,7 +219,7 @@ def mimi(folder: Path, small: bool = False) -> Any:
     thin |= {"num_key_value_heads": 4, "num_hidden_layers": 1, "intermediate_size": 64}
     thin |= {"upsample_groups": 32, "vector_quantization_hidden_dimension": 16, "codebook_dim": 16}
     net = MimiModel(MimiConfig(**(thin if small else {}))).eval()
-    noise = _fading_noise(32, 81_920)
+    noise = _fading_noise(8, 81_920)
     residual = net.quantizer.acoustic_residual_vector_quantizer.layers
     first = net.quantizer.semantic_residual_vector_quantizer.layers
     books = [layer.codebook for layer in (*first, *residual[:7])]
