@@ -1,6 +1,6 @@
 """Duplicates and split at scale: time, memory, planted copies found, clips moved by later ones.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.split --clips 150000 --close 0.001 --threads 2
+    python -m benchmarks.split --clips 150000 --close 0.001 --threads 2
 
 Fingerprints are drawn from a seed: pictures around so many scenes that the given share of all pairs
 are close, sounds of 10 s. One clip in twenty is a copy of another one, shifted, noisy or mirrored.
@@ -78,7 +78,7 @@ def main() -> None:
     kept = [row for row in rows if row["clip_id"] not in groups.duplicate_of]
     splits = assign_splits(kept)
     assigned = time.perf_counter()
-    measure_leak(kept, fingerprints, splits)
+    measure_leak(kept, fingerprints, splits, options.threads)
     end, end_cpu = time.perf_counter(), time.process_time()
     found = sum(groups.group[one] == groups.group[other] for one, other in planted)
     earlier = [row for i, row in enumerate(kept) if i % _LATER]

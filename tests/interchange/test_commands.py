@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from nano4m_audio.cli.app import app
 from nano4m_audio.files import write_json
+from nano4m_audio.interchange.weights import PAPER_MODALITIES
 from nano4m_audio.nano4m.checkpoint import save_model
 from nano4m_audio.nano4m.model import FourM
+from nano4m_audio.nano4m.settings import ModelConfig
+from nano4m_audio.probes import PROBES
 from tests.interchange.test_layout import SPLITS, write
 from tests.interchange.test_weights import CONFIG
 
 
-def call(*arguments: object) -> None:
+def call(*arguments: object) -> str:
     done = CliRunner().invoke(app, [str(a) for a in arguments])
     assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.stdout
 
 
 def test_tokens_and_weights_there_and_back(tmp_path):
@@ -31,3 +38,38 @@ def test_tokens_and_weights_there_and_back(tmp_path):
     call("import", "model", tmp_path / "m.pth", "--run", tmp_path / "b/runs/paper")
     run = json.loads((tmp_path / "b/runs/paper/run.json").read_text())
     assert (run["steps"], run["imported_from"]) == (7, "m.pth")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """Tokens and a seeded checkpoint in the published forms: 12 clips for training, 12 for test."""
+    folder = tmp_path_factory.mktemp("published")
+    splits = {f"vgg_v{i:02d}_000000": "test" if i % 2 else "train" for i in range(24)}
+    write(folder / "a", splits, ["cat meowing", "pigeon cooing", "dog barking"])
+    call("export", "tokens", "--results", folder / "a", "--out", folder / "tokenized")
+    sizes: Any = dict(dim=32, encoder_depth=1, decoder_depth=1, head_dim=32, init="scaled")
+    run = folder / "a/runs/base"
+    run.mkdir(parents=True)
+    save_model(
+        run / "checkpoint.safetensors", FourM(ModelConfig(modalities=PAPER_MODALITIES, **sizes))
+    )
+    write_json(run / "run.json", {"steps": 7})
+    call("export", "model", "--run", run, "--out", folder / "model.pth")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_published_checkpoint_is_measured_with_one_command(published, tmp_path):
+    arguments = ["evaluate", "--checkpoint", published / "model.pth", "--tokens"]
+    arguments += [published / "tokenized", "--results", tmp_path / "out"]
+    printed = call(*arguments)
+    for probe in PROBES:
+        found = json.loads((tmp_path / f"out/evaluation/base/{probe}.json").read_text())
+        assert all(f"{probe} {row['name']}" in printed for row in found["metrics"])
+    assert json.loads((tmp_path / "out/evaluation/base/classes.json").read_text())["clips"] == 12
+    assert call(*arguments) == printed  # the second time everything is known
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    done = CliRunner().invoke(app, [str(a) for a in [*arguments[:-1], tmp_path / "full"]])
+    assert "is not empty" in str(done.exception)
+    assert "go together" in str(CliRunner().invoke(app, [str(a) for a in arguments[:3]]).exception)

@@ -216,3 +216,17 @@ def test_a_wrong_file_is_one_line(tmp_path, kind, message):
 def test_an_unfinished_run_is_one_line(tmp_path):
     with pytest.raises(UserError, match="train the experiment first"):
         export_model(tmp_path / "nothing", tmp_path / "m.pth")
+
+
+def test_a_folder_says_how_its_model_was_trained(run_dir, tmp_path):
+    told = {"masking": {"input_tokens": [3, 9]}, "objective": {"average": "token"}}
+    write_json(run_dir / "run.json", {"steps": 12, "settings": told})
+    export_model(run_dir, tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "runs/again")
+    settings = json.loads((tmp_path / "runs/again/run.json").read_text())["settings"]
+    assert settings["masking"]["input_tokens"] == [3, 9]
+    assert settings["objective"] == {"per_modality_vocab": True, "average": "token"}
+    config = json.loads((tmp_path / "hf/config.json").read_text())
+    write_json(tmp_path / "hf/config.json", {**config, "training": {"masking": {"tokens": 3}}})
+    with pytest.raises(UserError, match="masking.tokens"):
+        import_model(tmp_path / "hf", tmp_path / "runs/wrong")

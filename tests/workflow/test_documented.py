@@ -95,6 +95,7 @@ HOW = {
     "nano4m-audio export tokens --out tokens_npy": RUN,
     "nano4m-audio export model --out model_hf": RUN,
     "nano4m-audio import model model_hf --run results/runs/imported": RUN,
+    "nano4m-audio evaluate --checkpoint model_hf --tokens tokens_npy --results measured": RUN,
     "snakemake --cores 8 results/release/README.md": RUN,
     "nano4m-audio verify results/release --folder results/barnyard": RUN,
     "nano4m-audio audit results/release": RUN,

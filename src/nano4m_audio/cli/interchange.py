@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nano4m_audio import paths
 from nano4m_audio.cli.options import RESULTS, Results
+from nano4m_audio.errors import UserError
 
 export_app = typer.Typer(
     no_args_is_help=True, help="Write tokens or weights in the forms of the published nano4M-Audio."
@@ -17,6 +20,8 @@ export_app = typer.Typer(
 import_app = typer.Typer(
     no_args_is_help=True, help="Read tokens or weights in the forms of the published nano4M-Audio."
 )
+#: Marks a results folder that was made of tokens and a checkpoint, by their paths.
+_IMPORTED = "imported.json"
 Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")]
 
 
@@ -77,3 +82,38 @@ def import_model(
     from nano4m_audio.interchange import weights
 
     weights.import_model(source, run)
+
+
+def import_run(
+    checkpoint: Path | None, tokens: Path | None, results: paths.Results, experiment: str
+) -> None:
+    """Make a results folder of tokens and a checkpoint, unless it was made of them before.
+
+    Raises UserError where one of the two is missing, or the folder holds anything else.
+    """
+    from nano4m_audio.files import read_json, write_json
+
+    if not checkpoint or not tokens:
+        raise UserError("--checkpoint and --tokens go together: a model, and what to measure it on")
+    marker, source = results / _IMPORTED, str(tokens.resolve())
+    if marker.exists() and read_json(marker, "name another --results folder")["tokens"] != source:
+        raise UserError(f"{results} holds other tokens: name another folder with --results")
+    if not marker.exists():
+        if results.root.exists() and any(results.root.iterdir()):
+            raise UserError(f"{results} is not empty: name a new folder with --results")
+        import_tokens(tokens, 1, results)
+        write_json(marker, {"tokens": source})
+    import_model(checkpoint, results.run(experiment))
+
+
+def show_metrics(results: paths.Results, experiment: str, probes: Sequence[str]) -> None:
+    """Print a table of the metrics of a run: name, value, interval, chance and verdict."""
+    from nano4m_audio.files import read_json
+
+    for probe in probes:
+        for row in read_json(results.probe(experiment, probe), "evaluate again")["metrics"]:
+            between = "" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
+            chance = "" if row["chance"] is None else f"chance {row['chance']:.4g}"
+            verdict = (row.get("baseline") or {}).get("verdict", "")
+            name = f"{probe} {row['name']}"
+            print(f"{name:<44}{row['value']:>10.4g}  {between:<20}{chance:<16}{verdict}")

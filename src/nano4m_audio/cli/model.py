@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nano4m_audio.cli.interchange import import_run, show_metrics
 from nano4m_audio.cli.options import (
     RESULTS,
     Device,
@@ -58,7 +59,7 @@ def train(
 
 @app.command(epilog=example("evaluate classes --experiment base"))
 def evaluate(
-    experiment: Experiment,
+    experiment: Experiment = "base",
     probes: Annotated[
         list[str] | None,
         typer.Argument(help=f"which probes, of {', '.join(PROBES)}; absent: all of them"),
@@ -67,19 +68,31 @@ def evaluate(
     settings: Settings = None,
     device: Device = "auto",
     threads: Threads = 1,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="measure any model: *.pth, *.safetensors, or a folder with both files"),
+    ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="with --checkpoint: folder of {split}/{modality}/{clip}")
+    ] = None,
 ) -> None:
-    """Measure what a trained run can do, with chance levels and intervals."""
+    """Measure what a trained run can do, with chance levels and intervals; or a checkpoint of the
+    published form, which is imported into a results folder of its own and its metrics printed."""
     from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import EvaluateSettings
     from nano4m_audio.evaluate.stage import evaluate_run
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
+    if checkpoint or tokens:
+        import_run(checkpoint, tokens, results, experiment)
     section = stage_settings(EvaluateSettings, "evaluate", settings, results)
     chosen = probes or list(PROBES)
     evaluate_run(results, experiment, section, Compute(device, threads=threads), chosen)
-    run, tokens = results.run(experiment), results.token_files()
-    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*tokens.values())]
+    run, files = results.run(experiment), results.token_files()
+    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values())]
     record([results.probe(experiment, probe) for probe in chosen], inputs)
+    if checkpoint:
+        show_metrics(results, experiment, chosen)
 
 
 @app.command(epilog=example("report"))

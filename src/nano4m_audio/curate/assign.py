@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Literal
 
 import numpy as np
 
-from nano4m_audio.curate.duplicates import Fingerprints, connected, image_matrix
-from nano4m_audio.curate.sounds import TOLERANCE, Sounds
+from nano4m_audio.curate.duplicates import Fingerprints, connected, one_thread_each
+from nano4m_audio.curate.pictures import QUERIES, Pictures, nearest
+from nano4m_audio.curate.sounds import TOLERANCE, audio_similarity, similarities
 
 SPLITS = ("train", "val", "test")
 #: How many clips one class may leave over for the next ones to balance.
@@ -141,7 +143,10 @@ def _fill_empty(units: Sequence[_Unit], chosen: list[int], fractions: np.ndarray
 
 
 def measure_leak(
-    rows: Sequence[Mapping[str, Any]], fingerprints: Fingerprints, splits: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]],
+    fingerprints: Fingerprints,
+    splits: Mapping[str, str],
+    threads: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """For each val and test clip the training clip most like it: what a leak would look like.
 
@@ -150,39 +155,36 @@ def measure_leak(
     nearest_train (clip_id), nearest_picture, nearest_sound. A pair is a leak where both reach the
     thresholds of a copy.
     """
-    import faiss
-
     ids = sorted(row["clip_id"] for row in rows if row["clip_id"] in fingerprints)
     train = [clip_id for clip_id in ids if splits[clip_id] == "train"]
     held = [clip_id for clip_id in ids if splits[clip_id] != "train"]
     if not train or not held:
         return {}
-    picture, _ = image_matrix(train, fingerprints)
-    index = faiss.IndexFlatIP(picture.shape[1])
-    index.add(picture)
-    neighbours = [
-        index.search(queries, min(_NEIGHBOURS, len(train)))
-        for queries in image_matrix(held, fingerprints)
-    ]
-    sounds = Sounds(ids, fingerprints)
-    nearest = {}
-    for row, clip_id in enumerate(held):
-        best: dict[str, float] = {}
-        for cosines, found in neighbours:
-            for cosine, j in zip(cosines[row], found[row], strict=True):
-                best[train[j]] = max(float(cosine), best.get(train[j], -1.0))
-        nearest[clip_id] = _most_alike(clip_id, best, sounds)
-    return nearest
+    pictures, others = (Pictures.of(names, fingerprints) for names in (held, train))
+    sounds = {clip_id: fingerprints[clip_id]["audio"] for clip_id in ids}
+
+    def most_alike(start: int) -> list[dict[str, Any]]:
+        found = nearest(pictures, start, others, _NEIGHBOURS)
+        return [
+            _most_alike(sounds, held[i], [train[k] for k in near], cosines.tolist())
+            for i, near, cosines in found
+        ]
+
+    with one_thread_each(), ThreadPoolExecutor(threads) as pool:
+        blocks = pool.map(most_alike, range(0, len(held), QUERIES))
+        return dict(zip(held, chain.from_iterable(blocks), strict=True))
 
 
-def _most_alike(clip_id: str, cosines: Mapping[str, float], sounds: Sounds) -> dict[str, Any]:
-    names = list(cosines)
-    alike = np.minimum(list(cosines.values()), sounds.compare(clip_id, names))
-    likely = [names[k] for k in np.flatnonzero(alike >= alike.max() - 2 * TOLERANCE)]
-    sound = {name: sounds.exact(clip_id, name) for name in likely}
-    other = min(likely, key=lambda name: (-min(cosines[name], sound[name]), name))
+def _most_alike(
+    sounds: Mapping[str, np.ndarray], clip_id: str, others: Sequence[str], cosines: Sequence[float]
+) -> dict[str, Any]:
+    own = sounds[clip_id]
+    alike = np.minimum(cosines, similarities(own, [sounds[name] for name in others]))
+    likely = np.flatnonzero(alike >= alike.max() - 2 * TOLERANCE).tolist()
+    exact = {k: audio_similarity(own, sounds[others[k]]) for k in likely}
+    best = min(likely, key=lambda k: (-min(cosines[k], exact[k]), others[k]))
     return {
-        "nearest_train": other,
-        "nearest_picture": cosines[other],
-        "nearest_sound": sound[other],
+        "nearest_train": others[best],
+        "nearest_picture": cosines[best],
+        "nearest_sound": exact[best],
     }

@@ -12,15 +12,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from nano4m_audio.curate.sounds import TOLERANCE, Sounds
+from nano4m_audio.curate.pictures import QUERIES, Pictures, close_before
+from nano4m_audio.curate.screen import Screen
+from nano4m_audio.curate.sounds import TOLERANCE, audio_similarity, similarities
 
-#: Pictures compared at once, and the most neighbours of one picture whose sound is compared.
-_BATCH, _MAX_NEIGHBOURS = 1024, 256
+#: The most neighbours of one picture whose sounds are compared.
+_MAX_NEIGHBOURS = 256
+#: Cosines may be off by this much.
+_ROUNDING = 1e-6
 
 #: Clip id -> name of a fingerprint -> its values, as read_fingerprints gives them.
 Fingerprints = Mapping[str, Mapping[str, Any]]
@@ -111,68 +114,47 @@ def _near_pairs(
     sound_min: float,
     threads: int,
 ) -> Iterator[Pair]:
-    sounds = Sounds(ids, fingerprints)
-
-    def confirmed(close: tuple[int, np.ndarray, np.ndarray]) -> list[Pair]:
-        """What is far from the threshold need not be compared exactly."""
-        i, others, cosines = close
-        rough = sounds.compare(ids[i], [ids[j] for j in others])
-        pairs = []
-        for k in np.flatnonzero(rough >= sound_min - TOLERANCE):
-            first, second = sorted((ids[i], ids[others[k]]))
-            sound = sounds.exact(ids[i], ids[others[k]])
-            if sound >= sound_min:
-                pairs.append(Pair(first, second, float(cosines[k]), sound))
-        return pairs
-
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in _close_pictures(ids, fingerprints, picture_min, threads):
-            for pairs in pool.map(confirmed, batch):
-                yield from pairs
-
-
-def _close_pictures(
-    ids: Sequence[str], fingerprints: Fingerprints, picture_min: float, threads: int
-) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
-    """Yield, batch by batch, (i, j [N], cosines [N]): clips j < i whose pictures are close to that
-    of i, as they are or mirrored. At most 256, nearest first: bounds the work on stock footage."""
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
+    """Pairs whose pictures are close and whose sounds agree. Of the pictures close to one only the
+    256 nearest count: that bounds the work on stock footage."""
     if not ids:
         return
-    picture, mirror = image_matrix(ids, fingerprints)
-    index = faiss.IndexFlatIP(picture.shape[1])
-    for start in range(0, len(ids), _BATCH):
-        stop = min(start + _BATCH, len(ids))
-        index.add(picture[start:stop])
-        found = []
-        for queries in (picture, mirror):
-            limits, cosines, j = index.range_search(queries[start:stop], picture_min - 1e-6)
-            i = np.repeat(np.arange(start, stop), np.diff(limits).astype(np.int64))
-            found.append((i[j < i], j[j < i], cosines[j < i]))
-        yield list(_nearest(*(np.concatenate(columns) for columns in zip(*found, strict=True))))
+    pictures = Pictures.of(ids, fingerprints)
+    sounds = [fingerprints[clip_id]["audio"] for clip_id in ids]
+    screen = Screen(sounds)
+
+    def confirmed(start: int) -> list[Pair]:
+        pairs = []
+        for i, close, cosines in close_before(
+            pictures, start, picture_min - _ROUNDING, _MAX_NEIGHBOURS
+        ):
+            for k in _alike(screen, sounds, i, close, sound_min):
+                sound = audio_similarity(sounds[i], sounds[close[k]])
+                if sound >= sound_min:
+                    first, second = sorted((ids[i], ids[close[k]]))
+                    pairs.append(Pair(first, second, float(cosines[k]), sound))
+        return pairs
+
+    with one_thread_each(), ThreadPoolExecutor(threads) as pool:
+        for pairs in pool.map(confirmed, range(0, len(ids), QUERIES)):
+            yield from pairs
 
 
-def _nearest(
-    i: np.ndarray, j: np.ndarray, cosines: np.ndarray
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Group pairs by i; of a pair that is there twice the nearer counts."""
-    order = np.lexsort((j, -cosines, i))
-    i, j, cosines = i[order], j[order], cosines[order]
-    for start, stop in pairwise([*np.flatnonzero(np.diff(i, prepend=-1)), len(i)]):
-        _, first = np.unique(j[start:stop], return_index=True)
-        first = np.sort(first)[:_MAX_NEIGHBOURS] + start
-        yield int(i[start]), j[first], cosines[first]
+def _alike(
+    screen: Screen, sounds: Sequence[np.ndarray], i: int, others: np.ndarray, least: float
+) -> np.ndarray:
+    """The places in ``others`` of sounds that are like sound i, or too near to it to tell yet."""
+    maybe = np.flatnonzero(screen.may_reach(i, others, least))
+    if not len(maybe):
+        return maybe
+    rough = similarities(sounds[i], [sounds[j] for j in others[maybe]])
+    return maybe[rough >= least - TOLERANCE]
 
 
-def image_matrix(ids: Sequence[str], fingerprints: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
-    """Stack the image fingerprints and the mirrored ones: two float32 [N, D]."""
-    picture, mirror = (
-        np.array([fingerprints[clip_id][name] for clip_id in ids], np.float32)
-        for name in ("image", "image_mirror")
-    )
-    return picture, mirror
+def one_thread_each() -> Any:
+    """A context in which products of matrices take one thread: the pool's threads are enough."""
+    import threadpoolctl
+
+    return threadpoolctl.threadpool_limits(1, "blas")
 
 
 def _keep_one(rows: Sequence[Mapping[str, Any]], copies: Mapping[str, str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ def split_clips(results: Results, settings: Split, threads: int = 1) -> None:
     splits = assign_splits(kept, settings.fractions, settings.seed, settings.unit)
     for row in rows:
         row["split"] = splits.get(row["clip_id"], "")
-    for clip_id, nearest in measure_leak(kept, fingerprints, splits).items():
+    for clip_id, nearest in measure_leak(kept, fingerprints, splits, threads).items():
         accepted[clip_id].update(nearest)
     write_rows(results.split, "split", [_only(row, "split") for row in rows])
     for shard in shards:

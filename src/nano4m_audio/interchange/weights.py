@@ -43,6 +43,8 @@ from nano4m_audio.training.stage import RUN, WEIGHTS
 
 State = dict[str, torch.Tensor]
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+#: What a config.json says of how the model was trained: masking and objective.
+_TRAINING = "training"
 #: The tokenizers of the paper (Table 1), for a file that does not say.
 PAPER_MODALITIES = (
     Modality("rgb", 16_384, 196),
@@ -100,7 +102,7 @@ def read_model(path: Path) -> tuple[FourM, int | None]:
 def import_model(source: Path, run_dir: Path) -> None:
     """Write weights of any form as a run, which ``nano4m-audio evaluate`` can probe.
 
-    Its settings are the model's own; the masking and the objective are the paper's.
+    Its masking and objective are those that a folder of ours says, or else the paper's.
     """
     model, steps = read_model(source)
     padded = any(m.pad_id is not None for m in model.config.modalities)
@@ -109,6 +111,9 @@ def import_model(source: Path, run_dir: Path) -> None:
         masking=MaskingConfig(padded_captions=padded),
         objective=ObjectiveConfig(per_modality_vocab=False),
     )
+    if source.is_dir() and (told := _json(source / CONFIG_FILE).get(_TRAINING)):
+        values = {**settings.model_dump(), **told} if isinstance(told, dict) else told
+        settings = parse(TrainSettings, values, f"{source / CONFIG_FILE}: {_TRAINING}")
     run_dir.mkdir(parents=True, exist_ok=True)
     save_model(run_dir / WEIGHTS, model)
     digest = sha256(run_dir / WEIGHTS)
@@ -147,9 +152,10 @@ def export_model(run_dir: Path, out: Path) -> None:
         write_bytes(out, safetensors_bytes(state, metadata=metadata))
     else:
         config = model.config.model_dump(mode="json")
-        write_json(
-            out / CONFIG_FILE, {"architectures": ["FourM"], "model_type": "nano4m", **config}
-        )
+        settings = _json(run_dir / RUN).get("settings", {})
+        told = {key: settings[key] for key in ("masking", "objective") if key in settings}
+        head = {"architectures": ["FourM"], "model_type": "nano4m"}
+        write_json(out / CONFIG_FILE, {**head, **config, _TRAINING: told})
         write_bytes(out / MODEL_FILE, safetensors_bytes(state, metadata={"format": "pt"}))
 
 

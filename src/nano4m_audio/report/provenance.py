@@ -22,7 +22,7 @@ from nano4m_audio.report.runs import Run, read_json
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import STAGES, stage_version
 
-_PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av faiss-cpu silero-vad snakemake pillow"
+_PACKAGES = "nano4m-audio torch torchaudio numpy pyarrow av silero-vad snakemake pillow"
 
 
 def versions() -> list[tuple[str, str]]:
