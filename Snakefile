@@ -44,3 +44,4 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+        [RESULTS.experiments] if CONFIG.grids else [],

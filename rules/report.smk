@@ -1,6 +1,7 @@
 """Report: the proof of the dataset, one self-contained page, and a release for others."""
 
 from nano4m_audio.audit.proof import proof_files
+from nano4m_audio.report.experiments import experiment_files
 from nano4m_audio.release.build import RELEASE_FILES, release_inputs
 from nano4m_audio.report.inputs import report_files
 
@@ -51,6 +52,26 @@ rule report:
         version=stage_version("report"),
     shell:
         "nano4m-audio report --settings={params.settings:q} 2> {log}"
+
+
+rule experiments:
+    input:
+        files=experiment_files(RESULTS, CONFIG),
+    output:
+        RESULTS.experiments,
+    log:
+        "results/logs/experiments.log",
+    benchmark:
+        "results/benchmarks/experiments.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        settings=SETTINGS.path("config", CONFIG),
+        version=stage_version("experiments"),
+    shell:
+        "nano4m-audio experiments --settings={params.settings:q} 2> {log}"
 
 
 rule release:

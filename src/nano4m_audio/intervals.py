@@ -144,3 +144,12 @@ def _per_group(
     x = np.bincount(groups, np.asarray(sums, float), size)
     n = np.bincount(groups, np.asarray(counts, float), size)
     return x[n > 0], n[n > 0]
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each of the p values of one family, corrected for their number (Holm 1979), in order."""
+    order = np.argsort(ps, kind="stable")
+    scaled = np.asarray(ps, float)[order] * np.arange(len(ps), 0, -1)
+    corrected = np.empty(len(ps))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return corrected.tolist()

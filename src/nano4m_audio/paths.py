@@ -95,6 +95,11 @@ class Results(os.PathLike[str]):
     def report(self) -> Path:
         return self.root / "report.html"
 
+    @property
+    def experiments(self) -> Path:
+        """The page that compares runs."""
+        return self.root / "experiments.html"
+
     def run(self, experiment: str) -> Path:
         """The folder of a training run."""
         return self.root / "runs" / experiment

@@ -56,6 +56,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name in PROBES
     },
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
+    "experiments": ("report.experiments:build_page", "report/templates", "report/static"),
     "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }

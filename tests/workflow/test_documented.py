@@ -95,6 +95,10 @@ HOW = {
     "nano4m-audio export tokens --out tokens_npy": RUN,
     "nano4m-audio export model --out model_hf": RUN,
     "nano4m-audio import model model_hf --run results/runs/imported": RUN,
+    'nano4m-audio generate --caption "cat meowing" --to rgb,depth,normals,audio': RUN,
+    "nano4m-audio generate --audio results/generated/by-hand/given_audio.wav --to caption,rgb "
+    "--samples 3": RUN,
+    "nano4m-audio generate --help": RUN,
     "nano4m-audio evaluate --checkpoint model_hf --tokens tokens_npy --results measured": RUN,
     "snakemake --cores 8 results/release/README.md": RUN,
     "nano4m-audio verify results/release --folder results/barnyard": RUN,
@@ -357,7 +361,7 @@ def examples(command: Any = None, name: str = "nano4m-audio") -> dict[str, str]:
 #: In this order; the others follow. Examples of the stages leave another dataset behind.
 FIRST = (
     *("audit", "proof", "release", "verify"),
-    *("export", "import", "evaluate", "train", "report", "tokenizer", "mini install"),
+    *("export", "import", "evaluate", "generate", "train", "report", "tokenizer", "mini install"),
 )
 EXAMPLE_FAILS = {
     "nano4m-audio weights fetch": OFFLINE,

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli import classes, data, mini, model, publish, tokenizer, web, weights
+from nano4m_audio.cli import classes, data, generate, mini, model, publish, tokenizer, web, weights
 from nano4m_audio.cli.interchange import export_app, import_app
-from nano4m_audio.cli.options import example
+from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.errors import UserError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def _options(
 app.add_typer(data.app)
 app.add_typer(web.app)
 app.add_typer(model.app)
+app.add_typer(generate.app)
 app.add_typer(publish.app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
@@ -69,12 +70,10 @@ def show_config(
     meaning."""
     import yaml
 
-    from nano4m_audio.config.reading import COMMON, describe, load_config, rank
+    from nano4m_audio.config.reading import COMMON, describe, rank
 
     if files:
-        own, checkout = Path("config.yaml"), Path(__file__).parents[3] / "config.yaml"
-        demo = next((path for path in (own, checkout) if path.is_file()), None)
-        values = load_config(*files, demo=demo).model_dump(mode="json")
+        values = read_config(files).model_dump(mode="json")
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return
     rows = sorted(describe(), key=lambda row: rank(row[0]))

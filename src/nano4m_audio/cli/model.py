@@ -95,6 +95,17 @@ def evaluate(
         show_metrics(results, experiment, chosen)
 
 
+@app.command(epilog=example("experiments"))
+def experiments(results: Results = RESULTS, settings: Settings = None) -> None:
+    """Write results/experiments.html: all runs side by side, compared clip by clip."""
+    from nano4m_audio.config.schema import Config
+    from nano4m_audio.report.experiments import build_page, experiment_files
+
+    config = stage_settings(Config, "config", settings, results)
+    build_page(results, config)
+    record(results.experiments, experiment_files(results, config))
+
+
 @app.command(epilog=example("report"))
 def report(results: Results = RESULTS, settings: Settings = None) -> None:
     """Write the report: one HTML file that needs nothing else."""

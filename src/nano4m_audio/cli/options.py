@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from nano4m_audio.backends.compute import Compute
+    from nano4m_audio.config.schema import Config
 
 Settings = Annotated[
     str | None,
@@ -87,6 +88,15 @@ def stage_settings(
         if isinstance(values, dict) and values[key] != value:
             raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
     return parse(model, values, "--settings")
+
+
+def read_config(files: Sequence[Path]) -> Config:
+    """Config files, each laid over those before it, and over the demo's as in a run."""
+    from nano4m_audio.config.reading import load_config
+
+    own, checkout = Path("config.yaml"), Path(__file__).parents[3] / "config.yaml"
+    demo = next((path for path in (own, checkout) if path.is_file()), None)
+    return load_config(*files, demo=demo)
 
 
 def compute_options(device: str, dtype: str, threads: int) -> Compute:

@@ -25,6 +25,8 @@ from nano4m_audio.training.token_sets import TokenSet
 BATCH_SIZE = 32
 #: Units of metrics: a share, of which more is better, and nats, of which less is.
 ACCURACY, NATS = "accuracy", "nats/token"
+#: Decimals of the values of single clips.
+_DIGITS = 6
 #: What a metric is, compared with its baseline; "chance": better than it, but not than chance.
 VERDICTS = ("better", "worse", "unclear", "chance", "too few")
 
@@ -106,6 +108,7 @@ def metric(
     """A metric with its interval, and how it compares with its baseline on the same clips.
 
     ``n`` clips in ``groups`` groups count; ``low`` and ``high`` are None when groups are too few.
+    ``by_clip`` is the value of each clip, None for one that takes no part: runs are compared by it.
     """
     sums, counts = measured.sums, measured.counts
     if unit == ACCURACY:
@@ -123,6 +126,10 @@ def metric(
         "chance": chance,
         "unit": unit,
         "note": measured.note,
+        "by_clip": [
+            round(s / c, _DIGITS) if c else None
+            for s, c in zip(sums.tolist(), counts.tolist(), strict=True)
+        ],
     }
     if baseline is None:
         return row

@@ -77,7 +77,10 @@ def evaluate_run(
 
     for name in probes:
         key = _key(PROBES[name], settings, models, run["key"], clips)
-        head = {"probe": name, "split": settings.split, "clips": len(chosen), "key": key}
+        head = {
+            "probe": name, "split": settings.split, "clips": len(chosen), "key": key,
+            "clip_ids": chosen.clip_ids, "groups": groups[1].tolist(),
+        }  # fmt: skip
         _publish(results, experiment, head, inputs)
 
 

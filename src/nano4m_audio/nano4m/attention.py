@@ -141,8 +141,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, queries: Tokens, context: Tokens) ->
 
     q [n, heads, head_dim] is laid out as ``queries``, k and v [m, heads, head_dim] as ``context``;
     returns [n, heads * head_dim]. A GPU does the whole batch at once, without padding in half
-    precision; a CPU makes one call per sample, or one for a batch of equal lengths.
+    precision; a CPU makes one call per sample, or one for a batch of equal lengths. Attention to
+    nothing is 0.
     """
+    if not len(k):
+        return torch.zeros_like(q).flatten(1)
     if not q.is_cpu and context.valid is None:
         half = q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
         return (attend_varlen if half else attend_filled)(q, k, v, queries, context)

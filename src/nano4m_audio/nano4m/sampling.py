@@ -19,9 +19,12 @@ class Sampling(Section):
         "cosine", description="positions per step: few at first, or equally many"
     )
     order: Literal["scheme", "halton"] = Field(
-        "scheme", description="halton: positions of a picture spread evenly, whatever the scheme"
+        "scheme",
+        description="halton: evenly spread over the picture, whatever the scheme",
     )
-    steps: int = Field(8, ge=1, le=4096, description="passes of the model per modality")
+    steps: int = Field(
+        8, ge=1, le=4096, description="passes of the model per modality; a text takes one per piece"
+    )
     temperature: float = Field(1.0, ge=0, le=10, description="0: always the most likely id")
     top_k: int = Field(0, ge=0, description="draw from so many most likely ids; 0: from all")
     top_p: float = Field(0.0, ge=0, le=1, description="draw from the most likely ids of this sum")

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -34,7 +35,13 @@ def build_report(
 
 
 def render(content: Content) -> str:
-    """The HTML of the page; all text from the tables is escaped by the template engine."""
+    """The HTML of the page."""
+    known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
+    return render_page("report.html.j2", c=content, short_verdict=short_verdict, **known)
+
+
+def render_page(template: str, **values: Any) -> str:
+    """One of the pages; all text from the tables is escaped by the template engine."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -44,21 +51,12 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for shown in (count, share, metric, short, words, signed, filtered):
+    for shown in (count, share, metric, difference, short, words, signed, filtered):
         environment.filters[shown.__name__] = shown
     environment.filters["value"] = value_text
     css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
-    environment.globals.update(
-        c=content,
-        css=Markup(css),
-        figures=figures,
-        filters=LISTED,
-        min_groups=MIN_GROUPS,
-        probes=REPORTED_PROBES,
-        sections=SECTIONS,
-        short_verdict=short_verdict,
-    )
-    return name_regions(environment.get_template("report.html.j2").render())
+    environment.globals.update(css=Markup(css), min_groups=MIN_GROUPS, **values)
+    return name_regions(environment.get_template(template).render())
 
 
 def name_regions(html: str) -> str:
@@ -100,6 +98,13 @@ def metric(value: float | None, unit: str = "") -> str:
     if unit == "dB":
         return f"{value:.1f}\N{NARROW NO-BREAK SPACE}dB"
     return signed(value, 3)
+
+
+def difference(value: float, unit: str = "") -> str:
+    """A difference with its sign; of shares in percentage points."""
+    points = unit in ("accuracy", "fraction", "share")
+    text = f"{100 * value:+.1f}" if points else f"{value:+.3f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None, digits: int = 2) -> str:
