@@ -137,6 +137,46 @@ def encodec_24khz(folder: Path, compute: Compute, n: int) -> Case:
     return Case(sounds(n or 8, 81_920), 1, each(one), encode)
 
 
+def xcodec1(folder: Path, compute: Compute, n: int) -> Case:
+    from nano4m_audio.backends.xcodec import Xcodec1
+
+    net = random_weights.xcodec(folder).to(compute.device)
+
+    def one(waveform: torch.Tensor) -> torch.Tensor:
+        return net.encode(waveform, bandwidth=0.5).audio_codes
+
+    return codec(Xcodec1.load(compute, folder), one, compute, n)
+
+
+def wavtokenizer(folder: Path, compute: Compute, n: int) -> Case:
+    from nano4m_audio.backends.wavtokenizer import WavTokenizer
+
+    net = random_weights.wavtokenizer(folder).to(compute.device)
+    own = WavTokenizer.load(compute, folder)
+    return codec(own, lambda waveform: net.encode(waveform).audio_codes, compute, n)
+
+
+def mimi(folder: Path, compute: Compute, n: int) -> Case:
+    from nano4m_audio.backends.mimi import Mimi
+
+    net = random_weights.mimi(folder).to(compute.device)
+
+    def one(waveform: torch.Tensor) -> torch.Tensor:
+        return net.encode(waveform, num_quantizers=8).audio_codes
+
+    return codec(Mimi.load(compute, folder), one, compute, n)
+
+
+def codec(own: Any, one: Callable[[torch.Tensor], torch.Tensor], compute: Compute, n: int) -> Case:
+    """Windows into ids, by ``own`` and by a network of transformers on its device."""
+    from nano4m_audio.media.windows import window_samples
+
+    def alone(waveform: np.ndarray) -> torch.Tensor:
+        return one(torch.from_numpy(waveform[None, None]).to(compute.device))
+
+    return Case(sounds(n or 8, window_samples(own.sample_rate_hz)), 1, each(alone), own.encode)
+
+
 def resnet50(folder: Path, compute: Compute, n: int) -> Case:
     from PIL import Image
     from torchvision.models import ResNet50_Weights
@@ -177,6 +217,9 @@ CASES = {
         silero,
         depth_anything_v2_small,
         encodec_24khz,
+        xcodec1,
+        wavtokenizer,
+        mimi,
         resnet50,
         clap,
     )

@@ -139,3 +139,96 @@ def clap(folder: Path) -> nn.Module:
     net = ClapModel(config).eval()
     torch.save(net.state_dict(), folder / "pytorch_model.bin")
     return net
+
+
+def _fill_codebooks(books: list[Any], run: Callable[[], Any]) -> None:
+    """Give codebooks of transformers, which start as zeros, entries near what each gets in a run:
+    of latents, or of what the codebooks before leave of them."""
+
+    def filled(book: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        def quantize(states: torch.Tensor) -> torch.Tensor:
+            # A half of the states, so that the other leaves something to the next codebook.
+            half = states[torch.randperm(len(states))[: len(states) // 2]]
+            entries = half[torch.randint(len(half), (book.codebook_size,))]
+            entries = entries + 0.02 * states.std() * torch.randn_like(entries)
+            # Mimi keeps a sum of vectors and their number, the others the mean.
+            getattr(book, "embed_sum", book.embed).copy_(entries)
+            book._embed = None
+            return type(book).quantize(book, states)
+
+        return quantize
+
+    for book in books:
+        book.quantize = filled(book)
+    with torch.no_grad():
+        run()
+    for book in books:
+        del book.quantize
+
+
+def xcodec(folder: Path, small: bool = False) -> Any:
+    """Write model.safetensors and config.json as transformers does, and return the network.
+
+    ``small``: thinner layers between the same frames and codebooks.
+    """
+    from transformers import XcodecConfig, XcodecModel
+
+    torch.manual_seed(8)
+    acoustic: dict[str, Any] = {"model_type": "dac"}
+    semantic: dict[str, Any] = {"model_type": "hubert"}
+    if small:
+        acoustic |= {"encoder_hidden_size": 4, "decoder_hidden_size": 64, "hidden_size": 16}
+        semantic |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        semantic |= {"intermediate_size": 64, "conv_dim": [16] * 7}
+        semantic |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    config = XcodecConfig(acoustic_model_config=acoustic, semantic_model_config=semantic)
+    net = XcodecModel(config).eval()
+    for name, parameter in net.named_parameters():
+        if (
+            parameter.dim() == 3 and "acoustic_encoder" in name
+        ):  # else sound dies away from layer to layer
+            nn.init.kaiming_normal_(parameter)
+    noise = _fading_noise(2, 54_720)
+    books = [layer.codebook for layer in net.quantizer.quantizers[:2]]
+    _fill_codebooks(books, lambda: net.encode(noise, bandwidth=1))
+    net.save_pretrained(folder)
+    return net
+
+
+def wavtokenizer(folder: Path, small: bool = False, ratios: tuple[int, ...] = (8, 5, 4, 2)) -> Any:
+    """Write model.safetensors and config.json as transformers does, and return the network."""
+    from transformers import WavTokenizerConfig, WavTokenizerModel
+
+    torch.manual_seed(9)
+    thin: dict[str, Any] = {"num_filters": 4, "hidden_size": 32, "codebook_dim": 32}
+    thin |= {"decoder_hidden_size": 64, "decoder_intermediate_size": 96, "decoder_num_layers": 2}
+    config = WavTokenizerConfig(upsampling_ratios=ratios, **(thin if small else {}))
+    net = WavTokenizerModel(config).eval()
+    noise = _fading_noise(8, 81_920)
+    _fill_codebooks([net.encoder_model.quantizer.codebook], lambda: net.encode(noise))
+    net.save_pretrained(folder)
+    return net
+
+
+def mimi(folder: Path, small: bool = False) -> Any:
+    """Write model.safetensors and config.json as transformers does, and return the network."""
+    from transformers import MimiConfig, MimiModel
+
+    torch.manual_seed(10)
+    thin: dict[str, Any] = {"num_filters": 4, "hidden_size": 32, "num_attention_heads": 4}
+    thin |= {"num_key_value_heads": 4, "num_hidden_layers": 1, "intermediate_size": 64}
+    thin |= {"upsample_groups": 32, "vector_quantization_hidden_dimension": 16, "codebook_dim": 16}
+    net = MimiModel(MimiConfig(**(thin if small else {}))).eval()
+    noise = _fading_noise(8, 81_920)
+    residual = net.quantizer.acoustic_residual_vector_quantizer.layers
+    first = net.quantizer.semantic_residual_vector_quantizer.layers
+    books = [layer.codebook for layer in (*first, *residual[:7])]
+    _fill_codebooks(books, lambda: net.encode(noise, num_quantizers=8))
+    net.save_pretrained(folder)
+    return net
+
+
+def _fading_noise(rows: int, samples: int) -> torch.Tensor:
+    """[rows, 1, samples] of noise that fades, each row from another level."""
+    levels = torch.logspace(-0.3, -2.5, rows)[:, None, None]
+    return levels * torch.randn(rows, 1, samples) * torch.linspace(1, 0.05, samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from nano4m_audio.config.reading import load_config, parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
+from nano4m_audio.nano4m.masking import draw_counts, draw_plan
 from nano4m_audio.nano4m.settings import SIZES
 from tests.conftest import ROOT
 
@@ -69,6 +71,45 @@ def test_keys_change_a_preset():
     assert (plain.optim.steps, plain.optim.warmup_steps, plain.model.dim) == (90, 40, 64)
     assert (varied.optim.steps, varied.optim.lr, varied.model.dim) == (90, 0.5, 384)
     assert varied.masking == plain.masking and varied.model.init == "scaled"
+
+
+def test_presets_are_laid_over_each_other():
+    base = {"preset": ["demo", "single_source"], "optim": {"steps": 90}}
+    demo = config(experiments={"base": {"preset": "demo"}}).experiments["base"]
+    both = config(experiments={"base": base}).experiments["base"]
+    assert (both.masking.single_source_prob, both.masking.condition_dropout) == (0.5, 0.1)
+    assert both.masking.mixture == demo.masking.mixture and both.model == demo.model
+    assert (both.optim.steps, both.optim.lr) == (90, demo.optim.lr)
+    with pytest.raises(UserError, match="preset: '4m8' is unknown, did you mean '4m7'"):
+        config(experiments={"base": {"preset": ["demo", "4m8"]}})
+
+
+@pytest.mark.parametrize(
+    ("preset", "one_source"),
+    [
+        ("4m7", (0.495, 0.52)),
+        ("4m21", (0.33, 0.45)),
+        ("single_source", (0.5, 0.65)),
+        ("curriculum", (0.2, 0.6)),
+    ],
+)
+def test_masks_of_a_preset(preset, one_source):
+    """They fit the modalities, ask for all of them, and have so many samples of which one modality
+    is 95 % of the input or more."""
+    settings = train_settings(config(experiments={"base": {"preset": preset}}), "base")
+    modalities, batch = settings.model.modalities, 8000
+    lengths = np.tile([m.max_tokens for m in modalities], (batch, 1))
+    plan = draw_plan(np.random.default_rng(0), modalities, settings.masking, batch)
+    inputs, targets = draw_counts(
+        np.random.default_rng(1), modalities, settings.masking, lengths, plan
+    )
+    low, high = one_source
+    assert low < (inputs.max(axis=1) >= 0.95 * inputs.sum(axis=1)).mean() < high
+    assert (targets.sum(axis=1) > 0).all() and (targets > 0).any(axis=0).all()
+    if preset == "4m7":
+        only_rgb = inputs[:, 1:].sum(axis=1) == 0
+        assert only_rgb.mean() == pytest.approx(0.5, abs=0.02)
+        assert (targets[only_rgb, 1:].mean(axis=0) > 5).all()
 
 
 @pytest.mark.parametrize("size", SIZES)

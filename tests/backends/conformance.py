@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nano4m_audio.backends.dsine.estimator import DsineNormals
     from nano4m_audio.backends.encodec import Encodec24kHz
     from nano4m_audio.backends.gpt2 import Gpt2Tokenizer
+    from nano4m_audio.backends.mimi import Mimi
     from nano4m_audio.backends.mini import image_tokenizer as mini
     from nano4m_audio.backends.mini.codec import MiniCodec
     from nano4m_audio.backends.mini.dense import MiniDepth, MiniNormals
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nano4m_audio.backends.panns import PannsCnn14, PannsEmbedder
     from nano4m_audio.backends.resnet import ResNet50
     from nano4m_audio.backends.silero import SileroVad
+    from nano4m_audio.backends.wavtokenizer import WavTokenizer, WavTokenizer40Hz
+    from nano4m_audio.backends.xcodec import Xcodec1, Xcodec2
     from nano4m_audio.backends.yamnet import Yamnet
 
     audio_taggers: list[type[protocols.AudioTagger]] = [MiniTagger, PannsCnn14, Yamnet]
@@ -40,7 +43,15 @@ if TYPE_CHECKING:
         divae.FourmNormalTokenizer,
         CosmosTokenizer,
     ]
-    audio_tokenizers: list[type[protocols.AudioTokenizer]] = [MiniCodec, Encodec24kHz]
+    audio_tokenizers: list[type[protocols.AudioTokenizer]] = [
+        MiniCodec,
+        Encodec24kHz,
+        Xcodec1,
+        Xcodec2,
+        WavTokenizer,
+        WavTokenizer40Hz,
+        Mimi,
+    ]
     text_tokenizers: list[type[protocols.TextTokenizer]] = [Gpt2Tokenizer]
     image_classifiers: list[type[protocols.ImageClassifier]] = [ResNet50]
     audio_embedders: list[type[protocols.AudioEmbedder]] = [ClapAudio, MiniEmbedder, PannsEmbedder]

@@ -231,6 +231,53 @@ def test_modality_dropout_leaves_one_modality() -> None:
     assert absent == pytest.approx(0.5 - 0.5**5 / 5, abs=0.05)
 
 
+def test_condition_dropout_leaves_no_source() -> None:
+    lengths = short_captions(4000)
+    (inputs, targets), _ = masked(MaskingConfig(condition_dropout=1.0), lengths, 6)
+    assert ((targets > 0).sum(axis=1) == 1).all()
+    asked = targets.argmax(axis=1)
+    rows = np.arange(len(lengths))
+    assert (inputs.sum(axis=1) == inputs[rows, asked]).all()
+    np.testing.assert_allclose(np.bincount(asked) / len(lengths), 0.2, atol=0.03)
+    spans = asked == 1
+    assert not (inputs[spans, 1] % 2).any() and not (targets[spans, 1] % 2).any()
+    blind = (inputs.sum(axis=1) == 0) & (asked != 4)  # most numbers are 0 for a caption of 5
+    assert blind.sum() / (asked != 4).sum() == pytest.approx(0.5, abs=0.03)
+    some = inputs.sum(axis=1)[(asked != 4) & ~blind]
+    assert some.min() <= 8 and some.max() > 190  # from few on
+
+
+def test_condition_dropout_is_a_share_of_samples_and_leaves_the_others_alone() -> None:
+    lengths = np.tile(WIDTHS, (20_000, 1))
+    plain, some = (
+        masked(MaskingConfig(condition_dropout=share), lengths, 8)[0] for share in (0.0, 0.25)
+    )
+    alone = ((some[0] > 0) | (some[1] > 0)).sum(axis=1) == 1
+    assert not (((plain[0] > 0) | (plain[1] > 0)).sum(axis=1) == 1).any()
+    assert alone.mean() == pytest.approx(0.25, abs=0.02)
+    for ours, theirs in zip(some, plain, strict=True):
+        others = ours[~alone]
+        error = theirs.std(axis=0) * (1 / len(others) + 1 / len(theirs)) ** 0.5
+        assert (abs(others.mean(axis=0) - theirs.mean(axis=0)) < 5 * error).all()
+
+
+def test_a_modality_that_is_never_an_input_is_alone_without_any() -> None:
+    config = MaskingConfig(
+        condition_dropout=1.0, input_alpha={"caption": 0.0}, target_alpha={"rgb": 0.0}
+    )
+    (inputs, targets), _ = masked(config, short_captions(500), 9)
+    assert not inputs[:, 4].any() and not targets[:, 0].any()
+    assert set(targets.argmax(axis=1)) == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("side", ["input", "target"])
+@pytest.mark.parametrize("alpha", [0.0, dict.fromkeys((m.name for m in PAPER), 0.0)])
+def test_a_side_without_any_modality_is_refused(side, alpha) -> None:
+    config = MaskingConfig.model_validate({f"{side}_alpha": alpha})
+    with pytest.raises(ValueError, match=f"{side}_alpha: at least one modality"):
+        config.alphas(side, PAPER)
+
+
 def test_a_mixture_draws_one_component_per_sample() -> None:
     def only(name: str) -> dict:
         return {m.name: 1.0 if m.name == name else 1e-6 for m in PAPER}
@@ -244,6 +291,35 @@ def test_a_mixture_draws_one_component_per_sample() -> None:
     from_rgb = inputs.argmax(axis=1) == 0
     assert from_rgb.mean() == pytest.approx(0.75, abs=0.04)
     assert (targets[from_rgb][:, 2] > 0).all() and (targets[~from_rgb][:, 0] > 0).all()
+
+
+def test_weights_of_a_mixture_go_from_start_to_end() -> None:
+    only = {"audio": 0.0, "depth": 0.0, "normals": 0.0, "caption": 0.0}
+    mixture: Any = [
+        {"weight": 1, "start_weight": 0, "input_alpha": only},
+        {"weight": 0, "start_weight": 1},
+        {"weight": 1},
+    ]
+    config = MaskingConfig(mixture=mixture)
+    for progress, share in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5)):
+        now = config.at(progress)
+        assert now.at(0.3) is now
+        (inputs, _), _ = masked(now, np.tile(WIDTHS, (4000, 1)), 11)
+        assert (inputs[:, 1:] == 0).all(axis=1).mean() == pytest.approx(share, abs=0.04)
+    assert config.at(1.0).components() != config.components()
+    (last, _), (plain, _) = (
+        masked(c, np.tile(WIDTHS, (50, 1)), 12)[0] for c in (config.at(1.0), config)
+    )
+    np.testing.assert_array_equal(last, plain)
+
+
+@pytest.mark.parametrize(
+    ("component", "when"),
+    [({"start_weight": 0}, "first"), ({"weight": 0, "start_weight": 1}, "last")],
+)
+def test_a_mixture_without_any_weight_is_refused(component, when) -> None:
+    with pytest.raises(ValueError, match=f"all weights are 0 at the {when} step"):
+        MaskingConfig.model_validate({"mixture": [component, component]})
 
 
 def test_samples_of_a_packed_batch() -> None:
@@ -269,8 +345,37 @@ def situations(draw):
         target_alpha=draw(st.sampled_from([1e-3, 1.0])),
         single_source_prob=draw(st.sampled_from([0.0, 0.5, 1.0])),
         modality_dropout=draw(st.sampled_from([0.0, 0.7])),
+        condition_dropout=draw(st.sampled_from([0.0, 0.0, 0.5])),
     )
     return modalities, config, draw(st.integers(0, 10**6))
+
+
+@st.composite
+def some_are_zero(draw, names: list[str]) -> dict[str, float]:
+    """One alpha per name, at least one of them above 0."""
+    alphas = {name: draw(st.sampled_from([0.0, 1e-3, 0.5, 1.0, 1000.0])) for name in names}
+    return {**alphas, draw(st.sampled_from(names)): 1.0}
+
+
+@settings(max_examples=150, deadline=None)
+@given(situations(), st.data())
+def test_a_modality_of_alpha_0_is_never_on_that_side(situation, data) -> None:
+    modalities, config, seed = situation
+    names = [m.name for m in modalities]
+    alphas = [data.draw(some_are_zero(names)) for _ in range(2)]
+    config = config.model_copy(update={"input_alpha": alphas[0], "target_alpha": alphas[1]})
+    full = np.array([m.max_tokens for m in modalities])
+    rng, lengths = np.random.default_rng(seed), np.tile(full, (16, 1))
+    plan = draw_plan(rng, modalities, config, 16)
+    inputs, targets = draw_counts(rng, modalities, config, lengths, plan)
+    never_in, never_out = (np.array([side[n] == 0 for n in names]) for side in alphas)
+    assert not inputs[:, never_in].any()
+    # Only where all that may be targets were used up as inputs is another one asked for.
+    units = np.array([m.span_stride or 1 for m in modalities])
+    used_up = (full - inputs < units)[:, ~never_out].all(axis=1)
+    assert not targets[~used_up][:, never_out].any()
+    room = (full - inputs >= units).any(axis=1)
+    assert (targets[room].sum(axis=1) > 0).all()
 
 
 @settings(max_examples=150, deadline=None)
@@ -282,7 +387,7 @@ def test_every_sample_has_inputs_within_its_lengths_and_no_token_twice(situation
     units = np.array([m.span_stride or 1 for m in modalities])
     lengths = rng.integers(units, full, (16, len(full)), endpoint=True)
     (inputs, targets), (shown, asked) = masked(config, lengths, seed, modalities)
-    assert (inputs.sum(axis=1) > 0).all()
+    assert config.condition_dropout or (inputs.sum(axis=1) > 0).all()
     assert (inputs + targets <= lengths).all()
     assert (targets.sum(axis=1) <= config.target_tokens[1]).all()
     for sample in range(16):

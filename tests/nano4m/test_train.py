@@ -19,6 +19,7 @@ from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.optim import make_optimizers, set_learning_rate
 from nano4m_audio.nano4m.settings import (
+    Component,
     Hardware,
     MaskingConfig,
     Modality,
@@ -107,14 +108,38 @@ def test_reference_and_fast_mode_train_alike(tmp_path, own, average):
         np.testing.assert_allclose(fast, reference, rtol=2e-4)
 
 
-def test_padded_captions_train_in_both_modes(tmp_path):
-    settings = change(SETTINGS, "masking", padded_captions=True, single_source_prob=0.0)
+@pytest.mark.parametrize(
+    "masking",
+    [
+        {"padded_captions": True, "single_source_prob": 0.0},
+        {"condition_dropout": 0.5},  # samples without any input
+        {"condition_dropout": 1.0},  # and batches
+    ],
+)
+def test_other_masks_train_in_both_modes(tmp_path, masking):
+    settings = change(SETTINGS, "masking", **masking)
     both = [
         run(tmp_path / mode, change(settings, "numerics", mode=mode))
         for mode in ("reference", "fast")
     ]
     reference, fast = map(losses, both)
     np.testing.assert_allclose(fast, reference, rtol=2e-4)
+
+
+def test_a_mixture_changes_with_the_steps(tmp_path):
+    """The first step is that of the first weights, the last one is not."""
+
+    def trained(*weights: tuple[float, float]) -> np.ndarray:
+        mixture = tuple(
+            Component(start_weight=start, weight=end, input_alpha=alpha, target_alpha=alpha)
+            for (start, end), alpha in zip(weights, (1.0, 0.01), strict=True)
+        )
+        settings = change(change(SETTINGS, "masking", mixture=mixture), log_every=1)
+        return losses(run(tmp_path / str(weights), settings))
+
+    rising, constant = trained((1, 0), (0, 1)), trained((1, 1), (0, 0))
+    assert rising[0] == constant[0]
+    assert (rising[-12:] != constant[-12:]).all()
 
 
 def test_bfloat16_stays_close_to_float32(tmp_path):

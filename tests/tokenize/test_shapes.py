@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
 from nano4m_audio.backends.registry import MAX_VOCAB, REGISTRY, BackendSpec
+from nano4m_audio.config.grids import overlaid
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.config.schema import Config
 from nano4m_audio.config.tokenizers import TokenizeSettings
 from nano4m_audio.errors import UserError
-from nano4m_audio.experiments import modality_table
+from nano4m_audio.experiments import modality_table, train_settings
 from nano4m_audio.media.windows import window_samples
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.paths import Results
@@ -19,6 +21,7 @@ from nano4m_audio.tables import read_rows
 from nano4m_audio.tokenize.interleave import deinterleave
 from nano4m_audio.tokenize.stage import tokenize_clips
 from nano4m_audio.training.token_sets import read_token_sets
+from tests.conftest import ROOT
 from tests.report.fake import Fate, write_results
 from tests.tokenize import codecs
 
@@ -98,3 +101,24 @@ def test_the_mini_codec_takes_the_window_that_the_stage_cuts():
     from nano4m_audio.backends.mini.codec import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 
     assert window_samples(SAMPLE_RATE_HZ) == WINDOW_SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("name", "vocab_size", "n_tokens", "stride"),
+    [("xcodec", 1024, 171, 1), ("wavtokenizer", 4096, 256, 1), ("mimi", 16_384, 344, 8)],
+)
+def test_a_lever_changes_the_audio_tokens_of_the_paper_alone(name, vocab_size, n_tokens, stride):
+    paper, lever = (
+        yaml.safe_load((ROOT / f"configs/{file}.yaml").read_text())
+        for file in ("paper", f"lever_{name}")
+    )
+    settings = [
+        train_settings(parse_workflow(values), "base").model_dump()
+        for values in (paper, overlaid(paper, lever))
+    ]
+    by_name = [{m["name"]: m for m in s["model"].pop("modalities")} for s in settings]
+    assert settings[0] == settings[1]
+    audio = by_name[1].pop("audio")
+    assert by_name[0].pop("audio") != audio and by_name[0] == by_name[1]
+    found = audio["vocab_size"], audio["max_tokens"], audio["span_stride"]
+    assert found == (vocab_size, n_tokens, stride)

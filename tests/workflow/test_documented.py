@@ -37,6 +37,11 @@ OFFLINE = "offline mode is on"
 FOLDER = "--directory my_project --configfile configs/folder.yaml"
 PAPER = "--directory my_project --configfile configs/paper.yaml --config source=folder"
 WEB = "--results my_web_clips/results"
+LEVERS = {
+    "lever_xcodec": "xcodec_hubert_general",
+    "lever_wavtokenizer": "wavtokenizer_75hz",
+    "lever_mimi": "mimi",
+}
 HOW = {
     ". .venv/bin/activate": RUN,
     "make report": RUN,
@@ -111,6 +116,11 @@ HOW = {
     "snakemake --configfile configs/grid_demo.yaml --cores all": PLAN,
     f"snakemake --cores 16 {PAPER.replace(' --config ', ' configs/scaling.yaml --config ')}": PLAN,
     f"snakemake --cores 16 {PAPER.replace(' --config ', ' configs/table2.yaml --config ')}": PLAN,
+    **{
+        f"snakemake --cores 16 {PAPER.replace('.yaml', f'.yaml configs/{lever}.yaml')}": PLAN
+        for lever in LEVERS
+    },
+    **{f"nano4m-audio weights fetch {weights}": FAILS + OFFLINE for weights in LEVERS.values()},
 }
 
 PROGRAMS = r"snakemake|nano4m-audio|make|python|pip|uv|tensorboard|torchrun|srun|git|pytest"

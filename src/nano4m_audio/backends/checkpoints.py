@@ -11,7 +11,8 @@ from nano4m_audio.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-_AGAIN = "fetch it again with `nano4m-audio weights fetch`"
+#: What to do about a file that is missing or damaged.
+AGAIN = "fetch it again with `nano4m-audio weights fetch`"
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -22,9 +23,9 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {_AGAIN}") from None
+        raise UserError(f"{path}: no such file; {AGAIN}") from None
     except SafetensorError as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}); {_AGAIN}") from None
+        raise UserError(f"{path} is not a whole safetensors file ({error}); {AGAIN}") from None
 
 
 def read_torch(path: Path) -> Any:
@@ -38,13 +39,13 @@ def read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {_AGAIN}") from None
+        raise UserError(f"{path}: no such file; {AGAIN}") from None
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0] if str(error) else "not a torch checkpoint"
         raise UserError(
             f"{path} is refused: it holds more than tensors and plain values, such as code, "
-            f"or is damaged ({reason}); {_AGAIN}"
+            f"or is damaged ({reason}); {AGAIN}"
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a whole torch checkpoint ({reason}); {_AGAIN}") from None
+        raise UserError(f"{path} is not a whole torch checkpoint ({reason}); {AGAIN}") from None

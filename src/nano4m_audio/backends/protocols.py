@@ -89,7 +89,11 @@ class ImageTokenizer(Protocol):
 
 
 class AudioTokenizer(Protocol):
-    """Turns a waveform into residual codebook indices and back, as EnCodec does."""
+    """Turns a waveform into codebook indices and back, as EnCodec does.
+
+    The audio window has ``samples = round(81920 / 24000 * sample_rate_hz)``. Where that is no whole
+    number of frames, the last frame is filled up, and decoding gives up to a frame more.
+    """
 
     sample_rate_hz: int
 
@@ -99,10 +103,10 @@ class AudioTokenizer(Protocol):
     def codebook_size(self) -> int: ...
 
     def encode(self, waveforms: np.ndarray) -> np.ndarray:
-        """float32 [B, 81920] in -1..1 -> int32 [B, n_codebooks, 256]."""
+        """float32 [B, samples] in -1..1 -> int32 [B, n_codebooks, frames]."""
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """int [B, n_codebooks, 256] -> float32 [B, 81920]."""
+        """int [B, n_codebooks, frames] -> float32 [B, samples or more]."""
 
 
 class ImageClassifier(Protocol):

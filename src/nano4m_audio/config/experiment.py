@@ -25,8 +25,11 @@ def presets() -> dict[str, dict[str, Any]]:
 class Experiment(RunSettings):
     """One training run, as config.yaml describes it."""
 
-    preset: str | None = Field(
-        None, exclude=True, description="start from these values of presets.yaml: demo; null: none"
+    preset: str | tuple[str, ...] | None = Field(
+        None,
+        exclude=True,
+        description=f"start from these values of presets.yaml: {', '.join(presets())}, or a list, "
+        "each laid over the one before; null: none",
     )
 
     @model_validator(mode="before")
@@ -34,9 +37,12 @@ class Experiment(RunSettings):
     def _fill_in_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict) or (preset := values.get("preset")) is None:
             return values
-        if str(preset) not in presets():
-            raise ValueError(f"preset: {preset!r} is unknown{did_you_mean(preset, presets())}")
-        return overlaid(presets()[preset], {**values, "preset": None})
+        start: dict[str, Any] = {}
+        for name in preset if isinstance(preset, list | tuple) else [preset]:
+            if str(name) not in presets():
+                raise ValueError(f"preset: {name!r} is unknown{did_you_mean(name, presets())}")
+            start = overlaid(start, presets()[name])
+        return overlaid(start, {**values, "preset": None})
 
 
 def run_keys() -> list[str]:

@@ -23,7 +23,7 @@ from nano4m_audio.media.colours import image_of
 from nano4m_audio.nano4m.data import TokenData, whole
 from nano4m_audio.nano4m.generate import generate
 from nano4m_audio.nano4m.sampling import Sampling
-from nano4m_audio.tokenize.interleave import deinterleave
+from nano4m_audio.tokenize.interleave import decode_ids
 
 #: Of more clips, so many are taken, evenly spread.
 MOST_CLIPS = 1000
@@ -174,7 +174,7 @@ def waveforms(codec: Any, ids: np.ndarray) -> np.ndarray:
     """
     size, books = codec.codebook_size, codec.n_codebooks
     placed = ids % size + np.arange(ids.shape[1]) % books * size
-    return codec.decode(deinterleave(placed, books, size))
+    return decode_ids(codec, placed)
 
 
 def pictures(codec: Any, ids: np.ndarray) -> np.ndarray:

@@ -47,35 +47,50 @@ class Packed:
 class Plan:
     """What every sample draws from: Dirichlet concentrations float64 [batch, M], and which
     modalities may be in the input, bool [batch, M]. ``source`` int64 [batch] is the modality that
-    is the whole input, or -1."""
+    is the whole input, or -1, ``alone`` the one without any source, or -1."""
 
     input_alphas: np.ndarray
     target_alphas: np.ndarray
     allowed: np.ndarray
     source: np.ndarray
+    alone: np.ndarray
 
 
 def draw_plan(
     rng: np.random.Generator, modalities: Sequence[Modality], config: MaskingConfig, batch: int
 ) -> Plan:
-    """Draw the component of the mixture, the dropped modalities and the single sources."""
+    """Draw the component of the mixture, the dropped modalities, the single sources and those
+    without a source."""
     shape = batch, len(modalities)
     weights = np.array([c.weight for c in config.components()])
-    alphas = (np.array(config.alphas(side, modalities)) for side in ("input", "target"))
     chosen = np.zeros(batch, np.int64)
     if len(weights) > 1:
         chosen = rng.choice(len(weights), batch, p=weights / weights.sum())
-    allowed = np.ones(shape, bool)
+    inputs, targets = (
+        np.array(config.alphas(side, modalities))[chosen] for side in ("input", "target")
+    )
+    allowed = inputs > 0  # [batch, M]
     if config.modality_dropout:
-        dropped = rng.random(shape)
-        allowed = dropped >= config.modality_dropout  # [batch, M]
+        dropped = np.where(allowed, rng.random(shape), -1)
+        allowed &= dropped >= config.modality_dropout
         allowed[np.arange(batch), dropped.argmax(axis=1)] = True  # one always stays
     source = np.full(batch, -1)
     if config.single_source_prob:
         single = rng.random(batch) < config.single_source_prob
-        source = np.where(single, rng.integers(0, len(modalities), batch), -1)
-    input_alphas, target_alphas = (side[chosen] for side in alphas)
-    return Plan(input_alphas, target_alphas, allowed, source)
+        source = np.where(single, one_of(rng, inputs > 0), -1)
+    alone = np.full(batch, -1)
+    if config.condition_dropout:
+        without = rng.random(batch) < config.condition_dropout
+        alone = np.where(without, one_of(rng, targets > 0), -1)
+        source = np.where(without, -1, source)
+    return Plan(inputs, targets, allowed, source, alone)
+
+
+def one_of(rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
+    """The number of one of the true columns of each row, all alike: bool [batch, M] -> int64
+    [batch]."""
+    ranks = rng.integers(0, among.sum(axis=1))
+    return (among.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
 
 
 def draw_weights(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -153,42 +168,73 @@ def draw_counts(
     batch = len(lengths)
     n_input = rng.integers(*config.input_tokens, batch, endpoint=True)
     n_target = rng.integers(*config.target_tokens, batch, endpoint=True)
-    is_source = plan.source[:, None] == np.arange(len(modalities))  # [batch, M]
-    single = is_source.any(axis=1, keepdims=True)  # [batch, 1]
+    units = np.array([m.span_stride or 1 for m in modalities])
+    is_source, is_alone = (
+        one[:, None] == np.arange(len(modalities)) for one in (plan.source, plan.alone)
+    )  # [batch, M]
+    single, alone = (one.any(axis=1, keepdims=True) for one in (is_source, is_alone))  # [batch, 1]
+    shown, asked = plan.allowed, (plan.target_alphas > 0) & ~is_source
+    asked = np.where(asked.any(axis=1, keepdims=True), asked, ~is_source)
+    if alone.any():
+        shown, asked = (np.where(alone, is_alone, other) for other in (shown, asked))
+        n_input = _without_source(rng, n_input, config, plan, is_alone)
     shares = draw_shares(  # [2 batch, M]: first the inputs, then the targets
         rng,
         np.concatenate([n_input, n_target]),
         np.concatenate([plan.input_alphas, plan.target_alphas]),
-        np.concatenate([plan.allowed, ~is_source]),
+        np.concatenate([shown, asked]),
     )
-    inputs = np.where(single, lengths * is_source, np.minimum(shares[:batch], lengths))
+    room = np.where(alone, (lengths - units) // units * units, lengths)  # alone: one is a target
+    inputs = np.where(single, lengths * is_source, np.minimum(shares[:batch], room))
     targets = np.minimum(shares[batch:], lengths - inputs)
     longest = np.array([m.max_tokens for m in modalities])
     if (lengths < longest).any():
         targets = np.minimum(targets, hide_length(rng, lengths, lengths - inputs, longest))
-    has_inputs = plan.allowed & ~single  # [batch, M]: whose span may begin with input tokens
+    is_mixed = plan.allowed & ~single & ~alone  # [batch, M]: whose span may begin with input tokens
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
             spans = span_lengths(inputs[:, m], targets[:, m], stride, lengths[:, m])
-            alone = inputs[:, m], targets[:, m] // stride * stride
-            inputs[:, m], targets[:, m] = np.where(has_inputs[:, m], spans, alone)
-    _fill_empty(inputs, targets, modalities, lengths)
+            whole = np.where(single[:, 0], inputs[:, m], inputs[:, m] // stride * stride)
+            apart = whole, targets[:, m] // stride * stride
+            inputs[:, m], targets[:, m] = np.where(is_mixed[:, m], spans, apart)
+    _fill_empty(inputs, targets, units, lengths, plan.allowed & ~alone, asked)
     return inputs, targets
 
 
+def _without_source(
+    rng: np.random.Generator,
+    n_input: np.ndarray,
+    config: MaskingConfig,
+    plan: Plan,
+    is_alone: np.ndarray,
+) -> np.ndarray:
+    """``n_input`` [batch] with other numbers for samples without a source: none for half of them,
+    and for a modality that is never an input."""
+    few = rng.integers(0, config.input_tokens[1], len(n_input), endpoint=True)
+    few *= rng.integers(0, 2, len(n_input))
+    few *= (is_alone & (plan.input_alphas > 0)).any(axis=1)
+    return np.where(is_alone.any(axis=1), few, n_input)
+
+
 def _fill_empty(
-    inputs: np.ndarray, targets: np.ndarray, modalities: Sequence[Modality], lengths: np.ndarray
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    units: np.ndarray,
+    lengths: np.ndarray,
+    allowed: np.ndarray,
+    asked: np.ndarray,
 ) -> None:
-    """Give a sample without inputs some of the first modality, one without targets some of the
-    first modality that has room: an empty side would be a wasted sample, or NaN."""
-    units = np.array([m.span_stride or 1 for m in modalities])
-    blind = inputs.sum(axis=1) == 0
-    if blind.any():
-        inputs[blind, 0] = units[0]
-        targets[:, 0] = np.minimum(targets[:, 0], lengths[:, 0] - inputs[:, 0])
+    """Give a sample without inputs some of the first modality that is ``allowed``, one without
+    targets some of the first that is ``asked`` for and has room, or else of any that has: an empty
+    side would be a wasted sample, or NaN. Without any that is allowed, it stays empty."""
+    blind = np.flatnonzero((inputs.sum(axis=1) == 0) & allowed.any(axis=1))
+    first = allowed[blind].argmax(axis=1)
+    inputs[blind, first] = units[first]
+    np.minimum(targets, lengths - inputs, out=targets)
     idle = targets.sum(axis=1) == 0
     if idle.any():
         room = lengths - inputs >= units
+        room = np.where((room & asked).any(axis=1, keepdims=True), room & asked, room)
         rows = np.flatnonzero(idle & room.any(axis=1))
         first = room[rows].argmax(axis=1)
         targets[rows, first] = units[first]

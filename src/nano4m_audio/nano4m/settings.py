@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from nano4m_audio.section import Section
 
-#: A Dirichlet concentration for all modalities, or one per modality name.
-Alpha = Annotated[float, Field(gt=0, le=100)]
+#: A Dirichlet concentration for all modalities, or one per modality name; 0: none of its tokens.
+Alpha = Annotated[float, Field(ge=0, le=1000)]
 Alphas = Alpha | dict[str, Alpha]
 #: An inclusive range of numbers of tokens, over all modalities together.
 TokenRange = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
@@ -124,12 +124,25 @@ class DataConfig(Section):
     )
 
 
+Weight = Annotated[float, Field(ge=0, le=1000)]
+
+
 class Component(Section):
     """One ingredient of a mixture of alphas, drawn per sample with probability ~ ``weight``."""
 
-    weight: float = Field(1.0, gt=0, le=1000, description="how often, beside the other weights")
+    weight: Weight = Field(1.0, description="how often, beside the other weights")
+    start_weight: Weight | None = Field(
+        None,
+        description="weight at the first step, from where it goes straight to weight at the "
+        "last; null: always weight",
+    )
     input_alpha: Alphas = Field(1.0, description="as in masking")
     target_alpha: Alphas = Field(1.0, description="as in masking")
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when the share ``progress`` of the steps is done."""
+        start = self.weight if self.start_weight is None else self.start_weight
+        return start + (self.weight - start) * progress
 
 
 class MaskingConfig(Section):
@@ -137,16 +150,18 @@ class MaskingConfig(Section):
 
     Alphas below 1 concentrate a budget on few modalities. ``single_source_prob``: such an input may
     be longer than the range, and the targets are of the other modalities. ``modality_dropout``: one
-    modality always keeps its inputs. ``padded_captions`` reproduces the paper, where padding is
-    input, target and paid for like any token.
+    modality always keeps its inputs. ``condition_dropout``: input and targets are of one modality,
+    and half of these samples have no input, as guidance compares scores with those of a model that
+    sees no source. ``padded_captions`` reproduces the paper, where padding is input, target and
+    paid for like any token.
     """
 
     input_tokens: TokenRange = Field((16, 256), description="range of input tokens")
     target_tokens: TokenRange = Field((16, 256), description="range of target tokens")
     input_alpha: Alphas = Field(
         1.0,
-        description="Dirichlet alpha of the input budgets, in 0..100, or one per modality; those "
-        "not named have 1",
+        description="Dirichlet alpha of the input budgets, in 0..1000, or one per modality: 0 for "
+        "never, those not named have 1",
     )
     target_alpha: Alphas = Field(1.0, description="the same for the target budgets")
     mixture: tuple[Component, ...] = Field(
@@ -158,6 +173,9 @@ class MaskingConfig(Section):
     )
     modality_dropout: Probability = Field(
         0.0, description="probability that a modality is kept out of the input"
+    )
+    condition_dropout: Probability = Field(
+        0.0, description="share of samples without any source, for guidance; 0.1 is usual"
     )
     padded_captions: bool = Field(
         False,
@@ -175,6 +193,24 @@ class MaskingConfig(Section):
                 raise ValueError(f"{name}: two whole numbers, 1 <= low <= high")
         return self
 
+    @model_validator(mode="after")
+    def _weighty(self) -> MaskingConfig:
+        for when, progress in (("first", 0), ("last", 1)):
+            if self.mixture and not any(c.weight_at(progress) for c in self.mixture):
+                raise ValueError(f"mixture: all weights are 0 at the {when} step")
+        return self
+
+    def at(self, progress: float) -> MaskingConfig:
+        """What samples are drawn from when the share ``progress`` of the steps is done; these
+        settings themselves are those of the last step."""
+        if all(c.start_weight is None for c in self.mixture):
+            return self
+        mixture = tuple(
+            c.model_copy(update={"weight": c.weight_at(progress), "start_weight": None})
+            for c in self.mixture
+        )
+        return self.model_copy(update={"mixture": mixture})
+
     def components(self) -> tuple[Component, ...]:
         """The mixture, or the one pair of alphas as a mixture of one."""
         single = Component(input_alpha=self.input_alpha, target_alpha=self.target_alpha)
@@ -188,10 +224,13 @@ class MaskingConfig(Section):
 
 def _alphas(value: Alphas, names: Sequence[str], side: str) -> list[float]:
     if not isinstance(value, Mapping):
-        return [float(value)] * len(names)
+        value = dict.fromkeys(names, value)
     if unknown := sorted(set(value) - set(names)):
         raise ValueError(f"{side}_alpha: {unknown[0]!r} is no modality of the run; it has {names}")
-    return [float(value.get(name, 1.0)) for name in names]
+    alphas = [float(value.get(name, 1.0)) for name in names]
+    if not any(alphas):
+        raise ValueError(f"{side}_alpha: at least one modality needs one above 0")
+    return alphas
 
 
 class ObjectiveConfig(Section):

@@ -207,7 +207,7 @@ def _prefetched(draw: Callable[[int], Share], first: int, last: int) -> Iterator
 def draw_share(step: int, settings: TrainSettings, data: TokenData, ranks: Ranks) -> Share:
     """This process's part of training batch ``step``."""
     optim = settings.optim
-    batch = data.batch(step, optim.batch_size, settings.masking, optim.seed)
+    batch = data.batch(step, optim.batch_size, settings.masking.at(step / optim.steps), optim.seed)
     return share_of(batch, settings, ranks)
 
 
@@ -350,7 +350,9 @@ def _check_finite(run: Run, data: TokenData, state_dir: Path) -> None:
     path = state_dir / f"nonfinite_step{step}.npz"
     if run.ranks.rank == 0:
         settings, optim = run.settings, run.settings.optim
-        batch = data.batch(step, optim.batch_size, settings.masking, optim.seed)
+        batch = data.batch(
+            step, optim.batch_size, settings.masking.at(step / optim.steps), optim.seed
+        )
         arrays = {
             f"{side}_{name}": getattr(getattr(batch, side), name)
             for side in ("inputs", "targets")

@@ -12,7 +12,7 @@ from nano4m_audio.media import windows
 from nano4m_audio.media.stored import read_audio
 from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.store import opened
-from nano4m_audio.tokenize.interleave import deinterleave, interleave
+from nano4m_audio.tokenize.interleave import decode_ids, interleave
 from nano4m_audio.tokenize.keyframes import Pick
 
 
@@ -32,7 +32,7 @@ def decode(modality: str, tokenizer: Any, ids: np.ndarray) -> np.ndarray:
     float32 [B, samples]. Raises ValueError for an audio id of another codebook."""
     ids = np.asarray(ids, np.int64)
     if MODALITIES[modality].kind == "audio":
-        ids = deinterleave(ids, tokenizer.n_codebooks, tokenizer.codebook_size)
+        return decode_ids(tokenizer, ids)
     return tokenizer.decode(ids)
 
 
