@@ -54,7 +54,7 @@ PROBES = {
             "to beat.",
             baseline="guessing the most frequent classes",
             strips=True,
-            first=r"(audio|rgb|all)_top\d$|.*_top1$",
+            first=r"(first_token_)?(audio|rgb|all)_top1$",
         ),
         Probe(
             "structure",
@@ -75,6 +75,7 @@ PROBES = {
             "0, with its whole interval, says that training clips are known better; of a gap, less "
             "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
             baseline="the token frequencies of the training clips",
+            first=r".*gap$",
         ),
         Probe(
             "leak",
@@ -138,6 +139,7 @@ PROBES = {
                 "evaluate.image_classifier",
             ),
             uses_classes=True,
+            first=r".*_top1$|kad_",
         ),
         Probe(
             "retrieval",
@@ -158,6 +160,7 @@ PROBES = {
             "a histogram of the same token ids: what it reaches needs no trained network.",
             baseline="a histogram of the tokens",
             tables=("scores/audio", "scores/visual"),
+            first=r".*_balanced_accuracy$",
         ),
     )
 }

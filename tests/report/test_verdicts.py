@@ -9,7 +9,13 @@ import pytest
 
 from nano4m_audio.probes import PROBES
 from nano4m_audio.report.collect import collect
-from nano4m_audio.report.metrics import metric_rows, paper_numbers, short_verdict, verdict_of
+from nano4m_audio.report.metrics import (
+    in_words,
+    metric_rows,
+    paper_numbers,
+    short_verdict,
+    verdict_of,
+)
 from nano4m_audio.report.stage import metric as shown
 from nano4m_audio.taxonomy import class_names
 from tests.report.fake import HOSTILE, default_fates, write_results
@@ -179,3 +185,17 @@ def test_retrieval_of_the_paper_comes_first_and_the_rest_is_folded():
     assert beside.paper["value"] == 0.005 and beside.baseline["value"] == 0.1
     assert sum(row.paper is not None for row in rows if row.probe == "retrieval") == 12
     assert not PROBES["structure"].first  # all of its rows are shown
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("audio_rgb_top1", "Audio RGB, top 1"),
+        ("rgb_to_audio_of_200_r5", "RGB to audio, R@5 of 200"),
+        ("rgb_to_audio_r10", "RGB to audio, R@10"),
+        ("kad_caption_to_audio", "KAD caption to audio"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_names_of_metrics_in_words(name, title):
+    assert in_words(name) == title

@@ -15,6 +15,7 @@ from nano4m_audio.files import write_bytes
 from nano4m_audio.intervals import holm, mean_interval, paired_p
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES, Probe
+from nano4m_audio.report.metrics import in_words
 from nano4m_audio.report.runs import baselines_of, read_evaluation, read_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN
@@ -138,7 +139,9 @@ def _rows(
         per_arm = [[metrics[run].get(key) for run in arm.runs] for arm in arms]
         known = next(m for some in per_arm for m in some if m)
         cells = [_cell(some, per_arm[0] if k else None, config) for k, some in enumerate(per_arm)]
-        rows.append(Row(key[1].replace("_", " "), known["unit"], known["note"], cells))
+        rows.append(
+            Row(known.get("title") or in_words(key[1]), known["unit"], known["note"], cells)
+        )
     return rows
 
 

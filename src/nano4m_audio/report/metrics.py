@@ -143,7 +143,7 @@ def metric_rows(
     for key in order:
         probe, name = key
         mine, other = ours.get(key), theirs.get(key)
-        named = (mine or {}).get("title") or name.replace("_", " ")
+        named = (mine or {}).get("title") or in_words(name)
         title = titles[key]["title"] if key in titles else named
         unit = (mine or other or {}).get("unit") or ""
         compared = (mine or {}).get("baseline") or {}
@@ -153,6 +153,14 @@ def metric_rows(
         rows.append(MetricRow(probe, name, title, unit, mine, baseline, other, verdict, first))
     probes = [probe.name for probe in REPORTED_PROBES]
     return sorted(rows, key=lambda r: probes.index(r.probe))
+
+
+def in_words(name: str) -> str:
+    """The name of a metric as a title: audio_rgb_top1 -> Audio RGB, top 1."""
+    words = re.sub(r"_(of_\d+_)?r(\d+)$", lambda m: f", R@{m[2]} {m[1] or ''}", name)
+    words = re.sub(r"_top(\d+)$", r", top \1", words).replace("_", " ").strip()
+    words = re.sub(r"\b(rgb|kad|fad)\b", lambda m: m[0].upper(), words)
+    return words[:1].upper() + words[1:]
 
 
 def verdict_of(probe: str, metric: Mapping[str, Any] | None) -> Verdict | None:
