@@ -2,7 +2,7 @@
 torch is imported.
 """
 
-from nano4m_audio.modalities import LABELS
+from nano4m_audio.probes import READ_TABLES
 
 
 rule evaluate:
@@ -11,18 +11,12 @@ rule evaluate:
         weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
         split=RESULTS.split,
         tokens=TOKENS,
-        tables=sorted(
-            {
-                str(path)
-                for p in PROBES.values()
-                for t in p.tables
-                for path in RESULTS.tables(t, CONFIG.n_shards)
-            }
-        ),
-        maps=[
+        tables=[
             path
-            for m in LABELS
-            for path in RESULTS.tables(f"labels/{m}", CONFIG.n_shards)
+            for name in sorted(
+                {name for names in READ_TABLES.values() for name in names}
+            )
+            for path in RESULTS.tables(name, CONFIG.n_shards)
         ],
         models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 from nano4m_audio.modalities import LABELS
 
+#: What probes read beside the tokens -> the tables that have it; evaluate/beside.py has a function
+#: for each.
+READ_TABLES = {
+    "map_keys": tuple(f"labels/{name}" for name in LABELS),
+    "sound_keys": ("selected",),
+    "score_keys": ("scores/audio", "scores/visual"),
+    "nearest_train": (),  # of the split
+}
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -15,9 +24,9 @@ class Probe:
     what they are compared with; ``strips``: its shares are drawn, too. ``first`` matches the names
     of the metrics that are shown before the others: all, where it is empty. What else its JSON has
     is shown by a template ``metrics_<name>.html.j2`` of the report. ``models`` are the config keys
-    of the backends that it runs beside the trained model, ``tables`` what it reads beside the
-    tokens; ``uses_classes``: it reads what the config says of the classes. ``reads`` names what it
-    reads of the results folder by clip (evaluate/beside.py).
+    of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
+    config says of the classes. ``reads`` names what it reads of the results folder beside the
+    tokens (READ_TABLES).
     """
 
     name: str
@@ -27,7 +36,6 @@ class Probe:
     strips: bool = False
     first: str = ""
     models: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
     uses_classes: bool = False
     reads: tuple[str, ...] = ()
 
@@ -159,7 +167,7 @@ PROBES = {
             "of the training clips. Balanced accuracy weighs all classes alike. The baseline reads "
             "a histogram of the same token ids: what it reaches needs no trained network.",
             baseline="a histogram of the tokens",
-            tables=("scores/audio", "scores/visual"),
+            reads=("score_keys",),
             first=r".*_balanced_accuracy$",
         ),
     )

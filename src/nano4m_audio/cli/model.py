@@ -90,8 +90,7 @@ def evaluate(
     chosen = probes or list(PROBES)
     evaluate_run(results, experiment, section, Compute(device, threads=threads), chosen)
     run, files = results.run(experiment), results.token_files()
-    maps = chain(*(results.tables(f"labels/{name}") for name in LABELS))
-    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values()), *maps]
+    inputs = [run / RUN, run / WEIGHTS, results.split, *chain(*files.values())]
     inputs += tables_of(results, chosen)
     record([results.probe(experiment, probe) for probe in chosen], inputs)
     if checkpoint:
@@ -122,7 +121,6 @@ def generations(
     from nano4m_audio.backends.compute import Compute
     from nano4m_audio.config.schema import GenerationsSettings
     from nano4m_audio.generation.shown import show_run
-    from nano4m_audio.modalities import LABELS
     from nano4m_audio.training.stage import RUN, WEIGHTS
 
     told = stage_settings(GenerationsSettings, "generations", settings, results)

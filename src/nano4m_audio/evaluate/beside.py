@@ -12,7 +12,8 @@ from typing import Any
 
 from nano4m_audio.modalities import LABELS
 from nano4m_audio.paths import Results
-from nano4m_audio.tables import read_rows
+from nano4m_audio.probes import READ_TABLES
+from nano4m_audio.tables import content_key, read_rows
 
 
 def map_keys(results: Results, clip_ids: Sequence[str]) -> list[list[str | None]] | None:
@@ -63,7 +64,19 @@ def sound_keys(results: Results, clip_ids: Sequence[str]) -> list[list[Any] | No
     return [keys.get(clip) for clip in clip_ids]
 
 
+def score_keys(results: Results, _: Sequence[str]) -> list[str | None]:
+    """By table of scores a digest of the keys of all its clips; None for a table that is not
+    there."""
+    found: list[str | None] = []
+    for name in READ_TABLES["score_keys"]:
+        paths = [path for path in results.tables(name) if path.exists()]
+        rows = (row for path in paths for row in read_rows(path, name, ["clip_id", "key"]))
+        keys = sorted((row["clip_id"], row["key"]) for row in rows)
+        found.append(content_key(keys) if paths else None)
+    return found
+
+
 #: Probe.reads -> the reader.
 READERS: Mapping[str, Callable[[Results, Sequence[str]], Any]] = MappingProxyType(
-    {"map_keys": map_keys, "nearest_train": nearest_train, "sound_keys": sound_keys}
+    {reader.__name__: reader for reader in (map_keys, nearest_train, score_keys, sound_keys)}
 )

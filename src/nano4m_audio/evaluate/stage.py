@@ -16,10 +16,9 @@ from nano4m_audio.evaluate.beside import READERS
 from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.intervals import clip_groups
-from nano4m_audio.lineage import fingerprint
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
-from nano4m_audio.probes import PROBES, Probe
+from nano4m_audio.probes import PROBES, READ_TABLES, Probe
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets
@@ -80,7 +79,6 @@ def evaluate_run(
 
     for name in probes:
         beside = [READERS[reader](results, chosen.clip_ids) for reader in PROBES[name].reads]
-        beside += [fingerprint(path) for path in tables_of(results, [name])]
         key = _key(PROBES[name], settings, models, run["key"], [*clips, *beside])
         head = {
             "probe": name, "split": settings.split, "clips": len(chosen), "key": key,
@@ -90,9 +88,12 @@ def evaluate_run(
 
 
 def tables_of(results: Results, probes: Sequence[str]) -> list[Path]:
-    """What these probes read beside the tokens and the split: all shards of each table."""
-    names = sorted({table for name in probes for table in PROBES[name].tables})
-    return [path for table in names for path in results.tables(table)]
+    """What these probes read beside the tokens and the split: all shards of each table, as far as
+    they are there."""
+    names = sorted(
+        {t for probe in probes for read in PROBES[probe].reads for t in READ_TABLES[read]}
+    )
+    return [path for name in names for path in results.tables(name) if path.exists()]
 
 
 def _key(
