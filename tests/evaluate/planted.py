@@ -72,7 +72,7 @@ def probe_inputs(
     none: Any = None
     return ProbeInputs(
         some, TrainSettings(model=SIZE, **settings), learnt, chosen, train_groups, groups,
-        bootstrap=200, confidence=0.95, keyframes=1, seed=0, models=none, classes={},
+        bootstrap=200, confidence=0.95, keyframes=1, seed=0, decoded=64, models=none, classes={},
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def inputs() -> ProbeInputs:
     models: Any = None
     return ProbeInputs(
         model.eval(), TrainSettings(model=config), clips, clips, groups, groups,
-        bootstrap=100, confidence=0.95, keyframes=1, seed=0, models=models, classes={},
+        bootstrap=100, confidence=0.95, keyframes=1, seed=0, decoded=64, models=models, classes={},
     )  # fmt: skip
 
 

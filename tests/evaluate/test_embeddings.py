@@ -41,8 +41,8 @@ def inputs_of(depth: int = 2) -> ProbeInputs:
     models: Any = SimpleNamespace(results=SimpleNamespace(tables=lambda _name: []))
     return ProbeInputs(
         FourM(config, seed=1).eval(), TrainSettings(model=config), some(9), some(7), np.arange(9),
-        np.arange(7), bootstrap=100, confidence=0.95, keyframes=3, seed=0, models=models,
-        classes={},
+        np.arange(7), bootstrap=100, confidence=0.95, keyframes=3, seed=0, decoded=64,
+        models=models, classes={},
     )  # fmt: skip
 
 

@@ -70,18 +70,18 @@ def run(tmp_path_factory):
     return folder
 
 
-def evaluate(folder, backends: dict[str, str]) -> dict[str, Any]:
+def evaluate(folder, backends: dict[str, str], decoded: int = 1000) -> dict[str, Any]:
     results = Results(folder)
     classes = {
         name: known_classes()[name].model_dump(mode="json", exclude_none=True) for name in CLASSES
     }
-    settings = EvaluateSettings(bootstrap=100, backends=backends, classes=classes)
+    settings = EvaluateSettings(bootstrap=100, decoded=decoded, backends=backends, classes=classes)
     evaluate_run(results, "base", settings, probes=["external"])
     found = json.loads(results.probe("base", "external").read_text())
     return {**found, "by_name": {row["name"]: row for row in found["metrics"]}}
 
 
-def made_by(run, monkeypatch, choose) -> dict[str, Any]:
+def made_by(run, monkeypatch, choose, decoded: int = 1000) -> dict[str, Any]:
     """What is found when the model makes, for every clip, the own tokens of ``choose(clip)``."""
     shutil.rmtree(run / "store/evaluate", ignore_errors=True)
 
@@ -91,7 +91,7 @@ def made_by(run, monkeypatch, choose) -> dict[str, Any]:
 
     with monkeypatch.context() as patched:
         patched.setattr(external, "made_tokens", tokens)
-        found = evaluate(run, SOUND)
+        found = evaluate(run, SOUND, decoded)
     shutil.rmtree(run / "store/evaluate")
     return found
 
@@ -164,8 +164,7 @@ def test_without_backends_nothing_is_said_and_why(run):
 
 @pytest.mark.slow
 def test_one_clip_is_judged_without_intervals_or_distances(run, monkeypatch):
-    monkeypatch.setattr(external, "MOST_CLIPS", 1)
-    found = made_by(run, monkeypatch, lambda clip, cast: clip)
+    found = made_by(run, monkeypatch, lambda clip, cast: clip, decoded=1)
     row = found["by_name"]["caption_to_audio_tag_top1"]
     assert (row["n"], row["groups"], row["low"], row["floor"]) == (1, 1, None, None)
     assert "two or more" in found["distances"]["left_out"]
@@ -183,12 +182,11 @@ def test_published_networks_are_reached_by_the_config(run, tmp_path, monkeypatch
     entries = {i: {"files": [{"name": n} for n in files]} for i, files in names.items()}
     (tmp_path / "weights.yaml").write_text(yaml.safe_dump(entries))
     monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(tmp_path))
-    monkeypatch.setattr(external, "MOST_CLIPS", 10)
     backends = {
         "tokenize.audio": "mini", "tokenize.rgb": "mini",
         "evaluate.audio_embedder": "clap", "evaluate.image_classifier": "resnet50",
     }  # fmt: skip
-    found = evaluate(run, backends)
+    found = evaluate(run, backends, decoded=10)
     rows = found["by_name"]
     assert found["distances"]["dimensions"] == 512 and "kad_real" in rows
     row = rows["caption_to_rgb_imagenet_top5"]
@@ -199,6 +197,10 @@ def test_published_networks_are_reached_by_the_config(run, tmp_path, monkeypatch
 
 def found_clips(count: int) -> list[int]:
     return windows.spread(N, count)
+
+
+def test_no_clip_is_decoded_where_none_may_be(run):
+    assert evaluate(run, SOUND, decoded=0)["metrics"] == []
 
 
 def test_ties_count_against():

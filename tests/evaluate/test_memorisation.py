@@ -59,7 +59,7 @@ def inputs_of(steps: int, train: int = 16, test: int = 12, dim: int = 64) -> Pro
     models: Any = None
     return ProbeInputs(
         model.eval(), settings, seen, unseen, np.arange(train), np.arange(test),
-        bootstrap=200, confidence=0.95, keyframes=2, seed=0, models=models, classes={},
+        bootstrap=200, confidence=0.95, keyframes=2, seed=0, decoded=64, models=models, classes={},
     )  # fmt: skip
 
 

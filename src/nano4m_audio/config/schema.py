@@ -101,6 +101,12 @@ class Evaluate(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="width of the interval")
     keyframes: int = Field(3, ge=1, le=10, description="keyframes per clip in picture probes")
     seed: int = Field(0, ge=0, description="seed of masks and resampling")
+    decoded: int = Field(
+        1000,
+        ge=0,
+        description="clips whose predictions are decoded to pictures and sounds, at most; the "
+        "diffusion decoders of 4M take seconds a picture on a CPU. 0: none",
+    )
     audio_embedder: str | None = Field(
         None, description="model whose embeddings of sounds are compared; null: no such comparison"
     )

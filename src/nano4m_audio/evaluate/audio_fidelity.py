@@ -140,8 +140,9 @@ def round_trips(inputs: ProbeInputs) -> RoundTrips | None:
     keys = sound_keys(results, ids)
     if keys is None or None in keys or "tokenize.audio" not in inputs.models:
         return None
-    places = np.unique(np.arange(MOST_CLIPS) * len(ids) // MOST_CLIPS)
-    wanted = {ids[i]: int(i) for i in places}
+    wanted = {ids[i]: int(i) for i in inputs.decoded_clips(MOST_CLIPS)}
+    if not wanted:
+        return None
     found = [p for s in SPLITS for p in list_clips(results, "audio", s)]
     picks = [pick for pick in found if pick.clip_id in wanted]
     codec = inputs.models.load("tokenize.audio")

@@ -13,6 +13,7 @@ import torch
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.models import Models
 from nano4m_audio.intervals import Interval, count_groups, mean_interval, paired_p, share_interval
+from nano4m_audio.media import windows
 from nano4m_audio.nano4m.attention import Tokens
 from nano4m_audio.nano4m.checkpoint import load_model
 from nano4m_audio.nano4m.data import TokenData
@@ -36,7 +37,8 @@ class ProbeInputs:
     """A trained model, the clips it learnt from (for baselines) and the clips to evaluate.
 
     ``groups`` and ``train_groups`` number the groups of the clips to evaluate and of the training
-    clips, int64 [n]: clips of a group are alike. ``classes`` is what the config says of each class.
+    clips, int64 [n]: clips of a group are alike. Of at most ``decoded`` clips predictions are
+    decoded. ``classes`` is what the config says of each class.
     """
 
     model: FourM
@@ -49,6 +51,7 @@ class ProbeInputs:
     confidence: float
     keyframes: int
     seed: int
+    decoded: int
     models: Models
     classes: Mapping[str, Mapping[str, Any]]
 
@@ -67,6 +70,10 @@ class ProbeInputs:
         if name not in names:
             raise UserError(f"the run was trained without {name}: this probe needs it")
         return names.index(name)
+
+    def decoded_clips(self, most: int) -> np.ndarray:
+        """Places of at most ``most``, and ``decoded``, clips to evaluate, evenly spread: int64."""
+        return np.array(windows.spread(len(self.chosen), min(most, self.decoded)), np.int64)
 
     def keyframe_numbers(self) -> np.ndarray:
         """At most ``keyframes`` keyframes, evenly spread over those of a clip."""

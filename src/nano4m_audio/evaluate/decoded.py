@@ -108,12 +108,14 @@ def decoded_metrics(
     measure = MEASURES.get(MODALITIES[name].form)
     if measure is None or key not in inputs.models:
         return []
+    clips = inputs.decoded_clips(MOST_CLIPS)
+    if not len(clips):
+        return []
     tokenizer = inputs.models.load(key)
     if tokenizer.vocab_size != inputs.settings.model.modalities[m].vocab_size:
         return []
     frames = inputs.keyframe_numbers()
     true = inputs.data.arrays[m][:, frames].astype(np.int64)
-    clips = np.unique(np.arange(MOST_CLIPS) * len(true) // MOST_CLIPS)
     flat = _decode(tokenizer, mode[None])
     stored = _stored_maps(inputs, name, clips, frames)
     errors = np.zeros((3, len(true)))

@@ -18,15 +18,12 @@ import numpy as np
 from nano4m_audio.evaluate import distances, judges, loudness
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs
 from nano4m_audio.evaluate.judges import REAL
-from nano4m_audio.media import windows
 from nano4m_audio.media.colours import image_of
 from nano4m_audio.nano4m.data import TokenData, whole
 from nano4m_audio.nano4m.generate import generate
 from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.tokenize.interleave import decode_ids
 
-#: Of more clips, so many are taken, evenly spread.
-MOST_CLIPS = 1000
 #: What sounds and pictures are made from.
 SOURCES = {"audio": ("caption", "rgb"), "rgb": ("caption", "audio")}
 _EMBEDDER = "evaluate.audio_embedder"
@@ -46,7 +43,9 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """Metrics ``<source>_to_<target>_<judge>_top<k>``, ``kad_...``, ``fad_...`` and ``level_...``,
     and details per class. What needs a backend that the config does not name is left out."""
     names = sorted({*inputs.train.classes, *inputs.chosen.classes})
-    clips = np.array(windows.spread(len(inputs.chosen), MOST_CLIPS), np.int64)
+    clips = inputs.decoded_clips(len(inputs.chosen))
+    if not len(clips):
+        return {"metrics": [], "per_class": [], "clips_asked": 0}
     cast = judges.Cast(
         inputs,
         clips,

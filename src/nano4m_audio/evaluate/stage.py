@@ -27,6 +27,9 @@ from nano4m_audio.versions import stage_version
 if TYPE_CHECKING:
     from nano4m_audio.evaluate.common import ProbeInputs
 
+#: What the settings say to every probe.
+_SIZES = {"bootstrap", "confidence", "keyframes", "seed", "decoded"}
+
 
 def evaluate_run(
     results: Results,
@@ -73,7 +76,7 @@ def evaluate_run(
 
         torch.set_num_threads(compute.threads)
         model = load_on(run_dir / WEIGHTS, resolve_device(compute.device))
-        sizes = settings.model_dump(include={"bootstrap", "confidence", "keyframes", "seed"})
+        sizes = settings.model_dump(include=_SIZES)
         known = {**sizes, "models": models, "classes": settings.classes}
         return ProbeInputs(model, trained, sets["train"], chosen, *groups, **known)
 
@@ -100,7 +103,7 @@ def _key(
     probe: Probe, settings: EvaluateSettings, models: Models, run_key: str, clips: Sequence[Any]
 ) -> str:
     used = {key: models.identity(key) for key in probe.models}
-    options = settings.model_dump(include={"split", "bootstrap", "confidence", "keyframes", "seed"})
+    options = settings.model_dump(include={"split", *_SIZES})
     classes = settings.classes if probe.uses_classes else {}
     version = stage_version(f"evaluate/{probe.name}")
     return content_key("evaluate", probe.name, run_key, clips, options, used, classes, version)
