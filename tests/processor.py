@@ -12,14 +12,12 @@ from collections.abc import Collection
 
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
-    "FAISS_OPT_LEVEL": "avx2",
     "MKL_CBWR": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
 }
 BASELINE = {
     "ATEN_CPU_CAPABILITY": "default",
-    "FAISS_OPT_LEVEL": "generic",
     "MKL_CBWR": "COMPATIBLE",
     "ONEDNN_MAX_CPU_ISA": "SSE41",
     "OPENBLAS_CORETYPE": "Nehalem",
