@@ -136,7 +136,7 @@ def turned(
     wide = x.shape[1] > x.shape[0]
     square = _products(x, x, device) if wide else _products(x.T, x.T, device)
     values, vectors = (part.flip(-1)[..., :most] for part in torch.linalg.eigh(square))
-    kept = values > 1e-9 * values[0].clamp(min=1e-30)
+    kept = values > 1e-9 * values[:1].clamp(min=1e-30)  # nothing varies in one clip
     values, vectors = values[kept], vectors[:, kept]
     if wide:
         sides = vectors * values.sqrt(), _products(y, x, device) @ (vectors / values.sqrt())
