@@ -24,7 +24,7 @@ def inputs_of(n: int, models: Any = None, classes: Any = None, ids: Any = None) 
     chosen = SimpleNamespace(classes=[NAMES[i % 3] for i in range(n)], clip_ids=ids)
     return SimpleNamespace(
         groups=np.arange(n), confidence=0.95, bootstrap=200, seed=0, chosen=chosen, models=models,
-        classes=classes or {},
+        classes=classes or {}, decoded_clips=lambda most: np.arange(min(n, most)),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from nano4m_audio.evaluate import decoded
 from nano4m_audio.evaluate.beside import map_keys
 from nano4m_audio.evaluate.decoded import angular_errors, decoded_metrics, depth_errors
 from nano4m_audio.evaluate.models import Models
+from nano4m_audio.media import windows
 from nano4m_audio.modalities import KEYFRAMES
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.settings import Modality
@@ -89,6 +90,9 @@ class Inputs:
 
     def modality(self, name: str) -> int:
         return 0
+
+    def decoded_clips(self, most: int) -> np.ndarray:
+        return np.array(windows.spread(len(self.groups), most))
 
     def keyframe_numbers(self) -> np.ndarray:
         return FRAMES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -60,14 +61,20 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def name_regions(html: str) -> str:
-    """Let the keyboard reach every table that may scroll, named by its heading and first column."""
+    """Let the keyboard reach every table that may scroll, named by its heading and first column.
+
+    A name that was there before gets a number.
+    """
     heading, pieces, last = "", [], 0
+    seen: Counter[str] = Counter()
     for found in re.finditer(r'<(h[23])[^>]*>(.*?)</\1>|<div class="scroll">', html, re.DOTALL):
         if found[1]:
             heading = _plain(found[2])
             continue
         first = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL).search(html, found.end())
         name = f"{heading}: {_plain(first[1])}" if first else heading
+        seen[name] += 1
+        name += f" ({seen[name]})" if seen[name] > 1 else ""
         pieces.append(html[last : found.start()])
         pieces.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">')
         last = found.end()
