@@ -156,11 +156,8 @@ def overlay(clips: Path) -> dict:
         "verdict": {**values["verdict"], "audio_min": 0.0, "visual_min": -1.0},
         "split": {**values["split"], "fractions": [0.5, 0.0, 0.5]},
         "experiments": {"base": overlaid(values["experiments"]["base"], small)},
-        "evaluate": {
-            "bootstrap": 100,
-            "keyframes": 1,
-            "decoded": 0,
-        },  # 25 steps of diffusion a picture
+        # Nothing is decoded: 25 steps of diffusion a picture.
+        "evaluate": {**values["evaluate"], "bootstrap": 100, "keyframes": 1, "decoded": 0},
         "quality": {"frames": 0},
         "generate": {"clips": 0},
         "report": {"examples": 0},
