@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -401,3 +404,15 @@ def write_truth(path: Path, rows: list[tuple[str, str, str, str]]) -> Path:
     lines += [f'"{f}",v,c,"{kind}","{expected}","{copy}"' for f, kind, expected, copy in rows]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def foreign_scripts(page: str) -> list[str]:
+    """Scripts of a page that its own policy does not name, and so what a hostile text got in."""
+    allowed = set(re.findall(r"'sha256-([^']+)'", page.split("</head>")[0].replace("&#39;", "'")))
+    found = re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL | re.IGNORECASE)
+    return [
+        text
+        for attributes, text in found
+        if 'type="application/json"' not in attributes
+        and base64.b64encode(sha256(text.encode()).digest()).decode() not in allowed
+    ]

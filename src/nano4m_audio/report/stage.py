@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -38,11 +41,17 @@ def build_report(
 def render(content: Content) -> str:
     """The HTML of the page."""
     known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
-    return render_page("report.html.j2", c=content, short_verdict=short_verdict, **known)
+    return render_page(
+        "report.html.j2", ("page.js",), c=content, short_verdict=short_verdict, **known
+    )
 
 
-def render_page(template: str, **values: Any) -> str:
-    """One of the pages; all text from the tables is escaped by the template engine."""
+def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
+    """One of the pages; all text from the tables is escaped by the template engine.
+
+    The one inline script is made of these files of static/, and the page's policy names its hash:
+    nothing else can run. Pages are complete without it.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -55,9 +64,20 @@ def render_page(template: str, **values: Any) -> str:
     for shown in (count, share, metric, difference, short, words, signed, filtered):
         environment.filters[shown.__name__] = shown
     environment.filters["value"] = value_text
-    css = resources.files(_PACKAGE).joinpath("static", "report.css").read_text("utf-8")
-    environment.globals.update(css=Markup(css), min_groups=MIN_GROUPS, **values)
+    script = "".join(map(_static, scripts))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(
+        css=Markup(_static("report.css")),
+        script=Markup(script),
+        script_source=f"'sha256-{digest}'" if script else "'none'",
+        min_groups=MIN_GROUPS,
+        **values,
+    )
     return name_regions(environment.get_template(template).render())
+
+
+def _static(name: str) -> str:
+    return resources.files(_PACKAGE).joinpath("static", name).read_text("utf-8")
 
 
 def name_regions(html: str) -> str:

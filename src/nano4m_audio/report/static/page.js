@@ -1,0 +1,2 @@
+"use strict";
+// What the page can do beyond being read: it asks nothing of the network and is complete without.
