@@ -13,7 +13,7 @@ rule barnyard:
         "../envs/nano4m-audio.yaml"
     threads: 16  # at most: never more than --cores
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         settings=SETTINGS.path("barnyard", CONFIG.barnyard),
         version=stage_version("barnyard"),
@@ -116,7 +116,7 @@ rule decode:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=CONFIG.decode.memory_max_mb + 1000,
+        mem_mb=more(CONFIG.decode.memory_max_mb + 1000),
     params:
         attempt=lambda wc: attempt(RESULTS, "clips", wc.shard, FILES),
         settings=SETTINGS.path(

@@ -119,6 +119,11 @@ def gpus(*keys):
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
 
 
+def more(mem_mb):
+    """Memory that grows with every attempt: a job that was killed for it is worth another try."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 def as_input(path):
     """A file of the user's as input. Snakemake cannot name one with braces in its path."""
     return [] if path is None or "{" in str(path) else path

@@ -16,7 +16,7 @@ for score in ("audio", "visual", "speech"):
         conda:
             "../envs/nano4m-audio.yaml"
         resources:
-            mem_mb=3000,
+            mem_mb=more(3000),
             gpu=gpus(f"score.{score}"),
             device=CONFIG.compute.device,
         params:
@@ -43,7 +43,7 @@ rule score_fingerprints:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         version=stage_version("scores/fingerprints"),
     shell:
@@ -91,7 +91,7 @@ rule split:
         "../envs/nano4m-audio.yaml"
     threads: 4  # at most; each compares pictures and sounds of its own, with NumPy in one thread
     resources:
-        mem_mb=4000,
+        mem_mb=more(4000),
     params:
         settings=SETTINGS.path("split", CONFIG.split),
         version=stage_version("split"),

@@ -29,7 +29,7 @@ rule evaluate:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads
     resources:
-        mem_mb=6000,
+        mem_mb=more(6000),
         gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:

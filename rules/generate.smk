@@ -30,7 +30,7 @@ rule generations:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
         gpu=lambda wc: min(1, gpus_of(CONFIG, wc.experiment)),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:

@@ -22,7 +22,7 @@ rule label:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
         gpu=lambda wc: gpus(f"label.{wc.modality}"),
         device=CONFIG.compute.device,
     params:

@@ -32,7 +32,7 @@ rule mini_data:
         "../envs/nano4m-audio.yaml"
     threads: 2
     resources:
-        mem_mb=12000,
+        mem_mb=more(12000),
     params:
         seed=CONFIG.mini.seed,
         views=CONFIG.mini.views,
@@ -57,7 +57,7 @@ rule mini_train:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=6000,
+        mem_mb=more(6000),
     params:
         seed=CONFIG.mini.seed,
         steps=CONFIG.mini.steps or 0,
@@ -79,7 +79,7 @@ rule mini_card:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=6000,
+        mem_mb=more(6000),
     params:
         seed=CONFIG.mini.seed,
         views=CONFIG.mini.card_views,

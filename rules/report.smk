@@ -18,7 +18,7 @@ rule proof:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         settings=SETTINGS.path(
             "proof",
@@ -45,7 +45,7 @@ rule report:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
         gpu=gpus(*(f"tokenize.{modality}" for modality in MODALITIES)),
     params:
         settings=SETTINGS.path("config", CONFIG),
@@ -66,7 +66,7 @@ rule experiments:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         settings=SETTINGS.path("config", CONFIG),
         version=stage_version("experiments"),
@@ -86,7 +86,7 @@ rule release:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
     params:
         settings=SETTINGS.path("config", CONFIG),
         version=stage_version("release"),

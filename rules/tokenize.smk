@@ -20,7 +20,7 @@ rule tokenize:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
         gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:

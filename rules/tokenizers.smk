@@ -48,7 +48,7 @@ rule tokenizer_train:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.tokenizers[wc.tokenizer].threads
     resources:
-        mem_mb=6000,
+        mem_mb=more(6000),
     params:
         settings=lambda wc: TOKENIZER_SETTINGS[wc.tokenizer],
         version=stage_version("tokenizers"),
@@ -75,7 +75,7 @@ rule tokenizer_quality:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
         gpu=lambda wc: gpus(f"tokenize.{wc.modality}"),
         device=CONFIG.compute.device,
     params:

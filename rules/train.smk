@@ -32,7 +32,7 @@ rule train:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads
     resources:
-        mem_mb=6000,
+        mem_mb=more(6000),
         gpu=lambda wc: gpus_of(CONFIG, wc.experiment),
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:

@@ -1,0 +1,104 @@
+"""profiles/slurm on a real Slurm of one node: the same bytes as without, also after faults.
+
+Here the cluster has no accounting and no GPU; what docs/CLUSTER.md names for such sites is set.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.workflow.conftest import TINY, Project
+from tests.workflow.slurm import Slurm, missing, slurm
+
+pytestmark = pytest.mark.slow
+
+#: Up to the tokens: what comes after them is of the same kind, and takes minutes.
+TARGET = "results/proof.json"
+SITE = [
+    "--slurm-status-command=squeue", "--slurm-no-account", "--max-threads=2",
+    "--slurm-init-seconds-before-status-checks=1",
+]  # fmt: skip
+PATIENCE_S = 1200
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    if why := missing():
+        pytest.skip(why)
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("Snakemake's plugin for Slurm is not installed: make slurm")
+    with slurm(tmp_path_factory.mktemp("cluster")) as here:
+        yield here
+
+
+def start(project: Project, log: Path) -> subprocess.Popen[bytes]:
+    """The documented command, in the background."""
+    command = [
+        "snakemake", "--profile", "profiles/slurm", "--workflow-profile", "none", TARGET,
+        "--configfile", "overlay.yaml", *SITE,
+    ]  # fmt: skip
+    with open(log, "wb") as out:
+        return subprocess.Popen(
+            command, cwd=project.folder, env=project.environment(), stdout=out, stderr=out
+        )
+
+
+def wait_for(cluster: Slurm, process: subprocess.Popen[bytes], *, job: int) -> None:
+    """Until this job runs."""
+    until = time.monotonic() + PATIENCE_S
+    while not any(
+        line.startswith(f"{job} ") and line.endswith("RUNNING") for line in cluster.states()
+    ):
+        assert process.poll() is None and time.monotonic() < until, cluster.states()
+        time.sleep(0.2)
+
+
+def test_the_same_bytes_after_a_cancelled_job_a_drained_node_and_a_new_controller(
+    cluster: Slurm, finished: Project, tmp_path: Path
+) -> None:
+    project = Project.make(tmp_path / "project", {**TINY, "compute": {"device": "cpu"}})
+    log = tmp_path / "log"
+    process = start(project, log)
+    try:
+        wait_for(cluster, process, job=2)
+        cluster.ask("scancel", "2")
+        wait_for(cluster, process, job=3)
+        drain = ["update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test"]
+        cluster.ask("scontrol", *drain)
+        time.sleep(2)
+        cluster.ask("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
+        wait_for(cluster, process, job=5)
+        cluster.stop("slurmctld")
+        time.sleep(5)  # whoever asks now, gets no answer
+        cluster.start_controller()
+        assert process.wait(PATIENCE_S) == 0, log.read_text()[-6000:]
+    finally:
+        process.kill()
+        process.wait()
+    states = [line.split()[-1] for line in cluster.states()]
+    assert states.count("CANCELLED") == 1 and set(states) == {"CANCELLED", "COMPLETED"}
+    # media and decode of a shard are one job, and tables are made where Snakemake runs.
+    rules = [path.name for path in (project.results / "logs/slurm").iterdir()]
+    assert not {"rule_verdict", "rule_split", "rule_proof", "rule_media"} & set(rules), rules
+    # Without GPUs to ask for, device is another word for the same settings.
+    assert project.artifacts() == finished.artifacts()
+
+
+def test_every_attempt_asks_for_more(finished: Project) -> None:
+    """A job that was killed for memory or time gets more of both."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    assert profile["retries"] == 2 and "runtime=60 * attempt" in profile["default-resources"]
+    found = {}
+    for attempt in (1, 3):
+        command = ["--attempt", str(attempt), "--forcerun", "split", "-n", "--verbose"]
+        output = finished.run("results/split.parquet", *command, "--logger", "default")
+        found[attempt] = output
+    assert "mem_mb=4000" in found[1] and "mem_mb=12000" in found[3]
