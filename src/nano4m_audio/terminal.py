@@ -31,6 +31,8 @@ _TAIL_BYTES = 16_384
 _MOST_ERROR_LINES = 30
 #: What a job leaves in its log about finished rows (``store.publish``).
 _ROWS = re.compile(r"(\d+) rows, (\d+) computed$")
+#: Ours, and what Slurm says of a job that it ended ("slurmstepd: error: ... DUE TO TIME LIMIT").
+_ERROR = re.compile(r"(\w+: )?(error|fatal): ")
 _NO_OUTPUT = re.compile(r"^Job (\d+) +completed successfully, but some", re.MULTILINE)
 _NOT_COMPLETE = "At least one job did not complete successfully"
 
@@ -55,7 +57,7 @@ class Job:
 
     def last_line(self) -> str:
         """The last thing that the job said; "" when it has said nothing."""
-        return next(reversed(self._tail()), "")
+        return next((lines[-1] for lines in self._tails()), "")
 
     def result(self) -> str:
         """What a finished job did, in a few words: the rows that it computed, or ""."""
@@ -67,14 +69,20 @@ class Job:
         return f"{rows:,} rows, {computed:,} computed, {rows - computed:,} reused"
 
     def error(self) -> str:
-        """Why the job failed: from its last ``error:`` on, or its last line (of a traceback)."""
-        lines = self._tail()
-        if self.reason or not lines:
-            return self.reason or "it ended without a word (killed, or out of memory?)"
-        starts = [i for i, line in enumerate(lines) if line.startswith("error: ")]
-        return "\n".join(lines[starts[-1] :][:_MOST_ERROR_LINES]) if starts else lines[-1]
+        """Why the job failed: from the last error on in its log or a cluster's log of it, or its last
+        line (of a traceback)."""
+        if self.reason:
+            return self.reason
+        tails = list(self._tails())
+        for lines in tails:
+            found = [(i, match) for i, line in enumerate(lines) if (match := _ERROR.match(line))]
+            if found:
+                start, match = found[-1]
+                return "\n".join(lines[start:][: 1 if match[1] else _MOST_ERROR_LINES])
+        return tails[0][-1] if tails else "it ended without a word (killed, or out of memory?)"
 
-    def _tail(self) -> list[str]:
+    def _tails(self) -> Iterator[list[str]]:
+        """The last lines of every log that has any."""
         for log in self.logs:
             try:
                 with open(log, "rb") as handle:
@@ -83,8 +91,7 @@ class Job:
             except OSError:
                 continue  # not written yet
             if lines := [line.rstrip(" ,") for line in text.splitlines() if line.strip()]:
-                return lines
-        return []
+                yield lines
 
 
 def duration(seconds: float) -> str:
@@ -178,8 +185,9 @@ class LogHandler(LogHandlerBase):
 
     def _job_error(self, record: logging.LogRecord) -> None:
         values = record.__dict__
-        job = self.running.pop(values["jobid"], None)
-        self._fail(job or Job(values["rule_name"], "", list(values["log"])))
+        job = self.running.pop(values["jobid"], None) or Job(values["rule_name"], "", [])
+        job.logs = list(values["log"]) or job.logs  # a cluster's own log of it comes after its log
+        self._fail(job)
 
     def _fail(self, job: Job) -> None:
         self.failed[job.name] = job
