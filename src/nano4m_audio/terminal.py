@@ -69,7 +69,7 @@ class Job:
         return f"{rows:,} rows, {computed:,} computed, {rows - computed:,} reused"
 
     def error(self) -> str:
-        """Why the job failed: from the last error on in its log or a cluster's log of it, or its last
+        """Why the job failed: from the last error on in its log or a cluster's of it, or its last
         line (of a traceback)."""
         if self.reason:
             return self.reason
