@@ -19,6 +19,8 @@ SYSTEM_CONFIG = Path("/etc/slurm/slurm.conf")
 #: So long a daemon may take to answer, or to end.
 PATIENCE_S = 60
 
+#: A test that was killed leaves its file behind; only a file without this belongs to somebody.
+MARK = "# Written by a test\n"
 CONFIG = """\
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
@@ -60,7 +62,9 @@ def missing() -> str:
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)"
-    return f"{SYSTEM_CONFIG} is there: this machine has a Slurm of its own" * SYSTEM_CONFIG.exists()
+    if SYSTEM_CONFIG.exists() and not SYSTEM_CONFIG.read_text().startswith(MARK):
+        return f"{SYSTEM_CONFIG} is there: this machine has a Slurm of its own"
+    return ""
 
 
 def free_port() -> int:
@@ -131,7 +135,7 @@ def slurm(folder: Path, cpus: int = 2) -> Iterator[Slurm]:
     values = {"controller": free_port(), "daemon": free_port(), "cpus": cpus}
     text = CONFIG.format(host=here.host, folder=folder, **values)
     SYSTEM_CONFIG.parent.mkdir(exist_ok=True)
-    SYSTEM_CONFIG.write_text(text)
+    SYSTEM_CONFIG.write_text(MARK + text)
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
