@@ -40,18 +40,34 @@ format: .venv/.ready  ## format Python and rules
 	ruff format .
 	snakefmt Snakefile rules
 
-setup: .venv/.ready  ## create .venv from requirements.lock
+setup: .venv/.ready  ## create .venv from requirements.lock; TORCH=cpu: without CUDA, see README.md
 
 # Without uv it is put into a small environment of its own, as a system Python may refuse installs.
 FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
 	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }; }
 
-# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
 # Bytecode is written here: a job that imports torch would take twice as long where Python may not write it.
+INSTALL = $$UV pip install --quiet --compile-bytecode --python .venv/bin/python
+
+# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
+INSTALL_LOCK = $(INSTALL) --require-hashes -r requirements.lock
+
+# TORCH=cpu leaves out CUDA and Triton, 3.3 GB, for those who can reach PyTorch's own index. Nothing needs it. The builds
+# there have other hashes than the lock's, so none are checked of these three; all other packages keep theirs. What is
+# asked for is tested, the download itself is not: tests run where that index cannot be reached.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ifeq ($(TORCH),cpu)
+INSTALL_LOCK = $(INSTALL) --no-deps --index-url $(TORCH_INDEX) \
+	$$(grep -oE '^(torch|torchvision|torchaudio)==[^ ]+' requirements.lock) && \
+	awk '/^[^ ]/ { keep = !/^((torch|torchvision|torchaudio|triton)==|(cuda|nvidia)-)/ } keep' \
+	requirements.lock > .venv/cpu.lock && \
+	$(INSTALL) --no-deps --require-hashes -r .venv/cpu.lock
+endif
+
 .venv/.ready: requirements.lock pyproject.toml
 	$(FIND_UV) && \
 	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
-	$$UV pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock && \
+	$(INSTALL_LOCK) && \
 	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	.venv/bin/python -m compileall -q src
 	touch $@

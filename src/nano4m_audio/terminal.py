@@ -104,10 +104,13 @@ class LogHandler(LogHandlerBase):
                 LogEvent.WORKFLOW_STARTED: _say_nothing,
                 LogEvent.PROGRESS: _say_nothing,
                 LogEvent.JOB_STARTED: _say_nothing,
+                LogEvent.RESOURCES_INFO: self._message,
                 None: self._message,
             }
-            if self.as_snakemake or event not in known:
+            if self.as_snakemake:
                 self.plain.emit(record)
+            elif event not in known:
+                self._as_snakemake(record)
             else:
                 known[event](record)
         except Exception:  # as every logging handler does: a message must not stop the run
@@ -116,7 +119,7 @@ class LogHandler(LogHandlerBase):
     def _run_info(self, record: logging.LogRecord) -> None:
         self.totals = dict(getattr(record, "stats", {}))
         self.total = self.totals.pop("total", 0)
-        self.plain.emit(record)
+        self._as_snakemake(record)
 
     def _job_info(self, record: logging.LogRecord) -> None:
         values = record.__dict__
@@ -172,7 +175,7 @@ class LogHandler(LogHandlerBase):
             job.reason = " ".join(text[found.start() :].split())
             self._fail(job)
         elif not self.stopped.is_set():
-            self.plain.emit(record)
+            self._as_snakemake(record)
 
     def _message(self, record: logging.LogRecord) -> None:
         text = str(record.msg)
@@ -181,7 +184,7 @@ class LogHandler(LogHandlerBase):
         elif text.startswith("Terminating processes on user request"):
             self._say("Stopping, as you asked for (Ctrl-C) ...")
         elif not text.startswith(_ALWAYS):
-            self.plain.emit(record)
+            self._as_snakemake(record)
 
     def _tell_end(self) -> None:
         """Why the run did not finish: once, after everything else."""
@@ -201,6 +204,16 @@ class LogHandler(LogHandlerBase):
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self.stream, flush=True)
+
+    def _as_snakemake(self, record: logging.LogRecord) -> None:
+        """Snakemake's own words, above what is drawn live."""
+        if self.live is None:
+            self.plain.emit(record)
+        elif (text := self.plain.format(record)) and text != "None":
+            style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno)
+            self.live.console.print(
+                self.fitting(text), style=style, markup=False, highlight=False, soft_wrap=True
+            )
 
     @property
     def encoding(self) -> str:
