@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint docs format setup slurm web clean
+.PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm web clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ lint: .venv/.ready  ## check style, types and rules
 
 docs: .venv/.ready  ## write docs/DATA.md from the schemas
 	python docs/data.py > docs/DATA.md
+
+picture: report  ## draw docs/report.png, the first screen of the demo's report, with Chromium
+	python docs/picture.py results/report.html docs/report.png
 
 format: .venv/.ready  ## format Python and rules
 	ruff check --fix .
