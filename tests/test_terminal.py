@@ -41,7 +41,7 @@ rule both:
     output: "c.txt"
     log: "logs/both.log"
     shell:
-        "for i in 1 2 3 4; do echo \"train: $i/4, $(cat said) tokens/s, 65 s left\" >> {log}; sleep {config[sleep]}; done;"
+        "for i in 1 2 3 4; do echo \"train: $i/4, $(cat {workflow.basedir}/said) tokens/s, 65 s left\" >> {log}; sleep {config[sleep]}; done;"
         "touch {output}"
 rule bad:
     output: "bad.txt"
@@ -125,6 +125,19 @@ def test_a_stage_is_two_lines_and_a_plan_looks_as_ever(project):
     assert "Nothing to be done" in run(project).stderr
     kept = "".join(log.read_text() for log in (project / ".snakemake/log").glob("*.log"))
     assert "input: a.txt, b.txt" in kept
+
+
+@pytest.mark.slow
+def test_the_last_line_names_the_page_from_where_the_run_was_started(project):
+    with (project / "Snakefile").open("a") as snakefile:
+        snakefile.write(
+            "from snakemake.logging import logger\n"
+            "from nano4m_audio.terminal import STARTED_IN\n"
+            "onsuccess: logger.info('x', extra={'last_words': f'started in {STARTED_IN}'})\n"
+        )
+    done = run(project, "--directory", "elsewhere")
+    assert (project / "elsewhere/c.txt").is_file(), done.stderr
+    assert done.stderr.splitlines()[-1][11:] == f"started in {project}"
 
 
 @pytest.mark.slow

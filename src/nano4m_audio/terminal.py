@@ -29,6 +29,8 @@ from nano4m_audio.files import read_json
 from nano4m_audio.paths import Results
 from nano4m_audio.running import Job, Stage
 
+#: Where the person is who started this: Snakemake goes on into its --directory.
+STARTED_IN = Path.cwd()
 #: Off a terminal, a running job is reported this often.
 HEARTBEAT_S = 60.0
 _NO_OUTPUT = re.compile(r"^Job (\d+) +completed successfully, but some", re.MULTILINE)
@@ -41,7 +43,9 @@ _ALWAYS = (
 )
 
 
-def last_words(results: Results, shards: Sequence[str], experiment: str, started_in: Path) -> str:
+def last_words(
+    results: Results, shards: Sequence[str], experiment: str, started_in: Path = STARTED_IN
+) -> str:
     """What became of the clips and of the model, and where to look, from the folder
     ``started_in``: the last line of a run that wrote a report."""
     from nano4m_audio.tables import read_rows  # pyarrow
