@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import io
+import logging
 import os
 import pty
 import re
@@ -16,15 +18,19 @@ import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snakemake.settings.types import OutputSettings
+from snakemake_interface_logger_plugins.common import LogEvent
 
+from nano4m_audio import terminal
 from nano4m_audio.files import write_json
 from nano4m_audio.paths import Results
 from nano4m_audio.running import Job, Stage, duration
-from nano4m_audio.terminal import last_words
+from nano4m_audio.terminal import LogHandler, last_words
 from tests.conftest import ROOT
 from tests.report.fake import Fate, write_results
 
@@ -261,6 +267,49 @@ def test_whatever_a_log_says_the_share_is_a_share(said, total, done):
         stage = Stage("decode", total, done, running={1: Job("decode", "0000", [str(log)])})
         share, text = stage.now()
     assert 0 <= share <= 1 and text.isprintable()
+
+
+def handler(stream: io.StringIO) -> LogHandler:
+    """The plugin as Snakemake makes it, writing to ``stream``, which is no terminal."""
+    made = LogHandler(OutputSettings(), None)
+    made.stream = made.plain.stream = stream
+    return made
+
+
+def tell(made: LogHandler, event: LogEvent, message: str = "", **values: Any) -> None:
+    record = logging.LogRecord("snakemake", logging.INFO, "", 0, message, None, None)
+    record.__dict__.update(event=event, **values)
+    made.emit(record)
+
+
+def test_shards_that_run_are_one_line_now_and_then(tmp_path, monkeypatch):
+    """Off a terminal: once per heartbeat, and only where there is news; a retry is no failure."""
+    monkeypatch.setattr(terminal, "HEARTBEAT_S", 0.05)
+    stream = io.StringIO()
+    made = handler(stream)
+    tell(made, LogEvent.RUN_INFO, "Job stats:", stats={"decode": 2, "total": 3})
+    log = str(tmp_path / "a.log")
+    for number in (1, 2):
+        shard = {"shard": f"000{number}"}
+        tell(made, LogEvent.JOB_INFO, rule_name="decode", wildcards=shard, log=[log], jobid=number)
+    time.sleep(0.2)
+    assert "decode," not in stream.getvalue()  # nothing was said yet
+    Path(log).write_text("clips: 30/60, 1.0/s, 30 s left\n")
+    time.sleep(0.3)
+    assert stream.getvalue().count("  decode, 0 of 2 jobs, 0 s, about ") == 1
+    tell(made, LogEvent.JOB_ERROR, rule_name="decode", log=[log], jobid=1)
+    tell(
+        made, LogEvent.JOB_INFO, rule_name="decode", wildcards={"shard": "0001"}, log=[log], jobid=3
+    )
+    Path(log).write_text("clips: 60 rows, 60 computed\n")
+    for number in (2, 3):
+        tell(made, LogEvent.JOB_FINISHED, job_id=number)
+    made.close()
+    lines = [line[11:] for line in stream.getvalue().splitlines() if line.startswith("[")]
+    assert lines[0] == "rule decode: 2 jobs"
+    assert lines[-1].endswith("120 rows, 120 computed, 0 reused, 2 jobs (2 of 3 jobs)")
+    assert any("Error in rule decode: decode 0001 failed" in line for line in lines)
+    assert not made.failed
 
 
 def test_the_last_words_count_the_shards_of_this_run(tmp_path):
