@@ -57,7 +57,7 @@ INSTALL_LOCK = $(INSTALL) --require-hashes -r requirements.lock
 
 # TORCH=cpu leaves out CUDA and Triton, 3.3 GB, for those who can reach PyTorch's own index. Nothing needs it. The builds
 # there have other hashes than the lock's, so none are checked of these three; all other packages keep theirs. What is
-# asked for is tested, the download itself is not: tests run where that index cannot be reached.
+# asked for is tested; the download itself has not been tried.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ifeq ($(TORCH),cpu)
 INSTALL_LOCK = $(INSTALL) --no-deps --index-url $(TORCH_INDEX) \
