@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint docs format setup slurm web clean
+.PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm web clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,23 +35,42 @@ lint: .venv/.ready  ## check style, types and rules
 docs: .venv/.ready  ## write docs/DATA.md from the schemas
 	python docs/data.py > docs/DATA.md
 
+picture: report  ## draw docs/report.png, the first screen of the demo's report, with Chromium
+	python docs/picture.py results/report.html docs/report.png
+
 format: .venv/.ready  ## format Python and rules
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile rules
 
-setup: .venv/.ready  ## create .venv from requirements.lock
+setup: .venv/.ready  ## create .venv from requirements.lock; TORCH=cpu: without CUDA, see README.md
 
 # Without uv it is put into a small environment of its own, as a system Python may refuse installs.
 FIND_UV = { UV=$$(command -v uv) || { UV=.uv/bin/uv && { test -x $$UV || \
 	{ $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }; }; }; }
 
-# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
 # Bytecode is written here: a job that imports torch would take twice as long where Python may not write it.
+INSTALL = $$UV pip install --quiet --compile-bytecode --python .venv/bin/python
+
+# The lock holds hashes and no index address: uv asks whatever index this machine is set up with.
+INSTALL_LOCK = $(INSTALL) --require-hashes -r requirements.lock
+
+# TORCH=cpu leaves out CUDA and Triton, 3.3 GB, for those who can reach PyTorch's own index. Nothing needs it. The builds
+# there have other hashes than the lock's, so none are checked of these three; all other packages keep theirs. What is
+# asked for is tested; the download itself has not been tried.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ifeq ($(TORCH),cpu)
+INSTALL_LOCK = $(INSTALL) --no-deps --index-url $(TORCH_INDEX) \
+	$$(grep -oE '^(torch|torchvision|torchaudio)==[^ ]+' requirements.lock) && \
+	awk '/^[^ ]/ { keep = !/^((torch|torchvision|torchaudio|triton)==|(cuda|nvidia)-)/ } keep' \
+	requirements.lock > .venv/cpu.lock && \
+	$(INSTALL) --no-deps --require-hashes -r .venv/cpu.lock
+endif
+
 .venv/.ready: requirements.lock pyproject.toml
 	$(FIND_UV) && \
 	$$UV venv --quiet --clear --python ">=3.11,<3.13" .venv && \
-	$$UV pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock && \
+	$(INSTALL_LOCK) && \
 	$$UV pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	.venv/bin/python -m compileall -q src
 	touch $@

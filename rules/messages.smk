@@ -7,5 +7,5 @@ from nano4m_audio.terminal import last_words
 
 onsuccess:
     if any(job.rule.name == "report" for job in workflow.dag.jobs):
-        words = last_words(RESULTS.root, SHARDS)
+        words = last_words(RESULTS, SHARDS, next(iter(CONFIG.experiments)))
         logger.info(words, extra={"last_words": words})

@@ -14,8 +14,8 @@ import nano4m_audio
 ROOT = Path(nano4m_audio.__file__).parent
 #: From the ground up: wings and modules import those of lower floors and of their own.
 FLOORS = (
-    {"errors", "files", "code_digest", "processor", "progress", "reasons", "filters", "section",
-     "modalities", "probes"},
+    {"errors", "files", "code_digest", "processor", "progress", "running", "reasons", "filters",
+     "section", "modalities", "probes"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
      "settings_files", "versions", "intervals"},
     {"nano4m", "backends"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from nano4m_audio.cli.app import app
+from nano4m_audio.cli.app import SECTIONS, app
 from nano4m_audio.config.reading import describe
 
 GROUP: Any = get_command(app)
@@ -41,6 +42,17 @@ def test_help_is_quick_and_lists_every_stage():
         "tokenize", "train", "evaluate", "generations", "report",
     ):  # fmt: skip
         assert name in output
+
+
+def test_help_lists_every_command_once_in_a_section():
+    output = call("--help").stdout
+    at = [output.index(f"\n{title}:\n") for title in SECTIONS]
+    assert at == sorted(at) and "Others:" not in output
+    assert output.index("  config ") < output.index("  decode ")
+    for name in COMMANDS:
+        assert len(re.findall(rf"^  {name} ", output, re.MULTILINE)) == 1, name
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
 
 
 def test_help_imports_nothing_heavy():

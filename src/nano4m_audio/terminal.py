@@ -1,9 +1,10 @@
 """What a run says on the terminal, as a logger plugin of Snakemake (``logger:`` in profiles/).
 
-One line when a job starts and one when it ends, with how many rows it reused and computed; on a
-terminal also a live view of the running jobs with the last line of their logs, elsewhere that line
-once a minute. A failed job is one line, repeated with its error at the end. Snakemake's own record,
-.snakemake/log/, stays complete, and dry runs look as Snakemake prints them.
+One line per stage (all jobs of a rule) when it is done, with the rows that it reused and computed.
+On a terminal the running stages are shown live, each with a bar, the time left and what its job
+says; elsewhere a stage also has a line when it starts, and that line once a minute. A failed job
+is one line, told again with its error at the end. Snakemake's own record, .snakemake/log/, stays
+complete, and dry runs look as Snakemake prints them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,93 +25,45 @@ from snakemake.logging import ColorizingTextHandler, DefaultFormatter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from nano4m_audio.files import read_json
+from nano4m_audio.paths import Results
+from nano4m_audio.running import Job, Stage
+
+#: Where the person is who started this: Snakemake goes on into its --directory.
+STARTED_IN = Path.cwd()
 #: Off a terminal, a running job is reported this often.
 HEARTBEAT_S = 60.0
-_TAIL_BYTES = 16_384
-_MOST_ERROR_LINES = 30
-#: What a job leaves in its log about finished rows (``store.publish``).
-_ROWS = re.compile(r"(\d+) rows, (\d+) computed$")
-#: Ours, and what Slurm says of a job that it ended ("slurmstepd: error: ... DUE TO TIME LIMIT").
-_ERROR = re.compile(r"(\w+: )?(error|fatal): ")
 _NO_OUTPUT = re.compile(r"^Job (\d+) +completed successfully, but some", re.MULTILINE)
 _NOT_COMPLETE = "At least one job did not complete successfully"
+#: Messages of Snakemake that are the same for every run of this workflow.
+_ALWAYS = (
+    *("Select jobs to execute", "Exiting because a job execution", "Using workflow specific"),
+    *("Assuming unrestricted shared", "Building DAG", "Using shell:", "Rules claiming more"),
+    "Conda environments: ignored",
+)
 
 
-@dataclass
-class Job:
-    """One job of the run, as Snakemake announced it."""
-
-    rule: str
-    wildcards: str
-    logs: list[str]
-    reason: str = ""
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def name(self) -> str:
-        return f"{self.rule} {self.wildcards}".rstrip()
-
-    @property
-    def elapsed(self) -> str:
-        return duration(time.monotonic() - self.started)
-
-    def last_line(self) -> str:
-        """The last thing that the job said; "" when it has said nothing."""
-        return next((lines[-1] for lines in self._tails()), "")
-
-    def result(self) -> str:
-        """What a finished job did, in a few words: the rows that it computed, or ""."""
-        line = self.last_line()
-        found = _ROWS.search(line)
-        if not found:
-            return "known from before" if line.endswith("nothing to compute") else ""
-        rows, computed = int(found[1]), int(found[2])
-        return f"{rows:,} rows, {computed:,} computed, {rows - computed:,} reused"
-
-    def error(self) -> str:
-        """Why the job failed: from the last error on in its log or a cluster's of it, or its last
-        line (of a traceback)."""
-        if self.reason:
-            return self.reason
-        tails = list(self._tails())
-        for lines in tails:
-            found = [(i, match) for i, line in enumerate(lines) if (match := _ERROR.match(line))]
-            if found:
-                start, match = found[-1]
-                return "\n".join(lines[start:][: 1 if match[1] else _MOST_ERROR_LINES])
-        return tails[0][-1] if tails else "it ended without a word (killed, or out of memory?)"
-
-    def _tails(self) -> Iterator[list[str]]:
-        """The last lines of every log that has any."""
-        for log in self.logs:
-            try:
-                with open(log, "rb") as handle:
-                    handle.seek(max(0, Path(log).stat().st_size - _TAIL_BYTES))
-                    text = handle.read().decode("utf-8", "replace")
-            except OSError:
-                continue  # not written yet
-            if lines := [line.rstrip(" ,") for line in text.splitlines() if line.strip()]:
-                yield lines
-
-
-def duration(seconds: float) -> str:
-    """5 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def last_words(results: Path, shards: Sequence[str]) -> str:
-    """What became of the clips, and where to look: the last line of a run that wrote a report."""
+def last_words(
+    results: Results, shards: Sequence[str], experiment: str, started_in: Path = STARTED_IN
+) -> str:
+    """What became of the clips and of the model, and where to look, from the folder
+    ``started_in``: the last line of a run that wrote a report."""
     from nano4m_audio.tables import read_rows  # pyarrow
 
     counts = [
-        sum(len(read_rows(results / name / f"{s}.parquet", name, ["clip_id"])) for s in shards)
+        sum(len(read_rows(results.table(name, shard), name, ["clip_id"])) for shard in shards)
         for name in ("selected", "candidates")
     ]
-    return f"{counts[0]:,} of {counts[1]:,} clips kept; open {results / 'report.html'}"
+    said = [f"{counts[0]:,} of {counts[1]:,} clips kept"]
+    probe = results.probe(experiment, "classes")
+    metrics = read_json(probe, "evaluate again")["metrics"] if probe.is_file() else []
+    for metric in metrics:
+        if metric["name"] == "audio_top1":
+            right = round(metric["value"] * metric["n"])
+            said += [f"sound names the class in {right:,} of {metric['n']:,}"]
+    page = Path(results.report).absolute()
+    inside = page.is_relative_to(started_in)
+    return f"{', '.join(said)}; open {page.relative_to(started_in) if inside else page}"
 
 
 class LogHandler(LogHandlerBase):
@@ -120,10 +72,12 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         settings = self.common_settings
         self.stream = sys.stdout if settings.stdout else sys.stderr
-        self.plain = ColorizingTextHandler(settings.nocolor, self.stream, DefaultFormatter())
+        self.nocolor = settings.nocolor or bool(os.environ.get("NO_COLOR"))
+        self.plain = ColorizingTextHandler(self.nocolor, self.stream, DefaultFormatter())
         self.as_snakemake = settings.dryrun or settings.verbose or settings.debug_dag
         self.total = self.done = 0
-        self.running: dict[int, Job] = {}
+        self.stages: dict[str, Stage] = {}
+        self.totals: dict[str, int] = {}
         self.failed: dict[str, Job] = {}
         self.last_words = ""
         self.stopped = threading.Event()  # by the user
@@ -154,40 +108,60 @@ class LogHandler(LogHandlerBase):
                 LogEvent.WORKFLOW_STARTED: _say_nothing,
                 LogEvent.PROGRESS: _say_nothing,
                 LogEvent.JOB_STARTED: _say_nothing,
+                LogEvent.RESOURCES_INFO: self._message,
                 None: self._message,
             }
-            if self.as_snakemake or event not in known:
+            if self.as_snakemake:
                 self.plain.emit(record)
+            elif event not in known:
+                self._as_snakemake(record)
             else:
                 known[event](record)
         except Exception:  # as every logging handler does: a message must not stop the run
             self.handleError(record)
 
     def _run_info(self, record: logging.LogRecord) -> None:
-        self.total = getattr(record, "stats", {}).get("total", 0)
-        self.plain.emit(record)
+        self.totals = dict(getattr(record, "stats", {}))
+        self.total = self.totals.pop("total", 0)
+        self._as_snakemake(record)
 
     def _job_info(self, record: logging.LogRecord) -> None:
         values = record.__dict__
         job = Job(values["rule_name"], " ".join(values["wildcards"].values()), values["log"])
-        self.running[values["jobid"]] = job
-        if job.logs:
-            self._say(f"rule {job.rule}: {job.wildcards}".rstrip(" "))
+        if (stage := self.stages.get(job.rule)) is None:
+            stage = self.stages[job.rule] = Stage(job.rule, self.totals.get(job.rule, 1))
+            if job.logs and not self._draws:
+                jobs = f" {stage.total} jobs" if stage.total > 1 else ""
+                self._say(f"rule {job.rule}:{jobs}")
+        stage.running[values["jobid"]] = job
         self._start_watching()
 
     def _job_finished(self, record: logging.LogRecord) -> None:
-        job = self.running.pop(record.__dict__["job_id"], None)
+        job = self._end(record.__dict__["job_id"])
         self.done += 1
-        self.failed.pop(job.name if job else "", None)  # it was tried again
-        if job and job.logs:
-            said = ", ".join(filter(None, [f"done in {job.elapsed}", job.result()]))
-            self._say(f"  {job.name}: {said} ({self.done} of {self.total} jobs)")
+        if job is None:
+            return
+        self.failed.pop(job.name, None)  # it was tried again
+        stage = self.stages[job.rule]
+        stage.finish(job)
+        if job.logs and stage.complete:
+            self._say(f"{stage.result()} ({self.done} of {self.total} jobs)")
 
     def _job_error(self, record: logging.LogRecord) -> None:
         values = record.__dict__
-        job = self.running.pop(values["jobid"], None) or Job(values["rule_name"], "", [])
+        job = self._end(values["jobid"]) or Job(values["rule_name"], "", [])
         job.logs = list(values["log"]) or job.logs  # a cluster's own log of it comes after its log
         self._fail(job)
+
+    def _end(self, number: int) -> Job | None:
+        """The running job of this number, which runs no more."""
+        jobs = [stage.running.pop(number, None) for stage in self.stages.values()]
+        return next(filter(None, jobs), None)
+
+    def running(self) -> list[Stage]:
+        """The stages that have a running job, of those that are worth a word."""
+        stages = [stage for stage in list(self.stages.values()) if stage.running]
+        return [s for s in stages if any(job.logs for job in list(s.running.values()))]
 
     def _fail(self, job: Job) -> None:
         self.failed[job.name] = job
@@ -202,11 +176,11 @@ class LogHandler(LogHandlerBase):
             return
         if _NOT_COMPLETE in text:
             self._tell_end()
-        elif (found := _NO_OUTPUT.search(text)) and (job := self.running.pop(int(found[1]), None)):
+        elif (found := _NO_OUTPUT.search(text)) and (job := self._end(int(found[1]))):
             job.reason = " ".join(text[found.start() :].split())
             self._fail(job)
         elif not self.stopped.is_set():
-            self.plain.emit(record)
+            self._as_snakemake(record)
 
     def _message(self, record: logging.LogRecord) -> None:
         text = str(record.msg)
@@ -214,8 +188,8 @@ class LogHandler(LogHandlerBase):
             self.last_words = words
         elif text.startswith("Terminating processes on user request"):
             self._say("Stopping, as you asked for (Ctrl-C) ...")
-        elif not text.startswith(("Select jobs to execute", "Exiting because a job execution")):
-            self.plain.emit(record)
+        elif not text.startswith(_ALWAYS):
+            self._as_snakemake(record)
 
     def _tell_end(self) -> None:
         """Why the run did not finish: once, after everything else."""
@@ -230,20 +204,42 @@ class LogHandler(LogHandlerBase):
         self._say(kept)
 
     def _say(self, text: str) -> None:
-        line = f"[{time.strftime('%H:%M:%S')}] {text}"
+        line = self.fitting(f"[{time.strftime('%H:%M:%S')}] {text}")
         if self.live is not None:
             self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self.stream, flush=True)
 
+    def _as_snakemake(self, record: logging.LogRecord) -> None:
+        """Snakemake's own words, above what is drawn live."""
+        if self.live is None:
+            self.plain.emit(record)
+        elif (text := self.plain.format(record)) and text != "None":
+            style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno)
+            self.live.console.print(
+                self.fitting(text), style=style, markup=False, highlight=False, soft_wrap=True
+            )
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self.stream, "encoding", None) or "ascii"
+
+    def fitting(self, text: str) -> str:
+        """``text`` in the characters that the stream has."""
+        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+    @property
+    def _draws(self) -> bool:
+        return self.plain.is_tty and os.environ.get("TERM") != "dumb"
+
     def _start_watching(self) -> None:
         if self.heart is not None:
             return
-        if self.plain.is_tty and os.environ.get("TERM") != "dumb":
+        if self._draws:
             from rich.console import Console
             from rich.live import Live
 
-            console = Console(file=self.stream, stderr=not self.common_settings.stdout)
+            console = Console(file=self.stream, no_color=self.nocolor)
             self.live = Live(
                 get_renderable=lambda: _View(self), console=console, refresh_per_second=2,
                 transient=True, redirect_stdout=False,
@@ -253,13 +249,14 @@ class LogHandler(LogHandlerBase):
         self.heart.start()
 
     def _beat(self) -> None:
-        said: dict[int, str] = {}
+        said: dict[str, str] = {}
         while not self.closed.wait(HEARTBEAT_S):
-            for number, job in list(self.running.items()) if self.live is None else []:
-                line = job.last_line()
-                if line and said.get(number) != line:
-                    said[number] = line
-                    self._say(f"  {job.name}, {job.elapsed}: {line}")
+            for stage in self.running() if self.live is None else []:
+                state = [job.last_line() for job in list(stage.running.values())]
+                news = f"{stage.done} {state}"
+                if (stage.done or any(state)) and said.get(stage.rule) != news:
+                    said[stage.rule] = news
+                    self._say(f"  {stage.rule}, {stage.now()[1]}")
 
     def close(self) -> None:
         if not self.closed.is_set():
@@ -273,24 +270,32 @@ class LogHandler(LogHandlerBase):
 
 
 class _View:
-    """The lines below the last message: how far the run is, and what its jobs say."""
+    """The lines below the last message: how far the run and each of its running stages are."""
 
     def __init__(self, handler: LogHandler) -> None:
         self.handler = handler
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        handler, wide = self.handler, options.max_width
+        share = handler.done / max(1, handler.total)
+        yield self._line("", share, min(30, wide // 2), f"{handler.done} of {handler.total} jobs")
+        stages = handler.running()
+        longest = min(wide // 2, max((len(stage.rule) for stage in stages), default=0))
+        for stage in stages:
+            share, said = stage.now()
+            bar = 16 if wide >= 70 else 0
+            yield self._line(f"  {stage.rule:<{longest}} ", share, bar, said)
+
+    def _line(self, name: str, share: float, width: int, said: str) -> Any:
         from rich.text import Text
 
-        handler = self.handler
-        filled = 30 * handler.done // max(1, handler.total)
-        unicode = "utf" in (getattr(handler.stream, "encoding", None) or "").lower()
+        unicode = "utf" in self.handler.encoding.lower()
         done, left = "\u2501\u2500" if unicode else "#-"
-        bar = done * filled + left * (30 - filled)
-        yield Text(f"{bar} {handler.done} of {handler.total} jobs")
-        for job in list(handler.running.values()):
-            if job.logs:
-                line = f"  {job.name}, {job.elapsed}: {job.last_line()}"
-                yield Text(line, no_wrap=True, overflow="ellipsis")
+        filled = int(width * share)
+        parts = (name, (done * filled, "green"), (left * (width - filled), "dim"))
+        text = Text.assemble(*parts, " " if width else "", self.handler.fitting(said))
+        text.no_wrap, text.overflow = True, "ellipsis" if unicode else "crop"
+        return text
 
 
 def _say_nothing(record: logging.LogRecord) -> None:

@@ -47,6 +47,8 @@ HOW = {
     "make report": RUN,
     "make smoke": PLAN,  # run in test_smoke.py
     "make setup": RUN,
+    "make setup TORCH=cpu": PLAN,  # run in test_setup.py
+    "make picture": PLAN,
     "make lint": PLAN,
     "make test-all": PLAN,
     "make docs": RUN,
@@ -77,6 +79,7 @@ HOW = {
     "configs/vggsound_full.yaml": RUN,
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
+    "nano4m-audio weights add yamnet downloads/yamnet.tflite": FAILS + "yamnet.tflite",
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,
     f"snakemake --cores 16 results/report.html --resources gpu=1 {PAPER}": PLAN,
     f"snakemake --profile profiles/slurm results/report.html {PAPER}": PLAN,

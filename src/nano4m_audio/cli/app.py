@@ -9,23 +9,55 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nano4m_audio.cli import classes, data, generate, mini, model, publish, tokenizer, web, weights
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.errors import UserError
 
+#: The commands in the order in which a newcomer needs them.
+SECTIONS = {
+    "Before a run": ("check", "config", "weights", "classes"),
+    "Of a finished run": (
+        *("clips", "generate", "export", "import", "audit", "release", "verify"),
+        *("experiments", "du", "gc"),
+    ),
+    "Stages, which snakemake runs one after the other": (
+        *("barnyard", "candidates", "fetch", "media", "decode", "score", "verdict", "split"),
+        *("label", "tokenize", "train", "evaluate", "generations", "proof", "report"),
+    ),
+    "Models of your own": ("tokenizer", "mini"),
+}
+
+
+class Sections(TyperGroup):
+    """A group of commands whose help lists them by section."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        listed = [name for names in SECTIONS.values() for name in names]
+        others = tuple(name for name in self.commands if name not in listed)
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for title, names in {**SECTIONS, "Others": others}.items():
+            here = [(name, self.commands[name]) for name in names if name in self.commands]
+            if rows := [(name, one.get_short_help_str(width)) for name, one in here]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
 app = typer.Typer(
+    cls=Sections,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
-    "Normally run by Snakemake: snakemake --cores 8 results/report.html",
+    "Everything at once: snakemake --cores 8 results/report.html",
+    epilog="Each command has an example: nano4m-audio generate --help",
 )
 
 

@@ -19,6 +19,7 @@ from nano4m_audio.intervals import clip_groups
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES, READ_TABLES, Probe
+from nano4m_audio.progress import track
 from nano4m_audio.seals import kept, publish_json
 from nano4m_audio.tables import content_key
 from nano4m_audio.training.stage import RUN, WEIGHTS, check_weights, read_sets
@@ -80,7 +81,7 @@ def evaluate_run(
         known = {**sizes, "models": models, "classes": settings.classes}
         return ProbeInputs(model, trained, sets["train"], chosen, *groups, **known)
 
-    for name in probes:
+    for name in track(probes, len(probes), f"evaluate {experiment}"):
         beside = [READERS[reader](results, chosen.clip_ids) for reader in PROBES[name].reads]
         key = _key(PROBES[name], settings, models, run["key"], [*clips, *beside])
         head = {
