@@ -1,0 +1,83 @@
+"""Looking after a results folder: its clips as a list, a check before a run, disk, clean-up."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nano4m_audio import paths
+from nano4m_audio.cli.options import RESULTS, example
+
+app = typer.Typer()
+
+Folder = Annotated[
+    paths.Results,
+    typer.Argument(
+        parser=lambda text: paths.Results(paths.Path(text)),
+        metavar="[RESULTS]",
+        help="folder with the artifacts of all stages",
+    ),
+]
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB"
+
+
+@app.command(epilog=example("du results"))
+def du(results: Folder = RESULTS) -> None:
+    """Say what a results folder takes on the disk, by stage, and how much of the store nothing
+    names any more (see gc)."""
+    from nano4m_audio.upkeep.usage import usage
+
+    uses, notes = usage(results)
+    width = max(len(use.what) for use in uses)
+    print(f"{'':{width}}  {'size':>12}  {'rows':>9}  {'named by nothing':>16}")
+    for use in uses:
+        rows = f"{use.rows:,}" if use.rows else ""
+        unnamed = _size(use.unnamed_bytes) if use.unnamed_bytes else ""
+        more = f" ({use.unnamed_rows:,} rows)" if use.unnamed_rows else ""
+        print(f"{use.what:{width}}  {_size(use.size_bytes):>12}  {rows:>9}  {unnamed:>16}{more}")
+    total, unnamed = (sum(getattr(u, n) for u in uses) for n in ("size_bytes", "unnamed_bytes"))
+    print(
+        f"{'total':{width}}  {_size(total):>12}  {'':>9}  {_size(unnamed) if unnamed else '-':>16}"
+    )
+    for note in notes:
+        print(f"note: {note}")
+
+
+@app.command(epilog=example("gc results --delete"))
+def gc(
+    results: Folder = RESULTS,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="remove it; else it is only named")
+    ] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="also trainings that could go on")
+    ] = False,
+    pieces: Annotated[
+        bool,
+        typer.Option("--pieces", help="also fetched films that no candidate of now is cut from"),
+    ] = False,
+) -> None:
+    """Find what of the store no table, run or page names any more, and remove it when asked to.
+
+    What a changed threshold or another model left behind is kept by a run, so that going back
+    computes nothing; this gives the space back. What is there now stays, and a run after it has
+    nothing to do.
+    """
+    from nano4m_audio.upkeep.garbage import Options, collect
+
+    freed, found = collect(results, delete, Options(unfinished, pieces))
+    for one in freed:
+        print(f"{one.kind}: {one.count:,}, about {_size(one.size_bytes)}")
+    for note in found.notes:
+        print(f"note: {note}")
+    total = _size(sum(one.size_bytes for one in freed))
+    if not freed:
+        print("everything that is there is in use: nothing to remove")
+    elif delete:
+        print(f"removed about {total}")
+    else:
+        print(f"about {total} could go; nothing was removed: nano4m-audio gc {results} --delete")
