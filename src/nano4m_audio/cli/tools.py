@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +18,7 @@ app = typer.Typer()
 Folder = Annotated[
     paths.Results,
     typer.Argument(
-        parser=lambda text: paths.Results(paths.Path(text)),
+        parser=lambda text: paths.Results(Path(text)),
         metavar="[RESULTS]",
         help="folder with the artifacts of all stages",
     ),
@@ -23,6 +27,64 @@ Folder = Annotated[
 
 def _size(number: int) -> str:
     return f"{number / 1e6:,.1f} MB"
+
+
+@app.command(
+    epilog=example("clips results --rejected --reason speech --class dog --csv --out speech.csv")
+)
+def clips(
+    results: Folder = RESULTS,
+    kept: Annotated[bool, typer.Option("--kept", help="only clips that became data")] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="only clips that did not, copies among them")
+    ] = False,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="only these reasons, such as speech or duplicate")
+    ] = None,
+    class_: Annotated[list[str] | None, typer.Option("--class", help="only these classes")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="only these splits: train, val, test")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="column to sort by: class, file, ... or a score, such as audio")
+    ] = "",
+    reverse: Annotated[bool, typer.Option("--reverse", help="the other way round")] = False,
+    near: Annotated[
+        str,
+        typer.Option(help="a threshold, such as audio_min: the clips closest to it come first"),
+    ] = "",
+    csv: Annotated[bool, typer.Option("--csv", help="CSV on a terminal, too")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the CSV to this file")] = None,
+) -> None:
+    """List candidate clips with class, source, file, scores, reasons, split and what they copy.
+
+    A table on a terminal, CSV elsewhere. An option that takes a word may be given several times.
+    """
+    from nano4m_audio.config.curate import Verdict
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.files import atomic_path
+    from nano4m_audio.settings_files import last_settings
+    from nano4m_audio.upkeep import clip_list
+
+    words = reason or (), class_ or (), split or ()
+    wanted = clip_list.Wanted(kept, rejected, *words, sort, reverse, near)
+    told = last_settings(results.settings, "verdict") if near else None
+    limits = parse_json(Verdict, str(told)) if told else Verdict()
+    table = clip_list.read_clip_list(results)
+    found = clip_list.select(table, wanted, limits)
+    if out:
+        with atomic_path(out) as temp, open(temp, "w", encoding="utf-8", newline="") as handle:
+            clip_list.write_csv(found, handle)
+    try:
+        if not out and (csv or not sys.stdout.isatty()):
+            clip_list.write_csv(found, sys.stdout)
+        elif not out:
+            for line in clip_list.lines(found, shutil.get_terminal_size().columns):
+                print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:  # its reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"{len(found):,} of {len(table):,} clips", file=sys.stderr)
 
 
 @app.command(epilog=example("du results"))
