@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from nano4m_audio import paths
-from nano4m_audio.cli.options import RESULTS, example
+from nano4m_audio.cli.options import RESULTS, example, read_config
 
 app = typer.Typer()
 
@@ -85,6 +85,46 @@ def clips(
     except BrokenPipeError:  # its reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(f"{len(found):,} of {len(table):,} clips", file=sys.stderr)
+
+
+@app.command(epilog=example("check my_project/clips"))
+def check(
+    what: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER | CONFIG...",
+            help="a folder with clips, or config files, each laid over those before it",
+        ),
+    ],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="as --config of snakemake; may be repeated"),
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="as --directory of snakemake: where the results go")
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="as --cores of snakemake")] = os.cpu_count()
+    or 1,
+) -> None:
+    """Say in seconds whether a run can begin: files, classes, lengths, lists, weights, packages,
+    disk, time, memory and GPU. Nothing is run.
+
+    Ends with the command that begins the run, or with every problem in a line, and status 1.
+    """
+    from nano4m_audio.upkeep.plan import plan_of
+    from nano4m_audio.upkeep.readiness import Readiness, check_config
+
+    begun, ready = plan_of(what, config or (), directory, cores), Readiness()
+    if found := ready.trying(read_config, begun.files, begun.values):
+        with begun.inside():
+            ready = check_config(found, RESULTS, cores)
+    for fact in ready.facts:
+        print(fact)
+    for problem in ready.problems:
+        print(f"problem: {problem}")
+    if ready.problems:
+        raise typer.Exit(1)
+    print(f"ready: {begun.command}")
 
 
 @app.command(epilog=example("du results"))
