@@ -21,6 +21,7 @@ from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.fetch.stage import next_attempt
 from nano4m_audio.lineage import outdated
+from nano4m_audio.locks import in_use
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
@@ -51,10 +52,15 @@ if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS.root)
 
 
+# Holds a lock as long as this process lives: nothing is cleaned up under a run.
+IN_USE = []
+
+
 onstart:  # not reached by a dry run, nor by --unlock and its like, which concern no source
     or_exit(check_record, CONFIG, RESULTS.root)
     or_exit(CONFIG.chosen_source.check_runnable)
     or_exit(check_weights, planned_uses())
+    IN_USE.append(or_exit(in_use, RESULTS.store))
     write_record(CONFIG, RESULTS.root)
     SETTINGS.write()
     for line in slow_choices(CONFIG):

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
     """Bad input, config or environment: the message says what was wrong, where, and what to do."""
 
     exit_status = 1
+
+
+class ListError(UserError):
+    """A list, or a folder, with several things to correct: the message says the first of them."""
+
+    _SHOWN = 5
+
+    def __init__(self, where: object, problems: Sequence[str]) -> None:
+        self.where, self.problems = where, list(problems)
+        shown = self.problems[: self._SHOWN]
+        if len(self.problems) > len(shown):
+            shown.append(f"and {len(self.problems) - len(shown)} more")
+        super().__init__(f"{where}: " + "\n  ".join(["please correct:", *shown]))
 
 
 class TryLaterError(UserError):

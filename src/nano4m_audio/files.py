@@ -59,6 +59,13 @@ def put_in_place(temp: Path, path: Path) -> None:
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
     """Remove temp files of ``name`` (of any file) whose writer is dead, or that are days old."""
+    for temp in leftovers(folder, name):
+        with suppress(FileNotFoundError):
+            temp.unlink()
+
+
+def leftovers(folder: Path, name: str = "") -> Iterator[Path]:
+    """The temp files that ``remove_leftovers`` removes."""
     pattern = f".{glob.escape(name)}.tmp.*" if name else ".*.tmp.*"
     for temp in folder.glob(pattern):
         host, _, pid = temp.name.rpartition(".tmp.")[2].rpartition("-")
@@ -66,7 +73,7 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
         with suppress(FileNotFoundError):
             old = time.time() - temp.stat().st_mtime > _LEFTOVER_S
             if old or (here and not _alive(int(pid))):
-                temp.unlink()
+                yield temp
 
 
 def _alive(pid: int) -> bool:

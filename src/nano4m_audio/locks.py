@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from nano4m_audio.files import remove_leftovers, user_errors
 
@@ -37,3 +38,16 @@ def try_locked(folder: Path) -> Iterator[bool]:
         else:
             held = True
         yield held
+
+
+def in_use(folder: Path) -> IO[str]:
+    """Note that somebody works in a folder until the handle is closed or its process ends.
+
+    Any number may do so at once; who then asks ``try_locked`` for the folder gets no lock. Where a
+    clean-up has it, this waits for its end.
+    """
+    with user_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")  # noqa: SIM115 (closed by the caller)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle

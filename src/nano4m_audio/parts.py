@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,20 @@ def merge_parts(folder: Path, parts: Sequence[Part]) -> None:
             path.unlink(missing_ok=True)
 
 
+def keep_rows(folder: Path, part: Part, wanted: Container[str]) -> None:
+    """Leave of a part the rows of ``wanted`` keys alone; without any the part goes.
+
+    The caller holds the folder's lock. What is left is a part of its own before the old one is
+    removed: a kill in between leaves rows twice, never none. Takes the memory of one row group.
+    Raises DamagedError, and changes nothing, for a part whose rows are not what was written.
+    """
+    left = None
+    if any(key in wanted for keys in part.keys for key in keys):
+        left = _write(folder, part.schema, _grouped(_unique_rows([part], wanted)))
+    if left != part.path:
+        part.path.unlink(missing_ok=True)
+
+
 def set_aside(path: Path) -> None:
     """Rename a damaged part, so that its rows are computed again and it can still be looked at."""
     path.replace(path.with_name(f"{path.name}.damaged"))
@@ -108,15 +122,20 @@ def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
         yield batch
 
 
-def _unique_rows(parts: Sequence[Part]) -> Iterator[pa.Table]:
+def _unique_rows(parts: Sequence[Part], wanted: Container[str] | None = None) -> Iterator[pa.Table]:
+    """Every key once, row group by row group; of ``wanted`` keys only, where they are given."""
     seen: set[str] = set()
     for part in parts:
         names = part.schema.names
-        for table in part.read(range(len(part.keys)), [n for n in names if n != "key"]):
+        groups = [
+            number for number, keys in enumerate(part.keys)
+            if wanted is None or any(key in wanted for key in keys)
+        ]  # fmt: skip
+        for table in part.read(groups, [n for n in names if n != "key"]):
             keys = table["key"].to_pylist()
-            new = pa.array([key not in seen for key in keys])
+            new = [key not in seen and (wanted is None or key in wanted) for key in keys]
             seen.update(keys)
-            yield table.select(names).filter(new)
+            yield table.select(names).filter(pa.array(new))
 
 
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

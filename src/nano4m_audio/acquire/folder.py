@@ -16,12 +16,11 @@ from nano4m_audio.acquire.list_words import list_lines
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
 from nano4m_audio.config.sources import Source
-from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.errors import ListError, UserError, did_you_mean
 from nano4m_audio.paths import Results
 from nano4m_audio.taxonomy import normal, unknown_class
 
 _REQUIRED = ("file", "class")
-_SHOWN_PROBLEMS = 5
 
 
 @dataclass
@@ -321,9 +320,5 @@ def _with_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _raise(where: Path, problems: list[str]) -> None:
-    if not problems:
-        return
-    shown = problems[:_SHOWN_PROBLEMS]
-    if len(problems) > len(shown):
-        shown.append(f"and {len(problems) - len(shown)} more")
-    raise UserError(f"{where}: " + "\n  ".join(["please correct:", *shown]))
+    if problems:
+        raise ListError(where, problems)

@@ -14,7 +14,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nano4m_audio.cli import classes, data, generate, mini, model, publish, tokenizer, web, weights
+from nano4m_audio.cli import (
+    classes,
+    data,
+    generate,
+    mini,
+    model,
+    publish,
+    tokenizer,
+    tools,
+    web,
+    weights,
+)
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.errors import UserError
@@ -83,6 +94,7 @@ app.add_typer(web.app)
 app.add_typer(model.app)
 app.add_typer(generate.app)
 app.add_typer(publish.app)
+app.add_typer(tools.app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")

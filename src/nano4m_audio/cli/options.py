@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 
@@ -90,13 +90,14 @@ def stage_settings(
     return parse(model, values, "--settings")
 
 
-def read_config(files: Sequence[Path]) -> Config:
-    """Config files, each laid over those before it, and over the demo's as in a run."""
+def read_config(files: Sequence[Path], more: Mapping[str, Any] | None = None) -> Config:
+    """Config files, each laid over those before it, and over the demo's as in a run, and ``more``
+    values over all of them."""
     from nano4m_audio.config.reading import load_config
 
     own, checkout = Path("config.yaml"), Path(__file__).parents[3] / "config.yaml"
     demo = next((path for path in (own, checkout) if path.is_file()), None)
-    return load_config(*files, demo=demo)
+    return load_config(*files, demo=demo, more=more)
 
 
 def compute_options(device: str, dtype: str, threads: int) -> Compute:

@@ -8,6 +8,7 @@ meets the same checks.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -119,8 +120,10 @@ def parse_workflow(values: Any, where: str = "config") -> Config:
     return parse(Config, typed(Config, values), where)
 
 
-def load_config(*paths: Path, demo: Path | None = None) -> Config:
-    """Read config files, each laid over those before it, and validate the result.
+def load_config(
+    *paths: Path, demo: Path | None = None, more: Mapping[str, Any] | None = None
+) -> Config:
+    """Read config files, each laid over those before it, ``more`` over all of them, and validate.
 
     As in the Snakefile, ``demo`` lies below them unless one of them names its source. Raises
     UserError with one line.
@@ -128,6 +131,7 @@ def load_config(*paths: Path, demo: Path | None = None) -> Config:
     layers = [_read_layer(path) for path in paths]
     if demo and not any("source" in layer for layer in layers):
         layers.insert(0, _read_layer(demo))
+    layers += [dict(more)] if more else []
     return parse_workflow(reduce(_laid_over, layers), ", ".join(map(str, paths)))
 
 

@@ -137,22 +137,31 @@ def _rejected(inputs: ReportInputs, clip: Clip) -> Rejected:
 
 def _example(inputs: ReportInputs, clip: Clip, load: Callable[[str], Any]) -> Example:
     """What is shown of a clip is kept by the keys of its tokens, so that it is decoded once."""
-    verdict = clip.verdict
-    keyframes = verdict["keyframes"]
-    k = min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - verdict["best_frame"]), i))
-    parts = dict(clip.token_keys), verdict["window_start_s"], keyframes, k
-    key = content_key("example", stage_version("examples"), *parts)
-    stored = inputs.store / "examples" / f"{key}.json"
+    k = _best_keyframe(clip)
+    stored = inputs.store / "examples" / f"{example_key(clip)}.json"
     kept([stored], lambda: write_json(stored, _shown(inputs, clip, k, load)))
     shown = json.loads(stored.read_text("utf-8"))
     return Example(
         clip=clip,
         caption=shown["caption"],
-        keyframe_s=float(verdict["keyframe_times_s"][k]),
+        keyframe_s=float(clip.verdict["keyframe_times_s"][k]),
         pictures=[(title, original, decoded) for title, original, decoded in shown["pictures"]],
         sound=(shown["sound"][0], shown["sound"][1]),
         spectrogram=(shown["spectrogram"][0], shown["spectrogram"][1]),
     )
+
+
+def _best_keyframe(clip: Clip) -> int:
+    """The keyframe that is closest to the frame that scores best."""
+    keyframes, best = clip.verdict["keyframes"], clip.verdict["best_frame"]
+    return min(range(len(keyframes)), key=lambda i: (abs(keyframes[i] - best), i))
+
+
+def example_key(clip: Clip) -> str:
+    """The key under which the store keeps what is shown of a complete clip."""
+    verdict = clip.verdict
+    parts = dict(clip.token_keys), verdict["window_start_s"], verdict["keyframes"]
+    return content_key("example", stage_version("examples"), *parts, _best_keyframe(clip))
 
 
 def _shown(inputs: ReportInputs, clip: Clip, k: int, load: Callable[[str], Any]) -> dict[str, Any]:

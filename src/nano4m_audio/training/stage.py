@@ -26,7 +26,7 @@ from nano4m_audio.seals import intact, publish_json, seal
 from nano4m_audio.store import locked
 from nano4m_audio.tables import content_key, write_table
 from nano4m_audio.training.run_record import write_start
-from nano4m_audio.training.token_sets import TokenSet, read_token_sets
+from nano4m_audio.training.token_sets import TokenSet, packed_key, read_token_sets
 from nano4m_audio.training.watching import watching
 from nano4m_audio.versions import stage_version
 
@@ -67,6 +67,18 @@ def read_sets(results: Results, settings: TrainSettings) -> dict[str, TokenSet]:
         train_clips=settings.data.train_clips,
         seed=settings.optim.seed,
     )
+
+
+def packed_folder(results: Results, settings: TrainSettings) -> Path:
+    """Where the tokens of ``read_sets`` lie packed if they do not fit into memory."""
+    key = packed_key(
+        results.split,
+        results.token_files(),
+        settings.model.modalities,
+        train_clips=settings.data.train_clips,
+        seed=settings.optim.seed,
+    )
+    return results.store / "packed" / key
 
 
 def train_run(

@@ -58,14 +58,7 @@ def read_token_sets(
     training clips, chosen by ``seed``: see ``subset``. Raises UserError for a missing, damaged or
     wrong table, and names the shard and clip of a wrong id.
     """
-    rows = {name: _identities(name, files) for name, files in token_files.items()}
-    clips = _complete_clips(split, rows)
-    if train_clips is not None:
-        clips = subset(clips, train_clips, seed)
-    sources = {
-        m.name: Source(m, token_files[m.name], _places(rows[m.name], clips, m.name))
-        for m in modalities
-    }
+    clips, rows, sources = _arranged(split, token_files, modalities, train_clips, seed)
     folder = None
     if size_bytes(sources.values(), len(clips)) > in_memory_bytes:
         folder = store / "packed" / _pack_key(clips, rows, sources)
@@ -75,6 +68,38 @@ def read_token_sets(
         name: _token_set(packed, clips, modalities, int(starts[i]), int(starts[i + 1]))
         for i, name in enumerate(SPLITS)
     }
+
+
+def packed_key(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    modalities: Sequence[Modality],
+    *,
+    train_clips: int | None = None,
+    seed: int = 0,
+) -> str:
+    """The name of the folder of ``store/packed`` in which ``read_token_sets`` keeps what does not
+    fit into memory. Reads identities alone, no token."""
+    return _pack_key(*_arranged(split, token_files, modalities, train_clips, seed))
+
+
+def _arranged(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    modalities: Sequence[Modality],
+    train_clips: int | None,
+    seed: int,
+) -> tuple[pa.Table, dict[str, pa.Table], dict[str, Source]]:
+    """The clips in their order, the identities of all token rows, and where each row belongs."""
+    rows = {name: _identities(name, files) for name, files in token_files.items()}
+    clips = _complete_clips(split, rows)
+    if train_clips is not None:
+        clips = subset(clips, train_clips, seed)
+    sources = {
+        m.name: Source(m, token_files[m.name], _places(rows[m.name], clips, m.name))
+        for m in modalities
+    }
+    return clips, rows, sources
 
 
 def subset(clips: pa.Table, count: int, seed: int) -> pa.Table:

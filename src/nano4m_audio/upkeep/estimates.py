@@ -1,0 +1,138 @@
+"""What a run will take, before it: space and time, by an earlier run here or measured figures.
+
+They say whether a run fits into an evening and onto a disk, no more: films differ tenfold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nano4m_audio.config.schema import Config
+from nano4m_audio.errors import UserError
+from nano4m_audio.experiments import modality_table
+from nano4m_audio.paths import Results
+from nano4m_audio.settings_files import last_settings
+from nano4m_audio.upkeep.survey import size_of
+
+#: What the store and the tables hold of a candidate [bytes]: most of it maps and frames.
+CLIP_BYTES = 2_600_000
+#: Films that are made or fetched [bytes a candidate].
+MEDIA_BYTES = {"barnyard": 100_000, "web": 1_500_000}
+#: Weights, best weights and optimiser state of a training, and the published copy [bytes]: of each
+#: parameter.
+_BYTES_PER_PARAMETER = 28
+#: Seconds of one core for a clip of ten seconds (docs/BENCHMARKS.md; those of the small models are
+#: from the demo).
+_CLIP_S = {"decode": 0.47, "fingerprints": 0.03, "barnyard": 0.6}
+_BACKEND_S = {
+    "score.audio": {"mini": 0.06, "panns_cnn14": 1.54},
+    "score.visual": {"mini": 0.08, "clip_vit_b32": 0.57},
+    "score.speech": {"silero": 0.04},
+    "label.depth": {"mini": 0.10, "depth_anything_v2_small": 7.7},
+    "label.normals": {"mini": 0.10, "dsine": 5.2},
+    "tokenize.rgb": {"mini": 0.09, "fourm_16k": 2.8},
+    "tokenize.depth": {"mini": 0.06, "fourm_8k": 2.8},
+    "tokenize.normals": {"mini": 0.09, "fourm_8k": 2.8},
+    "tokenize.audio": {"mini": 0.03, "encodec_24khz": 0.13},
+    "tokenize.caption": {"gpt2": 0.005},
+}
+#: Training, probes, generations and report of the demo [s].
+_DEMO_S, _DEMO_PARAMETERS = 260.0, 6.6e6
+_COMPUTED = re.compile(r"(\d+) rows, (\d+) computed")
+_FEW_ROWS = 10
+
+
+@dataclass
+class Time:
+    """Minutes for the stages up to tokens, and for the trainings where there is a figure;
+    ``unknown`` are models without one."""
+
+    clips_min: float
+    training_min: float | None
+    measured_here: bool
+    unknown: list[str] = field(default_factory=list)
+
+
+def parameters(config: Config, experiment: str) -> float:
+    """About how many parameters a model has: layers, and two vectors for every id."""
+    model = config.experiments[experiment].model
+    ids = sum(row["vocab_size"] for row in modality_table(config))
+    layers = 12 * model.encoder_depth + 16 * model.decoder_depth
+    return float(layers * model.dim**2 + 2 * ids * model.dim)
+
+
+def needed_bytes(config: Config, clips: int, results: Results) -> int:
+    """What a run will write, less what an earlier one has written."""
+    media = MEDIA_BYTES.get(config.source, 0)
+    trained = sum(parameters(config, name) for name in config.experiments)
+    whole = clips * (CLIP_BYTES + media) + int(trained * _BYTES_PER_PARAMETER)
+    return max(0, whole - (size_of([results.root]) if results.root.is_dir() else 0))
+
+
+def needed_time(config: Config, clips: int, cores: int, results: Results) -> Time:
+    """How long a run from nothing takes on the CPU."""
+    here = _measured(config, results)
+    rates = {**_CLIP_S, **here}
+    if config.source != "barnyard":
+        rates.pop("barnyard", None)
+    unknown = []
+    for key, name in config.backends().items():
+        if key in here or key not in _BACKEND_S:
+            continue
+        if name in _BACKEND_S[key]:
+            rates[key] = _BACKEND_S[key][name]
+        else:
+            unknown.append(f"{name} ({key})")
+    training = 0.0
+    for name, experiment in config.experiments.items():
+        if parameters(config, name) > 2 * _DEMO_PARAMETERS or experiment.optim.steps > 2000:
+            return Time(sum(rates.values()) * clips / cores / 60, None, bool(here), unknown)
+        training += _DEMO_S / 60
+    return Time(sum(rates.values()) * clips / cores / 60, training, bool(here), unknown)
+
+
+def _measured(config: Config, results: Results) -> dict[str, float]:
+    """Seconds for a row of each stage of an earlier run here by the same model, by config key."""
+    before = _last_config(results)
+    found: dict[str, float] = {}
+    for folder in sorted((results / "benchmarks").glob("*/")):
+        key = folder.name.replace("_", ".", 1)
+        stage = key if key in _BACKEND_S else {"score.fingerprints": "fingerprints"}.get(key, key)
+        if stage not in {**_CLIP_S, **_BACKEND_S}:
+            continue
+        if stage in _BACKEND_S and (before is None or before.backend(key) != config.backend(key)):
+            continue
+        elapsed_s, rows = 0.0, 0
+        for path in folder.glob("*.tsv"):
+            log = results / "logs" / folder.name / f"{path.stem}.log"
+            computed = _COMPUTED.findall(log.read_text("utf-8", "replace")) if log.exists() else []
+            number = int(computed[-1][1]) if computed else 0
+            seconds = _seconds(path)
+            if number >= _FEW_ROWS and seconds is not None:
+                elapsed_s, rows = elapsed_s + seconds, rows + number
+        if rows:
+            found[stage] = elapsed_s / rows
+    return found
+
+
+def _seconds(path: Path) -> float | None:
+    """The time of the job in a benchmark file of Snakemake; None for another kind of file."""
+    try:
+        head, *rows = path.read_text("utf-8").splitlines()
+        return float(dict(zip(head.split("\t"), rows[-1].split("\t"), strict=False))["s"])
+    except (OSError, ValueError, IndexError, KeyError):
+        return None
+
+
+def _last_config(results: Results) -> Config | None:
+    """The config of the last run; None where there is none, or one of another version."""
+    from nano4m_audio.config.reading import parse_json
+
+    try:
+        path = last_settings(results.settings, "config")
+        return parse_json(Config, str(path)) if path else None
+    except (UserError, json.JSONDecodeError):
+        return None

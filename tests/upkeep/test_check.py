@@ -1,0 +1,227 @@
+"""What ``check`` finds before a run: all that is in the way, or the command that begins it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from nano4m_audio.cli.app import app
+from nano4m_audio.config.schema import Config
+from nano4m_audio.files import write_json
+from nano4m_audio.paths import Results
+from nano4m_audio.upkeep import readiness
+from nano4m_audio.upkeep.estimates import needed_bytes, needed_time
+from tests.conftest import ROOT
+
+Disk = namedtuple("Disk", ["total", "used", "free"])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A working directory with the shipped configs, away from any results and weights."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NANO4M_AUDIO_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def film(path: Path, seconds: float) -> None:
+    """A small film with a picture."""
+    import av
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 64
+        for _ in range(round(seconds * 5)):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def check(*arguments: str, status: int = 0) -> list[str]:
+    done = CliRunner().invoke(app, ["check", *arguments])
+    assert done.exit_code == status, done.output
+    return done.output.splitlines()
+
+
+def problems(lines: list[str]) -> list[str]:
+    return [line.removeprefix("problem: ") for line in lines if line.startswith("problem: ")]
+
+
+def test_a_folder_with_a_list_is_ready(here):
+    for name in ("a", "b", "c"):
+        film(here / f"mine/{name}.mp4", 5)
+    (here / "mine/clips.csv").write_text("file,class\na.mp4,dog\nb.mp4,cat\nc.mp4,dog\n")
+    lines = check("mine", "--cores", "3")
+    assert lines[0] == "clips: 3 (dog 2, cat 1)"
+    assert any(line.startswith("lengths of 3: 5.0 to 5.0 s") for line in lines)
+    assert lines[-1] == (
+        "ready: snakemake --cores 3 results/report.html --configfile configs/folder.yaml "
+        "--config folder.root=mine"
+    )
+
+
+def test_a_project_with_sub_folders_and_classes_of_its_own(here):
+    for name in ("frog/a", "frog/b", "toad/short"):
+        film(here / f"my project/clips/{name}.mp4", 2)
+    lines = check("my project")
+    words = shlex.split(lines[-1].removeprefix("ready: "))
+    assert words[4:6] == ["--directory", "my project"]
+    assert words[-3:] == ["--config", "folder.clips_csv=null", "classes=from_folder"]
+    assert any("3 shorter than the 3.4 s" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_the_command_is_one_that_snakemake_takes(here):
+    for name in ("Snakefile", "rules", "profiles", "envs"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, here / name)
+    for name in ("frog/a", "toad/b"):
+        film(here / f"my project/clips/{name}.mp4", 4)
+    command = check("my project")[-1].removeprefix("ready: ")
+    plan = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command), "-n"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert plan.returncode == 0, plan.stderr
+    assert "tokenize_rgb" in plan.stdout + plan.stderr
+
+
+def test_every_problem_is_a_line(here, monkeypatch):
+    text = "file,class\na.mp4,dgo\n,dog\nx.mp4,dog,3\nb.mp4,cat\nd.mp4,cww\n"
+    (here / "mine").mkdir()
+    (here / "mine/clips.csv").write_text(text + "".join(f"e{i}.mp4,dgo\n" for i in range(20)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(1, 1, 1))
+    lines = check("mine", "--config", "score.audio.backend=yamnet", status=1)
+    found = problems(lines)
+    rows = [line for line in found if line.startswith("mine/clips.csv: line ")]
+    assert len(rows) == 24 and "did you mean 'dog'" in rows[0]
+    assert any(
+        line.startswith("weights of score.audio are missing: yamnet.tflite") for line in found
+    )
+    assert any(line.startswith("disk: about ") for line in found)
+    assert len(found) == 26 and not any(line.startswith("ready") for line in lines)
+
+
+def test_hostile_names_stay_on_their_line(here):
+    (here / "mine").mkdir()
+    (here / "mine/clips.csv").write_text('file,class\n"a\x1b[31m\nb",\x07dog\n')
+    for line in check("mine", status=1):
+        assert line.isprintable()
+
+
+def test_files_that_are_not_there(here):
+    film(here / "mine/a.mp4", 4)
+    (here / "mine/clips.csv").write_text("file,class\na.mp4,dog\ngone.mp4,dog\n")
+    assert any("1 of 2 listed files are not there" in line for line in check("mine"))
+    (here / "mine/a.mp4").unlink()
+    (found,) = problems(check("mine", status=1))
+    assert "2 of 2 listed files are not there, such as mine/a.mp4" in found
+
+
+def test_a_bad_config_is_a_problem_and_not_a_trace(here):
+    (here / "bad.yaml").write_text("source: folder\nverdict: {audio_mni: 1}\n")
+    (found,) = problems(check("bad.yaml", status=1))
+    assert "did you mean 'audio_min'" in found
+    (here / "bad.yaml").write_text("a: [\n")
+    assert len(problems(check("bad.yaml", status=1))) == 1
+
+
+def test_a_folder_that_is_not_there(here):
+    assert problems(check("configs/folder.yaml", status=1)) == [
+        "folder.root: 'clips' is not a folder: put your clips there, or name yours with "
+        "--config folder.root=PATH"
+    ]
+
+
+def test_results_of_another_source(here):
+    write_json(here / "results/source.json", {"source": "web"})
+    (found,) = problems(check("config.yaml", status=1))
+    assert "results/ holds the results of source 'web'" in found
+
+
+def test_a_gpu_that_is_asked_for(here, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    two = ("--config", "experiments.base.hardware.devices=2")
+    found = problems(check("config.yaml", "--config", "compute.device=cuda", *two, status=1))
+    assert found == [
+        "compute.device = cuda asks for 1 GPU, and there are none here",
+        "experiments.base.hardware asks for 2 GPUs, and there are none here",
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check("config.yaml", "--config", "compute.device=cuda", *two)
+
+
+def test_a_package_that_is_missing(here, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "yt_dlp" else real(name)
+    )
+    found = problems(check("config.yaml", "--config", "source=web", status=1))
+    assert 'the package yt_dlp is not installed: pip install ".[web]"' in found
+
+
+def test_little_memory(here, monkeypatch):
+    monkeypatch.setattr(readiness, "_available_bytes", lambda: 10**9)
+    (found,) = problems(check("config.yaml", status=1))
+    assert found.startswith("memory: 1.0 GB are available")
+
+
+def test_more_clips_take_more_and_what_is_there_is_not_needed_again(tmp_path):
+    config, results = Config(), Results(tmp_path / "results")
+    few, many = (needed_bytes(config, clips, results) for clips in (100, 1000))
+    assert many - few == 900 * 2_700_000
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/x").write_bytes(b"0" * 1_000_000)
+    assert needed_bytes(config, 1000, results) == many - 1_000_000
+    one, four = (needed_time(config, 1000, cores, results) for cores in (1, 4))
+    assert one.clips_min == pytest.approx(4 * four.clips_min)
+    assert not one.measured_here and one.unknown == []
+
+
+def test_figures_of_an_earlier_run_count_more(tmp_path):
+    config, results = Config(), Results(tmp_path / "results")
+    before = needed_time(config, 600, 1, results)
+    path = results.settings / "config-1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(config.model_dump_json())
+    write_json(results.settings / "last.json", {"config": path.name})
+    for stage, computed in (("label_depth", 100), ("decode", 3)):
+        for name, text in (
+            (f"benchmarks/{stage}/0000.tsv", "s\th:m:s\n1000.0\t0:16:40\n"),
+            (f"logs/{stage}/0000.log", f"{stage}: 120 rows, {computed} computed\n"),
+        ):
+            (results / name).parent.mkdir(parents=True)
+            (results / name).write_text(text)
+    after = needed_time(config, 600, 1, results)
+    assert after.measured_here
+    assert after.clips_min - before.clips_min == pytest.approx(600 * (10 - 0.10) / 60)
+    values = json.loads(config.model_dump_json())
+    values["label"]["depth"] = "depth_anything_v2_small"
+    other = needed_time(Config.model_validate(values), 600, 1, results)
+    assert not other.measured_here  # that was another model
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
+def test_every_shipped_config_is_read(here, name):
+    layers = yaml.safe_load((ROOT / "configs" / name).read_text())
+    if not isinstance(layers, dict) or "labels" in name:
+        pytest.skip("no config")
+    done = CliRunner().invoke(app, ["check", f"configs/{name}"])
+    assert done.exit_code in (0, 1) and (done.exception is None or done.exit_code == 1)
+    assert "Traceback" not in done.output
+    assert not isinstance(done.exception, (KeyError, TypeError, AttributeError))

@@ -1,0 +1,68 @@
+"""A clean-up after changed thresholds: what is there stays, and a run after it computes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.workflow.conftest import TINY, Project
+
+pytestmark = pytest.mark.slow
+
+NO_TORCH = "raise ImportError('a job with nothing to compute must not load a model')\n"
+
+
+def gc(project: Project, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "nano4m_audio.cli", "gc", *arguments],
+        cwd=project.folder, env=project.environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_finished, tmp_path):
+    project = copy_of_finished
+    before = project.artifacts()
+    assert "nothing to remove" in gc(project, "--delete")[1]
+
+    project.write_overlay({**TINY, "verdict": {"visual_min": None, "audio_min": None}})
+    run = subprocess.Popen(
+        project.command("results/report.html"), cwd=project.folder, env=project.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    refused = set()
+    while run.poll() is None:
+        status, output = gc(project, "--delete")
+        if status:
+            refused.add(output)
+        time.sleep(2)
+    assert run.returncode == 0
+    assert refused and all("error: " in text and text.count("\n") == 1 for text in refused)
+    assert any("a run is at work" in text or "in use by a run" in text for text in refused)
+
+    project.write_overlay(TINY)
+    project.run()
+    assert project.artifacts() == before
+    _, planned = gc(project)
+    for kind in ("labels/depth", "tokens/rgb", "train", "evaluate", "generated", "quality"):
+        assert f"{kind}: " in planned
+    assert "clips: " not in planned and "scores/audio: " not in planned
+    assert gc(project, "--delete")[0] == 0
+    assert "Nothing to be done" in project.run()
+    assert project.artifacts() == before
+
+    # Not only Snakemake is content: every table can be written again without a model.
+    for name in ("clips", "scores", "verdicts", "labels", "tokens", "runs", "evaluation"):
+        shutil.rmtree(project.results / name)
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "torch.py").write_text(NO_TORCH)
+    project.run(PYTHONPATH=str(trap))
+    assert project.artifacts() == before
+    stages = ("decode", "score_audio", "label_depth", "label_normals", "tokenize_rgb")
+    assert [project.computed(stage) for stage in stages] == [0] * len(stages)
