@@ -176,15 +176,16 @@ class TokenDataset(Dataset[dict[str, Any]]):
         place, mapped = self._place(i), self._mapped
         item: dict[str, Any] = {}
         for name in self.modalities:
-            ids = self._ids(name, mapped.first + place)
-            item[name] = torch.from_numpy(ids.astype(np.int64))
+            item[name] = torch.from_numpy(self.tokens(place, name).astype(np.int64))
         item["label"] = torch.tensor(int(self._labels[place]))
         item["class_name"] = mapped.clips["class_name"][place].as_py()
         item["clip_id"] = mapped.clips["clip_id"][place].as_py()
         return item
 
-    def _ids(self, name: str, row: int) -> np.ndarray:
+    def tokens(self, i: SupportsIndex, name: str) -> np.ndarray:
+        """The ids of one modality of a clip as they are kept, unsigned: shapes as in an item."""
         mapped = self._mapped
+        row = mapped.first + self._place(i)
         if MODALITIES[name].kind == "text":
             offsets = mapped.captions.offsets
             return mapped.captions.ids[offsets[row] : offsets[row + 1]]
