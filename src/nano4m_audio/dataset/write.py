@@ -189,11 +189,13 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 def _write_parquet(clips: _Clips, folder: Path) -> dict[str, str]:
     """One file per split that has clips."""
-    return {
-        split: _write_file(clips, split, found, 0, len(found), folder / f"{split}.parquet").name
-        for split in SPLITS
-        if len(found := clips.split(split))
-    }
+    written = {}
+    for split in SPLITS:
+        if len(found := clips.split(split)):
+            path = folder / f"{split}.parquet"
+            _write_file(clips, split, found, 0, len(found), path)
+            written[_HF_SPLITS[split]] = path.name
+    return written
 
 
 def _write_hf(clips: _Clips, folder: Path) -> dict[str, str]:
@@ -213,12 +215,11 @@ def _write_hf(clips: _Clips, folder: Path) -> dict[str, str]:
 
 def _write_file(
     clips: _Clips, split: str, found: TokenDataset, start: int, stop: int, path: Path
-) -> Path:
+) -> None:
     chunks = clips.chunks(found, start, stop)
     with pq.ParquetWriter(path, clips.schema, compression="zstd") as writer:
         for table in track(chunks, -(-(stop - start) // _CHUNK), f"{split} [{_CHUNK} clips]"):
             writer.write_table(table)
-    return path
 
 
 def _write_tars(clips: _Clips, folder: Path) -> dict[str, str]:
