@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -29,8 +30,15 @@ from nano4m_audio.release.rows import SCHEMA, csv_text, plain_name, read_release
 from nano4m_audio.release.verify import verify
 from nano4m_audio.tables import read_rows, write_rows
 from tests.audit.tables import COPY, GONE, GOOD, WRONG, N, name_of, write_results
+from tests.conftest import ROOT
 
-CONFIG = {"classes": ["cat", "dog"], "report": {"title": "My | <b>set</b>"}, "n_shards": 2}
+CONFIG = {
+    "source": "folder",
+    "folder": {"root": "media"},
+    "classes": ["cat", "dog"],
+    "report": {"title": "My | <b>set</b>"},
+    "n_shards": 2,
+}
 HOSTILE = ("../../etc/passwd", "/etc/passwd", "~/x", "C:\\x", "\\\\host\\x", "file:///x", "a/../b")
 
 
@@ -90,6 +98,18 @@ def test_the_card_counts_what_the_tables_hold(results):
     assert facts["models"]["tokenize.rgb"]["identity"] in card.replace("\\", "")
     for name, digest in facts["sha256"].items():
         assert hashlib.sha256((results.release / name).read_bytes()).hexdigest() == digest
+
+
+def test_synthetic_clips_are_free_whatever_data_set_they_claim(tmp_path):
+    card = (released(tmp_path, source="barnyard").release / "README.md").read_text()
+    assert "free of rights of others" in card and "ICASSP" not in card
+
+
+def test_the_card_cites_what_the_repository_asks_for(results):
+    asked = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    card = (results.release / "README.md").read_text()
+    (author,) = asked["authors"]
+    assert f"{author['name']}, {asked['title']}, version {asked['version']}" in card
 
 
 def test_a_class_with_thresholds_of_its_own_is_named(tmp_path):

@@ -96,6 +96,8 @@ HOW = {
     "nano4m-audio weights list": RUN,
     "snakemake -n --directory my_web_clips --configfile configs/paper.yaml": RUN,
     "nano4m-audio export tokens --out tokens_npy": RUN,
+    "nano4m-audio export dataset --to hf barnyard_hf": RUN,
+    "nano4m-audio export dataset --to webdataset barnyard_tar --frames --sound": RUN,
     "nano4m-audio export model --out model_hf": RUN,
     "nano4m-audio import model model_hf --run results/runs/imported": RUN,
     'nano4m-audio generate --caption "cat meowing" --to rgb,depth,normals,audio': RUN,

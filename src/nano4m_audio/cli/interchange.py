@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,26 @@ def export_tokens(
     from nano4m_audio.interchange import layout
 
     count = layout.export_tokens(results, out)
+    print(f"{count:,} clips in {out}", file=sys.stderr)
+
+
+@export_app.command("dataset", epilog="Example: nano4m-audio export dataset --to hf barnyard_hf")
+def export_dataset(
+    out: Annotated[Path, typer.Argument(help="new or empty folder to write to")],
+    to: Annotated[
+        Literal["parquet", "hf", "webdataset", "npy"],
+        typer.Option(
+            help="a Parquet file per split; a Hugging Face folder; tar shards; the published layout"
+        ),
+    ],
+    frames: Annotated[bool, typer.Option("--frames", help="add the keyframes, JPEG")] = False,
+    sound: Annotated[bool, typer.Option("--sound", help="add the audio windows, FLAC")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Write the complete clips, with class, split, scores and a card (README.md), for others."""
+    from nano4m_audio.dataset.write import export_dataset as write
+
+    count = write(results, to, out, frames, sound)
     print(f"{count:,} clips in {out}", file=sys.stderr)
 
 

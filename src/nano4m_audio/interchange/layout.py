@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def export_tokens(results: Results, root: Path) -> int:
     Raises UserError for a clip whose name is no file name, or a caption that is not GPT-2's.
     """
     files = results.token_files()
-    wide = [Modality(name, _MAX_ID + 1, _width(name, files[name])) for name in MODALITIES]
+    wide = widest(files)
     sets = read_token_sets(results.split, files, wide, results.store)
     text = registry.load("text_tokenizer", "gpt2")
     for found in sets.values():
@@ -92,6 +92,12 @@ def export_tokens(results: Results, root: Path) -> int:
                 else:
                     _write(place, ".npy", _npy(tokens))
     return sum(map(len, sets.values()))
+
+
+def widest(files: Mapping[str, Sequence[Path]]) -> list[Modality]:
+    """The modalities of tables of tokens (by modality) whose tokenizers are not known: as many
+    tokens as the rows have, and every id that the tables can hold."""
+    return [Modality(name, _MAX_ID + 1, _width(name, files[name])) for name in MODALITIES]
 
 
 def _width(name: str, files: Sequence[Path]) -> int:

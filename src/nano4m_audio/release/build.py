@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,9 @@ def build_release(results: Results, config: Mapping[str, Any]) -> None:
     folder, rows = results.release, release_rows(results)
     write_table(folder / CLIPS[0], pa.Table.from_pylist(rows, schema=SCHEMA))
     write_bytes(folder / CLIPS[1], csv_text(rows).encode("utf-8", "replace"))
-    facts = _facts(results, config, rows)
+    placed = [row for row in rows if row["split"]]
+    facts = card_facts(results, config, placed)
+    facts |= {"columns": RELEASED, "terms": _terms(_sources(config, rows))}
     write_bytes(folder / CARD, render(facts).encode("utf-8", "replace"))
     shown = ("title", "version", "counts", "classes", "sources", "split", "per_class", "models")
     write_json(
@@ -50,26 +52,22 @@ def build_release(results: Results, config: Mapping[str, Any]) -> None:
     )
 
 
-def _facts(
+def card_facts(
     results: Results, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """All that the card says."""
+    """What cards say of a run: the counts of clips (``class_name``, ``split`` and ``sources`` of
+    each), and how they were judged. ``config`` as for ``build_release``."""
     clips = read_clips(results.root)
     verdict = Verdict.model_validate(config["verdict"])
-    sources = sorted({source for row in rows for source in row["sources"]})
-    kept = [row for row in rows if row["split"]]
     backends = backend_rows(config, results.root)
     return {
+        **counted(rows, _sources(config, rows)),
         "title": config["report"]["title"],
-        "version": metadata.version("nano4m-audio"),
-        "modalities": list(MODALITIES),
         "counts": {
             "candidates": len(clips),
             "accepted": sum(clip.accepted for clip in clips),
             "complete": sum(clip.complete for clip in clips),
         },
-        "classes": _by_split((row["class_name"], row["split"]) for row in kept),
-        "sources": _by_split(("+".join(row["sources"]), row["split"]) for row in kept),
         "split": config["split"],
         "steps": steps(clips, config["verdict"]),
         "thresholds": [
@@ -84,8 +82,18 @@ def _facts(
         "per_class": verdict.per_class,
         "backends": backends,
         "models": {key: {"backend": name, "identity": i} for key, name, i, _ in backends},
-        "columns": RELEASED,
-        "terms": {name: _terms().get(name) for name in sources},
+    }
+
+
+def counted(rows: Sequence[Mapping[str, Any]], sources: Iterable[str]) -> dict[str, Any]:
+    """What cards say of clips alone: their classes and sources by split, and the terms of
+    ``sources``."""
+    return {
+        "version": metadata.version("nano4m-audio"),
+        "modalities": list(MODALITIES),
+        "classes": _by_split((row["class_name"], row["split"]) for row in rows),
+        "sources": _by_split(("+".join(row["sources"]), row["split"]) for row in rows),
+        "terms": _terms(sources),
     }
 
 
@@ -99,13 +107,22 @@ def _by_split(pairs: Any) -> dict[str, list[int]]:
     return {name: [counts[name, split] for split in SPLITS] for name in names}
 
 
-def _terms() -> dict[str, Any]:
+def _sources(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Whose terms hold for these clips: synthetic ones only bear the names of data sets."""
+    if config["source"] == "barnyard":
+        return {"barnyard"}
+    return {name for row in rows for name in row["sources"]}
+
+
+def _terms(sources: Iterable[str]) -> dict[str, Any]:
+    """Terms and citation of every source; None for one that is the maker's own."""
     text = resources.files("nano4m_audio.release").joinpath("terms.yaml").read_text("utf-8")
-    return dict(yaml.safe_load(text))
+    known = yaml.safe_load(text)
+    return {name: known.get(name) for name in sorted(sources)}
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """The card, in Markdown; names of the user's stand in it as text."""
+def render(facts: Mapping[str, Any], template: str = "README.md.j2") -> str:
+    """A card, in Markdown; names of the user's stand in it as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -116,7 +133,7 @@ def render(facts: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(md=markdown, count=lambda n: f"{n:,}")
-    return environment.get_template("README.md.j2").render(**facts)
+    return environment.get_template(template).render(**facts)
 
 
 def markdown(text: Any) -> str:

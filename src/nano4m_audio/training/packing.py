@@ -236,9 +236,13 @@ def _files(sources: Sequence[Source], folder: Path) -> list[Path]:
 
 def _load(sources: Sequence[Source], folder: Path) -> Packed:
     names = [s.modality.name for s in sources if s.modality.name != "caption"]
-    with np.load(folder / _CAPTIONS) as file:
-        captions = Ragged(file["ids"], file["offsets"])
     with np.load(folder / _ROW_DIGESTS) as file:
         digests = dict(file)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-    return Packed(arrays, captions, digests)
+    return Packed(*load(folder, names), digests)
+
+
+def load(folder: Path, grids: Iterable[str]) -> tuple[dict[str, np.ndarray], Ragged]:
+    """What ``pack`` left in a folder: mapped arrays of the modalities ``grids``, and captions."""
+    with np.load(folder / _CAPTIONS) as file:
+        captions = Ragged(file["ids"], file["offsets"])
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in grids}, captions

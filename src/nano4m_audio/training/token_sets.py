@@ -41,6 +41,16 @@ class TokenSet:
         return len(self.clip_ids)
 
 
+@dataclass(frozen=True)
+class PackedClips:
+    """The complete clips of all splits in one order: clip_id, class_name and split of each, sorted
+    by split, then id; their tokens; and the folder where these lie (None: in memory)."""
+
+    clips: pa.Table
+    packed: Packed
+    folder: Path | None
+
+
 def read_token_sets(
     split: Path,
     token_files: Mapping[str, Sequence[Path]],
@@ -53,21 +63,38 @@ def read_token_sets(
 ) -> dict[str, TokenSet]:
     """Read train, val and test: the clips that are in the split and ok in all modalities.
 
-    ``token_files`` maps each modality to its shards. A modality with fewer ``max_tokens`` than the
-    tables hold gets the first of them (a shorter audio window). ``train_clips`` keeps that many
-    training clips, chosen by ``seed``: see ``subset``. Raises UserError for a missing, damaged or
-    wrong table, and names the shard and clip of a wrong id.
+    ``train_clips`` keeps that many training clips, chosen by ``seed``: see ``subset``. Takes and
+    raises what ``read_packed`` does.
     """
-    clips, rows, sources = _arranged(split, token_files, modalities, train_clips, seed)
-    folder = None
-    if size_bytes(sources.values(), len(clips)) > in_memory_bytes:
-        folder = store / "packed" / _pack_key(clips, rows, sources)
-    packed = pack(list(sources.values()), len(clips), folder)
-    starts = np.searchsorted(_split_numbers(clips), range(len(SPLITS) + 1))
+    chosen = None if train_clips is None else (train_clips, seed)
+    found = read_packed(split, token_files, modalities, store, chosen, in_memory_bytes)
+    starts = np.searchsorted(_split_numbers(found.clips), range(len(SPLITS) + 1))
     return {
-        name: _token_set(packed, clips, modalities, int(starts[i]), int(starts[i + 1]))
+        name: _token_set(found.packed, found.clips, modalities, int(starts[i]), int(starts[i + 1]))
         for i, name in enumerate(SPLITS)
     }
+
+
+def read_packed(
+    split: Path,
+    token_files: Mapping[str, Sequence[Path]],
+    modalities: Sequence[Modality],
+    store: Path,
+    chosen: tuple[int, int] | None = None,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+) -> PackedClips:
+    """The complete clips, in memory unless their tokens take more than ``in_memory_bytes``.
+
+    ``token_files`` maps each modality to its shards. A modality with fewer ``max_tokens`` than the
+    tables hold gets the first of them (a shorter audio window). ``chosen`` is how many training
+    clips to keep, and the seed. Raises UserError for a missing, damaged or wrong table, and names
+    the shard and clip of a wrong id.
+    """
+    clips, rows, sources = _arranged(split, token_files, modalities, chosen)
+    folder = None
+    if len(clips) and size_bytes(sources.values(), len(clips)) > in_memory_bytes:
+        folder = store / "packed" / _pack_key(clips, rows, sources)
+    return PackedClips(clips, pack(list(sources.values()), len(clips), folder), folder)
 
 
 def packed_key(
@@ -80,21 +107,21 @@ def packed_key(
 ) -> str:
     """The name of the folder of ``store/packed`` in which ``read_token_sets`` keeps what does not
     fit into memory. Reads identities alone, no token."""
-    return _pack_key(*_arranged(split, token_files, modalities, train_clips, seed))
+    chosen = None if train_clips is None else (train_clips, seed)
+    return _pack_key(*_arranged(split, token_files, modalities, chosen))
 
 
 def _arranged(
     split: Path,
     token_files: Mapping[str, Sequence[Path]],
     modalities: Sequence[Modality],
-    train_clips: int | None,
-    seed: int,
+    chosen: tuple[int, int] | None,
 ) -> tuple[pa.Table, dict[str, pa.Table], dict[str, Source]]:
     """The clips in their order, the identities of all token rows, and where each row belongs."""
     rows = {name: _identities(name, files) for name, files in token_files.items()}
     clips = _complete_clips(split, rows)
-    if train_clips is not None:
-        clips = subset(clips, train_clips, seed)
+    if chosen is not None:
+        clips = subset(clips, *chosen)
     sources = {
         m.name: Source(m, token_files[m.name], _places(rows[m.name], clips, m.name))
         for m in modalities
