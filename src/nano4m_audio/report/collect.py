@@ -11,6 +11,7 @@ from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS, LABEL_OF
 from nano4m_audio.paths import Results
 from nano4m_audio.report import (
+    answers,
     fetch,
     funnel,
     listing,
@@ -96,6 +97,7 @@ class Content:
     headline: Headline
     lead: Run | None
     warnings: list[str]
+    answers: list[answers.Answer]
     sections: dict[str, Any]
 
 
@@ -108,6 +110,7 @@ def collect(inputs: ReportInputs) -> Content:
         headline=headline(inputs),
         lead=inputs.lead,
         warnings=[*fetch.warnings(found["fetch"]), *warnings(inputs, found["split"])],
+        answers=answers.collect(inputs, found),
         sections={name: values for name, values in found.items() if values is not None},
     )
 
