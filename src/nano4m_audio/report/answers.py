@@ -51,7 +51,7 @@ def collect(inputs: ReportInputs, found: Mapping[str, Any]) -> list[Answer]:
         did_sound_learn(evaluation, config),
         does_it_make_things(evaluation, config),
         is_the_data_clean(found, config),
-        Answer("What would you change?", "", proposals(inputs, found)),
+        Answer("What would you change?", "First of all", proposals(inputs, found)),
     ]
 
 
@@ -213,7 +213,7 @@ def is_the_data_clean(found: Mapping[str, Any], config: Mapping[str, Any]) -> An
         text += f"; {by}, {count(p.k)} of {count(p.n)} kept clips belong{_within(p.interval)}"
         text += f" and {count(r.k)} of {count(r.n)} that do are kept" if r.n else ""
         sections.append(name)
-        short = f"{share(p.value, 1)} of the kept belong"
+        short = "All that is kept belongs" if p.k == p.n else f"{share(p.value, 1)} of it belongs"
         break
     else:
         text += "; nobody has said which of them belong, so how right that is is not known"
