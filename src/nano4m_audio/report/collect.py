@@ -12,6 +12,7 @@ from nano4m_audio.filters import FILTERS, LABEL_OF
 from nano4m_audio.paths import Results
 from nano4m_audio.report import (
     answers,
+    changes,
     fetch,
     funnel,
     listing,
@@ -58,6 +59,7 @@ def read_proof(inputs: ReportInputs) -> Any:
 
 
 SECTIONS = (
+    Section("changes", "Since the last report", changes.collect),
     Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
     Section("fetch", "Fetching", fetch.collect),

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from nano4m_audio.files import write_bytes
 from nano4m_audio.filters import LISTED
 from nano4m_audio.intervals import MIN_GROUPS
-from nano4m_audio.report import figures
+from nano4m_audio.report import changes, figures
 from nano4m_audio.report.collect import SECTIONS, Content, collect
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
@@ -39,28 +39,31 @@ _PACKAGE = "nano4m_audio.report"
 def build_report(
     inputs: ReportInputs, out: Path, *, with_examples: bool = True, threads: int = 1
 ) -> None:
-    """Write the page. Equal inputs give equal bytes; nothing in it asks the network for anything.
+    """Write the page, and what the next one compares with. Equal inputs, that summary among them,
+    give equal bytes; nothing in the page asks the network for anything.
 
     Without examples no model and no torch is loaded. Raises UserError for missing or contradictory
     tables, FunnelError when the counts do not add up.
     """
-    content = collect(replace(inputs, threads=threads if with_examples else 0))
-    write_bytes(out, render(content).encode("utf-8", "replace"))
+    inputs = replace(inputs, threads=threads if with_examples else 0)
+    write_bytes(out, render(collect(inputs)).encode("utf-8", "replace"))
+    changes.keep(inputs)
 
 
 def render(content: Content) -> str:
     """The HTML of the page."""
-    known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
     titles = {section.name: section.title for section in SECTIONS}
     titles |= {f"metrics-{probe.name}": probe.title for probe in REPORTED_PROBES}
-    return render_page(
-        "report.html.j2",
-        ("page.js",),
-        c=content,
-        short_verdict=short_verdict,
-        titles=titles,
-        **known,
-    )
+    known = {
+        "figures": figures,
+        "filters": LISTED,
+        "probes": REPORTED_PROBES,
+        "sections": SECTIONS,
+        "titles": titles,
+        "short_verdict": short_verdict,
+        "most": changes.MOST,
+    }
+    return render_page("report.html.j2", ("page.js",), c=content, **known)
 
 
 def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
