@@ -24,7 +24,7 @@ from nano4m_audio.lineage import outdated
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
-from nano4m_audio.settings_files import SettingsFiles, last_settings
+from nano4m_audio.settings_files import SettingsFiles, last_settings, record_command
 from nano4m_audio.tokenize.names import from_file_name
 from nano4m_audio.versions import stage_version
 
@@ -57,6 +57,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_weights, planned_uses())
     write_record(CONFIG, RESULTS.root)
     SETTINGS.write()
+    record_command(RESULTS.settings, sys.argv)
     for line in slow_choices(CONFIG):
         print(f"note: {line}", file=sys.stderr)
 

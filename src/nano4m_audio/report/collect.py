@@ -13,6 +13,7 @@ from nano4m_audio.paths import Results
 from nano4m_audio.report import (
     answers,
     changes,
+    costs,
     fetch,
     funnel,
     listing,
@@ -73,6 +74,7 @@ SECTIONS = (
     Section("metrics", "Evaluation", metrics.collect),
     Section("generated", "What the model makes", lambda inputs: inputs.generated),
     Section("examples", "Examples", _examples),
+    Section("costs", "Costs", costs.collect),
     Section("provenance", "Provenance", provenance.collect),
 )
 

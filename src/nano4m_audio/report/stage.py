@@ -24,11 +24,13 @@ from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
 from nano4m_audio.report.text import (
     count,
     difference,
+    duration,
     filtered,
     metric,
     share,
     short,
     signed,
+    size,
     words,
 )
 from nano4m_audio.report.training import value_text
@@ -39,8 +41,8 @@ _PACKAGE = "nano4m_audio.report"
 def build_report(
     inputs: ReportInputs, out: Path, *, with_examples: bool = True, threads: int = 1
 ) -> None:
-    """Write the page, and what the next one compares with. Equal inputs, that summary among them,
-    give equal bytes; nothing in the page asks the network for anything.
+    """Write the page, and what the next one compares with. Equal inputs, that summary and the
+    files of costs.py among them, give equal bytes; the page asks the network for nothing.
 
     Without examples no model and no torch is loaded. Raises UserError for missing or contradictory
     tables, FunnelError when the counts do not add up.
@@ -81,7 +83,8 @@ def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for shown in (count, share, metric, difference, short, words, signed, filtered):
+    known = (count, share, metric, difference, short, words, signed, filtered, duration, size)
+    for shown in known:
         environment.filters[shown.__name__] = shown
     environment.filters["value"] = value_text
     script = "".join(map(_static, scripts))

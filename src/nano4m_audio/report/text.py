@@ -55,3 +55,25 @@ def short(text: str | None, length: int = 12) -> str:
 def words(name: str) -> str:
     """audio_low -> audio low."""
     return str(name).replace("_", " ")
+
+
+def duration(seconds: float | None) -> str:
+    """8 -> 8 s; 196 -> 3 min 16 s; 7300 -> 2 h 2 min; None -> a dash."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def size(n: float) -> str:
+    """Bytes in the largest decimal unit: 515000000 -> 515 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 999.5:
+            return f"{n:.0f} {unit}" if n >= 9.95 or unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
