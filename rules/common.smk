@@ -25,7 +25,7 @@ from nano4m_audio.locks import in_use
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
-from nano4m_audio.settings_files import SettingsFiles, last_settings
+from nano4m_audio.settings_files import SettingsFiles, last_settings, record_command
 from nano4m_audio.tokenize.names import from_file_name
 from nano4m_audio.versions import stage_version
 
@@ -63,6 +63,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     IN_USE.append(or_exit(in_use, RESULTS.store))
     write_record(CONFIG, RESULTS.root)
     SETTINGS.write()
+    record_command(RESULTS.settings, sys.argv)
     for line in slow_choices(CONFIG):
         print(f"note: {line}", file=sys.stderr)
 

@@ -10,7 +10,12 @@ rule proof:
     input:
         tables=proof_files(RESULTS, CONFIG.n_shards),
     output:
-        proof=RESULTS.proof,
+        proof=report(
+            RESULTS.proof,
+            caption="captions/proof.rst",
+            category="Dataset",
+            labels={"what": "proof of the tables", "form": "JSON"},
+        ),
     log:
         "results/logs/proof.log",
     benchmark:
@@ -37,7 +42,12 @@ rule report:
         tables=report_files(RESULTS, CONFIG),
         truth=as_input(FOLDER.truth),
     output:
-        report=RESULTS.report,
+        report=report(
+            RESULTS.report,
+            caption="captions/report.rst",
+            category="Dataset",
+            labels={"what": "report of dataset and training", "form": "HTML"},
+        ),
     log:
         "results/logs/report.log",
     benchmark:
@@ -58,7 +68,12 @@ rule experiments:
     input:
         files=experiment_files(RESULTS, CONFIG),
     output:
-        RESULTS.experiments,
+        report(
+            RESULTS.experiments,
+            caption="captions/experiments.rst",
+            category="Training",
+            labels={"what": "experiments side by side", "form": "HTML"},
+        ),
     log:
         "results/logs/experiments.log",
     benchmark:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from pydantic import BaseModel
 from nano4m_audio.files import write_bytes, write_json
 
 _LAST = "last.json"
+#: How and when the last run was started.
+COMMAND = "command.json"
 
 
 class SettingsFiles:
@@ -51,3 +55,12 @@ def last_settings(folder: Path, stage: str) -> Path | None:
     except FileNotFoundError:
         return None
     return folder / names[stage] if stage in names else None
+
+
+def record_command(folder: Path, arguments: Sequence[str]) -> None:
+    """Keep the command line of a run that starts now, for the report."""
+    program = Path(arguments[0]).name
+    program = "snakemake" if program == "__main__.py" else program
+    started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    command = shlex.join([program, *arguments[1:]])
+    write_json(folder / COMMAND, {"command": command, "started": started})

@@ -416,3 +416,9 @@ def foreign_scripts(page: str) -> list[str]:
         if 'type="application/json"' not in attributes
         and base64.b64encode(sha256(text.encode()).digest()).decode() not in allowed
     ]
+
+
+def without_costs(page: str) -> str:
+    """A page without the one section that tells of times and disks."""
+    start = page.index('<section id="costs">')
+    return page[:start] + page[page.index("</section>", start) :]

@@ -11,6 +11,9 @@ from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS, LABEL_OF
 from nano4m_audio.paths import Results
 from nano4m_audio.report import (
+    answers,
+    changes,
+    costs,
     fetch,
     funnel,
     listing,
@@ -57,6 +60,7 @@ def read_proof(inputs: ReportInputs) -> Any:
 
 
 SECTIONS = (
+    Section("changes", "Since the last report", changes.collect),
     Section("lists", "Lists", listing.collect),
     Section("funnel", "Funnel", funnel.collect),
     Section("fetch", "Fetching", fetch.collect),
@@ -70,6 +74,7 @@ SECTIONS = (
     Section("metrics", "Evaluation", metrics.collect),
     Section("generated", "What the model makes", lambda inputs: inputs.generated),
     Section("examples", "Examples", _examples),
+    Section("costs", "Costs", costs.collect),
     Section("provenance", "Provenance", provenance.collect),
 )
 
@@ -96,6 +101,7 @@ class Content:
     headline: Headline
     lead: Run | None
     warnings: list[str]
+    answers: list[answers.Answer]
     sections: dict[str, Any]
 
 
@@ -108,6 +114,7 @@ def collect(inputs: ReportInputs) -> Content:
         headline=headline(inputs),
         lead=inputs.lead,
         warnings=[*fetch.warnings(found["fetch"]), *warnings(inputs, found["split"])],
+        answers=answers.collect(inputs, found),
         sections={name: values for name, values in found.items() if values is not None},
     )
 

@@ -19,6 +19,7 @@ from nano4m_audio.config.schema import BACKEND_KEYS
 from nano4m_audio.paths import Results
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import Run, read_json
+from nano4m_audio.report.shipped import Shipped, compare_with_shipped, git
 from nano4m_audio.tokenize.names import backend_name
 from nano4m_audio.versions import STAGES, stage_version
 
@@ -53,15 +54,12 @@ def git_state(repository: Path | None) -> tuple[str, bool] | None:
     """Commit and whether tracked code differs from it; None outside a checkout or without git."""
     if repository is None:
         return None
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(repository), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
     try:
         excluded = [f":(top,exclude,glob){pattern}" for pattern in _NO_CODE]
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *excluded)
-        return git("rev-parse", "HEAD"), bool(changed)
+        changed = git(
+            repository, "status", "--porcelain", "--untracked-files=no", "--", ":/", *excluded
+        )
+        return git(repository, "rev-parse", "HEAD"), bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -124,6 +122,7 @@ class Provenance:
     seeds: list[tuple[str, int]]
     stages: list[tuple[str, str]]
     card: Mapping[str, Any] | None
+    shipped: Shipped | None = None
 
 
 def collect(inputs: ReportInputs) -> Provenance:
@@ -142,4 +141,5 @@ def collect(inputs: ReportInputs) -> Provenance:
         stages=[(n, stage_version(n)) for n in sorted(STAGES) if n != "barnyard" or synthetic],
         # Measured on the synthetic world, the card says nothing about media of one's own.
         card=read_json(inputs.card) if inputs.card and synthetic else None,
+        shipped=compare_with_shipped(config, inputs.repository),
     )

@@ -17,10 +17,22 @@ from markupsafe import Markup
 from nano4m_audio.files import write_bytes
 from nano4m_audio.filters import LISTED
 from nano4m_audio.intervals import MIN_GROUPS
-from nano4m_audio.report import figures
+from nano4m_audio.report import changes, figures
 from nano4m_audio.report.collect import SECTIONS, Content, collect
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
+from nano4m_audio.report.text import (
+    count,
+    difference,
+    duration,
+    filtered,
+    metric,
+    share,
+    short,
+    signed,
+    size,
+    words,
+)
 from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
@@ -29,21 +41,31 @@ _PACKAGE = "nano4m_audio.report"
 def build_report(
     inputs: ReportInputs, out: Path, *, with_examples: bool = True, threads: int = 1
 ) -> None:
-    """Write the page. Equal inputs give equal bytes; nothing in it asks the network for anything.
+    """Write the page, and what the next one compares with. Equal inputs, that summary and the
+    files of costs.py among them, give equal bytes; the page asks the network for nothing.
 
     Without examples no model and no torch is loaded. Raises UserError for missing or contradictory
     tables, FunnelError when the counts do not add up.
     """
-    content = collect(replace(inputs, threads=threads if with_examples else 0))
-    write_bytes(out, render(content).encode("utf-8", "replace"))
+    inputs = replace(inputs, threads=threads if with_examples else 0)
+    write_bytes(out, render(collect(inputs)).encode("utf-8", "replace"))
+    changes.keep(inputs)
 
 
 def render(content: Content) -> str:
     """The HTML of the page."""
-    known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
-    return render_page(
-        "report.html.j2", ("page.js",), c=content, short_verdict=short_verdict, **known
-    )
+    titles = {section.name: section.title for section in SECTIONS}
+    titles |= {f"metrics-{probe.name}": probe.title for probe in REPORTED_PROBES}
+    known = {
+        "figures": figures,
+        "filters": LISTED,
+        "probes": REPORTED_PROBES,
+        "sections": SECTIONS,
+        "titles": titles,
+        "short_verdict": short_verdict,
+        "most": changes.MOST,
+    }
+    return render_page("report.html.j2", ("page.js",), c=content, **known)
 
 
 def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> str:
@@ -61,7 +83,8 @@ def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for shown in (count, share, metric, difference, short, words, signed, filtered):
+    known = (count, share, metric, difference, short, words, signed, filtered, duration, size)
+    for shown in known:
         environment.filters[shown.__name__] = shown
     environment.filters["value"] = value_text
     script = "".join(map(_static, scripts))
@@ -102,59 +125,6 @@ def name_regions(html: str) -> str:
 
 
 def _plain(html: str) -> str:
-    """The text of some escaped HTML, for an attribute."""
+    """The text of some escaped HTML, for an attribute; without a link to the numbers' file."""
+    html = re.sub(r'<a class="json".*?</a>', "", html)
     return " ".join(re.sub(r"<[^>]*>", "", html).replace('"', "&#34;").split())
-
-
-def count(value: float | None) -> str:
-    """12345 -> 12,345; None -> a dash."""
-    return "\N{EN DASH}" if value is None else f"{value:,.0f}"
-
-
-def share(value: float | None, digits: int = 0) -> str:
-    """0.934 -> 93 %."""
-    if value is None:
-        return "\N{EN DASH}"
-    return f"{signed(100 * value, digits)}\N{NARROW NO-BREAK SPACE}%"
-
-
-def metric(value: float | None, unit: str = "") -> str:
-    """A value in the style of its unit: accuracies as percentages, nats and dB as decimals."""
-    if value is None:
-        return "\N{EN DASH}"
-    if unit in ("accuracy", "fraction", "share"):
-        return share(value, 1 if abs(value) >= 0.001 or value == 0 else 3)
-    if unit == "dB":
-        return f"{value:.1f}\N{NARROW NO-BREAK SPACE}dB"
-    if unit == "degrees":
-        return f"{value:.1f}\N{DEGREE SIGN}"
-    return signed(value, 3)
-
-
-def difference(value: float, unit: str = "") -> str:
-    """A difference with its sign; of shares in percentage points."""
-    points = unit in ("accuracy", "fraction", "share")
-    text = f"{100 * value:+.1f}" if points else f"{value:+.3f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def signed(value: float | None, digits: int = 2) -> str:
-    """A decimal with a true minus sign."""
-    if value is None:
-        return "\N{EN DASH}"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def filtered(value: float | None, unit: str) -> str:
-    """The number that a filter compares, by its unit: scores have none, and two decimals."""
-    return share(value) if unit == "share" else signed(value, 0 if unit else 2)
-
-
-def short(text: str | None, length: int = 12) -> str:
-    """The beginning of a digest."""
-    return str(text or "")[:length]
-
-
-def words(name: str) -> str:
-    """audio_low -> audio low."""
-    return str(name).replace("_", " ")
