@@ -46,10 +46,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     return _tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
+def _svg(height: float, title: str, parts: Sequence[str], **more: str) -> Markup:
     content = _tag("title", escape(title)) + Markup("").join(Markup(p) for p in parts)
     box = f"0 0 {WIDTH} {_number(height)}"
-    return _tag("svg", content, viewBox=box, role="img", class_="figure")
+    return _tag("svg", content, viewBox=box, role="img", class_="figure", **more)
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -119,7 +119,9 @@ def histogram(data: Histogram) -> Markup:
                 base -= tall
     if data.threshold is not None:
         parts += _threshold(x(data.threshold), top, bottom, data.threshold)
-    return _svg(150, f"{data.name}: histogram of {data.n} clips", parts) + _numbers(data)
+    ends = f"{left} {right}"  # where a script may draw a line of its own
+    title = f"{data.name}: histogram of {data.n} clips"
+    return _svg(150, title, parts, data_axis=ends) + _numbers(data)
 
 
 def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:

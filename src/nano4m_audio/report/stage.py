@@ -24,6 +24,8 @@ from nano4m_audio.report.metrics import REPORTED_PROBES, short_verdict
 from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
+#: What runs on the report's page: files of static/.
+SCRIPTS = ("page.js", "explorer.js")
 
 
 def build_report(
@@ -42,7 +44,7 @@ def render(content: Content) -> str:
     """The HTML of the page."""
     known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
     return render_page(
-        "report.html.j2", ("page.js",), c=content, short_verdict=short_verdict, **known
+        "report.html.j2", SCRIPTS, c=content, short_verdict=short_verdict, **known
     )
 
 
