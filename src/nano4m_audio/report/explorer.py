@@ -2,21 +2,19 @@
 
 One filter moves at a time and the others stay, so a clip matters to a filter only if it passes all
 others: these *cells* are written, each with its value, class, source and truth. A threshold is
-compared with them as ``Filter.fails`` does it: both sides as float32. Therefore the count before
+compared with them as ``Filter.fails`` does it, both sides as float32. Therefore the count before
 the first move is the report's own, and every later one is what a new run would find (before copies
 are removed). Should a recorded verdict contradict the config's thresholds, its filter is left out.
 
-Up to ``EXACT`` clips, a cell is one clip with its float32 value. Above, clips of equal class, source
-and truth whose values lie between the same two of some hundred edges are one cell with a count: at
-an edge, and the config's own thresholds are edges, the comparison is still exact. The slider stops
-at edges only.
+Up to ``EXACT`` clips, a cell is one clip with its float32 value. Above, clips of equal class,
+source and truth between the same two of some hundred edges are one cell with a count. The slider
+stops at edges only, the config's own thresholds are edges, and at an edge the comparison is exact.
 """
 
 from __future__ import annotations
 
 import base64
 import posixpath
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -206,11 +204,12 @@ def _bin(
     about: Mapping[str, Any],
     bins: int,
 ) -> dict[str, Any]:
-    """Counts of (class, source, truth, failing, bin): pairs of varints, the step to the next flat
-    index and the count there. Bin k of "min" lies from edge k-1 to below edge k; of "max" above
-    edge k-1 to edge k."""
-    step = (about["high"] - about["low"]) / bins
-    grid = [round(about["low"] + i * step, 6) for i in range(bins + 1)]
+    """Counts of (class, source, truth, bin), one varint each: the step to the next flat index, and
+    in its two lowest bits the count less one; 3 stands for a count of four or more, which follows
+    as a varint less four. Bin k of "min" lies from edge k-1 to below edge k; of "max" above edge
+    k-1 to edge k."""
+    wide = (about["high"] - about["low"]) / bins
+    grid = [round(about["low"] + i * wide, 6) for i in range(bins + 1)]
     own = [about["threshold"], *about["own"].values()]
     edges = sorted({*grid, *(limit for limit in own if limit is not None)})
     sharp = np.array(edges, np.float32)
@@ -222,18 +221,17 @@ def _bin(
     _, sources = shape
     flat = cells.classes[chosen] * sources + cells.sources[chosen]
     flat = (flat * len({0, *_TRUTHS.values()}) + cells.truth[chosen]) * (len(edges) + 1) + place
-    counted = Counter(flat.tolist())
-    written, last = bytearray(), 0
-    for index in sorted(counted):
-        written += _varint(index - last) + _varint(counted[index])
-        last = index
+    places, counts = np.unique(flat, return_counts=True)
+    written = bytearray()
+    for step, n in zip(np.diff(places, prepend=0).tolist(), counts.tolist(), strict=True):
+        written += _varint(4 * step + min(n - 1, 3))
+        if n > 3:
+            written += _varint(n - 4)
     return {"edges": edges, "cells": base64.b64encode(bytes(written)).decode()}
 
 
 def _varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; the highest bit says that more follow."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
+    if number < 128:
+        return bytes((number,))
+    return bytes((number & 127 | 128,)) + _varint(number >> 7)

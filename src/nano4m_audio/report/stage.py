@@ -43,9 +43,7 @@ def build_report(
 def render(content: Content) -> str:
     """The HTML of the page."""
     known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
-    return render_page(
-        "report.html.j2", SCRIPTS, c=content, short_verdict=short_verdict, **known
-    )
+    return render_page("report.html.j2", SCRIPTS, c=content, short_verdict=short_verdict, **known)
 
 
 def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> str:

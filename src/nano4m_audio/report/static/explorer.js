@@ -37,7 +37,9 @@
       return number;
     };
     while (at < stream.length) {
-      flat += varint();
+      const head = varint();
+      flat += Math.floor(head / 4);
+      cells.weights.push(head % 4 < 3 ? head % 4 + 1 : varint() + 4);
       const bin = flat % width, group = Math.floor(flat / width);
       const place = Math.floor(group / TRUTHS);
       // An edge that is as good as every value of its bin.
@@ -47,7 +49,6 @@
       cells.truth.push(group % TRUTHS);
       cells.sources.push(place % data.sources.length);
       cells.classes.push(Math.floor(place / data.sources.length));
-      cells.weights.push(varint());
     }
     return cells;
   }
@@ -116,8 +117,8 @@
   function listClips(box, title, cells, places, from) {
     box.replaceChildren();
     if (!places.length) return;
-    const near = (i) => (from === null ? 0 : Math.abs(cells.values[i] - from)) || 0;
-    const sorted = [...places].sort((a, b) => near(a) - near(b));
+    const far = new Map(places.map((i) => [i, from === null ? 0 : Math.abs(cells.values[i] - from) || 0]));
+    const sorted = [...places].sort((a, b) => far.get(a) - far.get(b));
     box.append(element("p", `${title}: ${commas(places.length)}`, "strong"));
     const list = element("ul");
     for (const i of sorted.slice(0, SHOWN)) {
@@ -148,13 +149,21 @@
       return { row, numbers };
     });
     table.append(head, body);
+    const last = names.map(() => null); // laying a table out is what takes time
     const fill = (before, after) => cells.forEach(({ row, numbers }, i) => {
+      if (last[i] === after[i]) return;
+      last[i] = after[i];
       numbers[0].textContent = count(before[i]);
       numbers[1].textContent = count(after[i]);
       numbers[2].textContent = change(after[i] - before[i]);
       row.className = after[i] === before[i] ? "same" : "";
     });
-    return { table, fill };
+    const box = element("div", undefined, "counts");
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", `kept by ${title}`);
+    box.append(table);
+    return { box, fill };
   }
 
   // A dashed line in the figure where the slider is.
@@ -251,7 +260,7 @@
     function showMore(now, after) {
       if (!tables) {
         tables = [countTable("class", data.classes), countTable("source", data.sources)];
-        part.tables.append(...tables.map((t) => t.table));
+        part.tables.append(...tables.map((t) => t.box));
       }
       tables[0].fill(before.classes, after.classes);
       tables[1].fill(before.sources, after.sources);
@@ -295,7 +304,7 @@
     part.more.addEventListener("toggle", show);
     part.copy.addEventListener("click", () => copy(part.yaml, part.copy));
     showKnobs();
-    show();
+    (self.requestIdleCallback ?? setTimeout)(show); // the page is seen before it counts
   }
 
   async function copy(from, button) {
