@@ -172,6 +172,7 @@
     const [left, right] = svg.dataset.axis.split(" ").map(Number);
     const [low, high] = filter.axis;
     line.setAttribute("class", "tried");
+    line.setAttribute("visibility", "hidden");
     line.setAttribute("y1", 10);
     line.setAttribute("y2", 128);
     svg.append(line);
@@ -304,7 +305,7 @@
     part.more.addEventListener("toggle", show);
     part.copy.addEventListener("click", () => copy(part.yaml, part.copy));
     showKnobs();
-    (self.requestIdleCallback ?? setTimeout)(show); // the page is seen before it counts
+    setTimeout(show); // the page is seen before it counts
   }
 
   async function copy(from, button) {
