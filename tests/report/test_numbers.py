@@ -51,7 +51,7 @@ def test_thinned_curves_keep_their_length_limit_their_end_and_their_range(points
 def test_score_histograms_count_kept_and_dropped_clips(tmp_path):
     inputs = write_results(tmp_path, default_fates(("pig", "cow", "dog")))
     clips = inputs.clips
-    sound, picture, speech, level = scores.collect(inputs)  # nobody asked for the others
+    sound, picture, speech, level = scores.histograms(inputs)  # nobody asked for the others
     scored = [c for c in clips if c.stop not in ("media", "clips")]
     for histogram in (sound, picture, speech, level):
         assert histogram.n == len(scored)

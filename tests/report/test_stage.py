@@ -157,10 +157,10 @@ def test_filters_that_are_off_are_said_to_be_off(tmp_path):
 def test_a_filter_that_is_off_unless_asked_for_is_no_news(tmp_path):
     usual = collect(write_results(tmp_path / "a", [Fate("pig")]))
     assert not any("off" in text for text in usual.warnings)
-    shown = [h.name for h in usual.sections["scores"]]
+    shown = [h.name for h in usual.sections["scores"].histograms]
     asked = {"verdict": {"music_max": 0.5, "voice_over_max": 0.5}}
     content = collect(write_results(tmp_path / "b", [Fate("pig")], config=asked))
-    now = [h.name for h in content.sections["scores"]]
+    now = [h.name for h in content.sections["scores"].histograms]
     assert now == [*shown[:3], "Music", "Voice-over", "Level"]
     for label, name in (("Music", "music"), ("Narration, monologue", "voice-over")):
         line = f"mini (score.audio) does not know the label '{label}': the {name} filter is off."
@@ -178,7 +178,7 @@ def test_thresholds_of_single_classes_are_named_where_the_line_is_drawn(tmp_path
     }
     fates = [Fate("pig"), Fate("cow"), Fate("dog")]
     inputs = write_results(tmp_path, fates, config={"verdict": verdict})
-    shown = {h.name: h for h in collect(inputs).sections["scores"]}
+    shown = {h.name: h for h in collect(inputs).sections["scores"].histograms}
     assert shown["Sound"].caption.endswith("; kept cow from 0.2, pig from 0.4")
     assert not shown["Sound"].off and shown["Sound"].threshold is None
     assert shown["Picture"].caption.endswith("; kept from the line; cow at any value")

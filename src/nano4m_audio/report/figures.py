@@ -46,10 +46,10 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     return _tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
+def _svg(height: float, title: str, parts: Sequence[str], **more: str) -> Markup:
     content = _tag("title", escape(title)) + Markup("").join(Markup(p) for p in parts)
     box = f"0 0 {WIDTH} {_number(height)}"
-    return _tag("svg", content, viewBox=box, role="img", class_="figure")
+    return _tag("svg", content, viewBox=box, role="img", class_="figure", **more)
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -119,7 +119,9 @@ def histogram(data: Histogram) -> Markup:
                 base -= tall
     if data.threshold is not None:
         parts += _threshold(x(data.threshold), top, bottom, data.threshold)
-    return _svg(150, f"{data.name}: histogram of {data.n} clips", parts) + _numbers(data)
+    ends = f"{left} {right}"  # where a script may draw a line of its own
+    title = f"{data.name}: histogram of {data.n} clips"
+    return _svg(150, title, parts, data_axis=ends) + _numbers(data)
 
 
 def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:
@@ -143,7 +145,13 @@ def attempts(bins: Sequence[Bin], bin_h: int) -> Markup:
                 base -= tall
     unit = "hours" if bin_h == 1 else "days"
     parts.append(_text(right, 160, f"{unit} since {bins[0].start:%Y-%m-%d %H:%M} UTC", "end"))
-    return _svg(166, f"Answers over {unit}", parts)
+    rows = [
+        (f"{row.start:%Y-%m-%d %H:%M}", *(f"{n:,}" for n in kinds.values()))
+        for row, kinds in zip(bins, counts, strict=True)
+    ]
+    return _svg(166, f"Answers over {unit}", parts) + _opened(
+        f"answers over {unit}", ("from (UTC)", *counts[0]), rows
+    )
 
 
 def _span(edges: Sequence[float], i: int) -> str:
@@ -153,18 +161,27 @@ def _span(edges: Sequence[float], i: int) -> str:
 def _numbers(data: Histogram) -> Markup:
     """The counts of the bins that are not empty, as a table to open."""
     split = any(data.dropped)
-    rows = [("value", "kept", "dropped") if split else ("value", "clips")]
+    rows = []
     for i, (kept, dropped) in enumerate(zip(data.kept, data.dropped, strict=True)):
         if kept or dropped:
             counts = (str(kept), str(dropped)) if split else (str(kept),)
             rows.append((_span(data.edges, i), *counts))
-    cells = [
+    return _opened(data.name, ("value", "kept", "dropped") if split else ("value", "clips"), rows)
+
+
+def _opened(name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table to open: what hovering shows, for those who read, print or use a keyboard."""
+    lines = [
         Markup("").join(_tag("td" if r else "th", escape(text), class_="n") for text in row)
-        for r, row in enumerate(rows)
+        for r, row in enumerate([head, *rows])
     ]
-    table = _tag("table", Markup("").join(_tag("tr", row) for row in cells))
-    name = _tag("summary", escape(f"numbers: {data.name}"))
-    return _tag("details", name + table, class_="numbers")
+    table = _tag("table", Markup("").join(_tag("tr", line) for line in lines))
+    return _tag("details", _tag("summary", escape(f"numbers: {name}")) + table, class_="numbers")
+
+
+def _dot(x: float, y: float, r: float, kind: str, name: str) -> Markup:
+    """A point that says what it is when it is hovered over."""
+    return _tag("circle", _tag("title", escape(name)), cx=x, cy=y, r=r, class_=kind)
 
 
 def _threshold(at: float, top: float, bottom: float, value: float) -> list[Markup]:
@@ -186,7 +203,8 @@ def scatter(points: Sequence[Point], x_min: float, y_min: float) -> Markup:
     parts = [_tag("rect", x=x(x_min), y=y(1), width=wide, height=tall, class_="zone")]
     parts += _axes(x, y, ticks(x_low, 1, 6), ticks(low, 1, 4))
     parts += [
-        _tag("circle", cx=x(min(p, 1)), cy=y(min(s, 1)), r=2.6, class_="dot") for p, s in points
+        _dot(x(min(p, 1)), y(min(s, 1)), 2.6, "dot", f"picture {label(p)}, sound {label(s)}")
+        for p, s in ((round(p, 3), round(s, 3)) for p, s in points)
     ]
     return _svg(150, f"{len(points)} test clips and their nearest training clip", parts)
 
@@ -207,11 +225,16 @@ def curves(data: Curves, last_step: float) -> Markup:
         if series:
             parts.append(_path(series, x, y, f"line {kind}"))
     end = (data.val or data.train)[-1]
+    kind = "validation" if data.val else "training"
+    name = f"{kind} loss at step {label(end[0])}: {end[1]:.3f}"
     parts += [
-        _tag("circle", cx=x(end[0]), cy=y(end[1]), r=3, class_="end"),
+        _dot(x(end[0]), y(end[1]), 3, "end", name),
         _text(x(end[0]) + 7, y(end[1]) + 4, f"{end[1]:.2f}", "start", "value"),
     ]
-    return _svg(150, f"Loss of {data.modality} over {label(last_step)} steps", parts)
+    rows = [(label(step), f"{loss:.3f}") for step, loss in data.val or data.train]
+    return _svg(150, f"Loss of {data.modality} over {label(last_step)} steps", parts) + _opened(
+        f"loss of {data.modality}", ("step", f"{kind} loss"), rows
+    )
 
 
 def shown(curve: Mapping[str, Any]) -> Markup:
@@ -233,11 +256,19 @@ def shown(curve: Mapping[str, Any]) -> Markup:
             parts.append(_line(x(share), y(low), x(share), y(high), "interval thin"))
     parts.append(_path(points, x, y, "line val"))
     parts += [
-        _tag("circle", cx=x(share), cy=y(value), r=3, class_="end") for share, value in points
+        _dot(x(share), y(value), 3, "end", f"{100 * share:.0f} % shown: {value:.3f}")
+        for share, value in points
+    ]
+    rows = [
+        (f"{100 * at:.0f} %", f"{value:.3f}", "" if low is None else f"{low:.3f} to {high:.3f}")
+        for (at, value), low, high in zip(points, curve["low"], curve["high"], strict=True)
     ]
     parts.append(_text(x.end + 8, y(points[-1][1]) + 4, f"{points[-1][1]:.2f}", "start", "value"))
     title = f"Cross-entropy of {curve['target']} over how much of {curve['source']} is shown"
-    return _svg(150, title, parts)
+    head = ("shown", "nats per token", "interval")
+    return _svg(150, title, parts) + _opened(
+        f"{curve['target']} from {curve['source']}", head, rows
+    )
 
 
 def study(data: Study) -> Markup:
@@ -255,12 +286,21 @@ def study(data: Study) -> Markup:
         line = [(math.log(p), loss) for p, loss in points]
         dashes = str(_DASHES[i % len(_DASHES)])
         parts.append(_tag("g", _path(line, x, y, "line val"), stroke_dasharray=dashes))
-        parts += [_tag("circle", cx=x(p), cy=y(loss), r=3, class_="end") for p, loss in line]
+        parts += [
+            _dot(x(math.log(p)), y(loss), 3, "end", f"{name}: {loss:.3f} at {short_count(p)}")
+            for p, loss in points
+        ]
         if len(data.series) > 1:
             at = _free(y(line[-1][1]) + 4, taken)
             parts.append(_text(x(line[-1][0]) + 8, at, name, "start", "note"))
     parts.append(_text(right, 182, data.axis, "end"))
-    return _svg(188, f"Validation loss over {data.axis}, {len(losses)} runs", parts)
+    rows = [
+        (name, short_count(p), f"{loss:.3f}")
+        for name, points in data.series.items()
+        for p, loss in points
+    ]
+    title = f"Validation loss over {data.axis}, {len(losses)} runs"
+    return _svg(188, title, parts) + _opened(title, ("setting", data.axis, "loss"), rows)
 
 
 def short_count(value: float) -> str:
@@ -307,6 +347,17 @@ def widest(rows: Sequence[MetricRow]) -> float:
     return min(1.0, math.ceil(most * 10 + 1e-9) / 10)
 
 
+def _in_words(row: MetricRow) -> str:
+    """The values of a strip; the table of the metrics has them, too."""
+    sides = [("this run", row.ours, "value"), ("chance", row.ours, "chance")]
+    sides += [("simplest guess", row.baseline, "value"), ("paper", row.paper, "value")]
+    return ", ".join(
+        f"{name} {100 * side[key]:.1f} %"
+        for name, side, key in sides
+        if side and side.get(key) is not None
+    )
+
+
 def strip(row: MetricRow, most: float) -> Markup:
     """One metric on a line from 0 to ``most``: value with interval, chance tick, paper diamond."""
     ours, paper = row.ours or {}, row.paper or {}
@@ -322,7 +373,7 @@ def strip(row: MetricRow, most: float) -> Markup:
         parts.append(_tag("path", d=d, class_="paper"))
     if ours.get("low") is not None:
         parts.append(_line(x(ours["low"]), 12, x(ours["high"]), 12, "interval"))
-    parts.append(_tag("circle", cx=x(ours["value"]), cy=12, r=4.5, class_="ours"))
+    parts.append(_dot(x(ours["value"]), 12, 4.5, "ours", _in_words(row)))
     parts.append(_text(WIDTH - 4, 16, f"{100 * ours['value']:.1f} %", "end", "value"))
     paper_too = ", chance and paper" if paper else " and chance"
     return _svg(24, f"{row.title}: value, interval{paper_too}", parts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import LISTED, Filter
+from nano4m_audio.report.explorer import explore
 from nano4m_audio.report.inputs import ReportInputs
 
 _BINS = 24
@@ -27,10 +29,19 @@ class Histogram:
     threshold: float | None
     caption: str = ""
     off: bool = False
+    key: str = ""
 
     @property
     def n(self) -> int:
         return sum(self.kept) + sum(self.dropped)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The histograms, and what their sliders need (see ``explorer``)."""
+
+    histograms: list[Histogram]
+    explorer: Mapping[str, Any]
 
 
 def nice_step(span: float, bins: int) -> float:
@@ -62,7 +73,13 @@ def count_bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
     return counts
 
 
-def collect(inputs: ReportInputs) -> list[Histogram]:
+def collect(inputs: ReportInputs) -> Scores:
+    """The histograms, and the data of a slider for each that has clips."""
+    found = histograms(inputs)
+    return Scores(found, explore(inputs, {h.key: (h.edges[0], h.edges[-1]) for h in found if h.n}))
+
+
+def histograms(inputs: ReportInputs) -> list[Histogram]:
     """One histogram per filter, of all clips that have its number; kept: passed all filters."""
     out = []
     settings = Verdict.model_validate(inputs.config["verdict"])
@@ -82,7 +99,9 @@ def collect(inputs: ReportInputs) -> list[Histogram]:
         kept = count_bins([v for v, ok in scored if ok], edges) if scored else []
         dropped = count_bins([v for v, ok in scored if not ok], edges) if scored else []
         out.append(
-            Histogram(row.title, edges, kept, dropped, threshold, _caption(row, settings), off)
+            Histogram(
+                row.title, edges, kept, dropped, threshold, _caption(row, settings), off, row.key
+            )
         )
     return out
 

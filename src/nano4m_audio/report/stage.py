@@ -36,6 +36,8 @@ from nano4m_audio.report.text import (
 from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
+#: What runs on the report's page: files of static/.
+SCRIPTS = ("page.js", "explorer.js")
 
 
 def build_report(
@@ -65,7 +67,7 @@ def render(content: Content) -> str:
         "short_verdict": short_verdict,
         "most": changes.MOST,
     }
-    return render_page("report.html.j2", ("page.js",), c=content, **known)
+    return render_page("report.html.j2", SCRIPTS, c=content, **known)
 
 
 def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> str:

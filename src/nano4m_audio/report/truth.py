@@ -96,7 +96,7 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
     known = [(c, truth[p]) for c in clips if (p := posixpath.normpath(c.path)) in truth]
     kept = _decisions(known)
     judged = [
-        Judged(c, row["file"], row["kind"], _expected(row), kept[c.clip_id]) for c, row in known
+        Judged(c, row["file"], row["kind"], expected_of(row), kept[c.clip_id]) for c, row in known
     ]
     decided = [j for j in judged if j.expected != "either"]
     mistakes = [j for j in decided if not j.right]
@@ -133,7 +133,7 @@ def share_of(clips: Sequence[Clip], hits: Sequence[bool]) -> Share:
     return Share(int(found.sum()), len(found), interval)
 
 
-def _expected(row: Mapping[str, str]) -> str:
+def expected_of(row: Mapping[str, str]) -> str:
     """keep, reject or either. Raises UserError for anything else."""
     word = row["expected"].split(":")[0].strip()
     if word not in ("keep", "reject", "either"):

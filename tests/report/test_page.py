@@ -1,0 +1,232 @@
+"""What the page does in a real browser: sliders, sorted tables, downloads; and its colours."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import json
+import re
+from importlib import resources
+
+import pytest
+
+from nano4m_audio.config.curate import Verdict
+from nano4m_audio.curate.verdict import failed_filters, limits_of
+from nano4m_audio.report.stage import build_report
+from nano4m_audio.taxonomy import class_names
+from tests.report.fake import (
+    HOSTILE,
+    Fate,
+    default_fates,
+    write_generated,
+    write_quality,
+    write_results,
+    write_truth,
+)
+from tests.report.test_browser import open_page
+
+FORMULA = "=HYPERLINK(1)"
+LONG = "\u202ertl <b>" + "x" * 10_000
+TRIED = (0.0, 0.35, 0.62, 0.75, 0.9, 1.0)
+# The script of the page runs under the page's own policy; this frame only uses what it offers.
+PROBE = """<!doctype html><body style="margin:0"><iframe id="f" src="report.html"
+ style="border:0;height:900px;width:1024px"></iframe><pre id="out"></pre><script>
+const frame = document.getElementById("f");
+frame.onload = async () => {
+  const page = frame.contentDocument, win = frame.contentWindow, result = {};
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  const saved = [];
+  win.URL.createObjectURL = (blob) => { saved.push(blob); return "blob:none"; };
+  win.HTMLAnchorElement.prototype.click = function () { saved.at(-1).file = this.download; };
+  await wait(200);
+  const box = page.querySelector("[data-filter=audio_min]");
+  const part = (name) => box.querySelector(`[data-part=${name}]`);
+  const tell = (element, kind) => element.dispatchEvent(new win.Event(kind, {bubbles: true}));
+  result.first = part("found").textContent;
+  part("more").open = true;
+  await wait(50);
+  result.moves = TRIED.map((x) => {
+    part("slider").value = x; tell(part("slider"), "input");
+    const rows = [...box.querySelectorAll(".counts tbody")].map(
+      (t) => [...t.rows].map((r) => [...r.cells].map((c) => c.textContent)));
+    const links = [...box.querySelectorAll("a.clip")];
+    return {x, shown: part("number").value, found: part("found").textContent, rows,
+      yaml: part("yaml").textContent,
+      links: links.map((a) => [a.textContent, a.getAttribute("href")])};
+  });
+  const hostile = [...part("scope").options].find((o) => o.textContent.startsWith("<script"));
+  part("scope").value = hostile.value;
+  tell(part("scope"), "change");
+  part("number").value = ""; tell(part("number"), "input");
+  result.one = {yaml: part("yaml").textContent, found: part("found").textContent};
+  part("number").value = "7"; tell(part("number"), "input");
+  result.outside = part("yaml").textContent;
+  part("reset").click();
+  result.reset = part("found").textContent;
+  result.fits = WIDTHS.map((width) => {
+    frame.style.width = width + "px";
+    return [width, page.documentElement.scrollWidth];
+  });
+  const table = page.querySelector("#funnel table");
+  const head = [...table.tHead.rows[0].cells].find((c) => c.textContent.trim() === "kept");
+  const cells = () => [...table.tBodies[0].rows].map((r) => r.cells[head.cellIndex].textContent);
+  const read = () => [head.getAttribute("aria-sort"), ...cells()];
+  const key = head.querySelector("button");
+  result.sorted = [read()];
+  for (let i = 0; i < 3; i++) { key.focus(); key.click(); result.sorted.push(read()); }
+  result.heads = [...page.querySelectorAll(".scroll table:not(.confusion) thead th")].filter(
+    (e) => e.closest("table").tBodies[0].rows.length > 1 && !e.querySelector("button.sort")).length;
+  const press = (label) => { const b = [...page.querySelectorAll("button")].find(
+    (e) => e.getAttribute("aria-label")?.startsWith(label)); b.click(); };
+  press("CSV: Mistakes: file"); press("SVG: Sound"); press("PNG: Sound");
+  // Messages take real time, in which a picture is decoded; timers only take the browser's own.
+  const message = () => new Promise((done) => {
+    const pipe = new MessageChannel();
+    pipe.port1.onmessage = done;
+    pipe.port2.postMessage(0);
+  });
+  for (let i = 0; saved.length < 3 && i < 3000; i++) await (i % 50 ? message() : wait(50));
+  result.saved = await Promise.all(saved.map(async (b) => ({
+    file: b.file, type: b.type, size: b.size,
+    text: b.type === "image/png" ? "" : await b.text()})));
+  result.strange = page.querySelectorAll("main script:not([type]), img[src=x], b b").length;
+  document.getElementById("out").textContent = JSON.stringify(result);
+};
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def seen(browser, tmp_path_factory):
+    """What the browser saw and saved, the inputs, and its log."""
+    folder = tmp_path_factory.mktemp("acts")
+    names = [*class_names()[:3], HOSTILE]
+    fates = [*default_fates(tuple(names), 9), Fate(HOSTILE, "audio_low", name=HOSTILE * 2)]
+    fates += [Fate(HOSTILE), Fate(names[0], "audio_low", name=LONG)]
+    inputs = write_results(folder, fates)
+    rows = [(f"media/clip{i:04d}.mp4", "good", "keep", "") for i in range(20)]
+    rows += [("media/clip0021.mp4", FORMULA, "reject", "")]
+    inputs = dataclasses.replace(inputs, truth_csv=write_truth(folder / "truth.csv", rows))
+    write_quality(inputs.results, "rgb", "mini", 25.5, examples=4)
+    write_generated(inputs.results, [("clip0008", "pig")])
+    build_report(inputs, folder / "report.html", with_examples=False)
+    probe = PROBE.replace("TRIED", json.dumps(TRIED)).replace("WIDTHS", "[390, 820, 1024, 1400]")
+    (folder / "probe.html").write_text(probe)
+    dom, log = open_page(browser, folder, (folder / "probe.html").as_uri())
+    text = html.unescape(dom.split('<pre id="out">')[1].split("</pre>")[0])
+    assert text, log
+    return json.loads(text), inputs, log
+
+
+def again(inputs, threshold: float) -> list:
+    """The clips that a new run with this threshold would keep."""
+    settings = Verdict.model_validate({**inputs.config["verdict"], "audio_min": threshold})
+    found = []
+    for clip in inputs.clips:
+        if clip.verdict["clip_key"] and set(clip.verdict["reasons"]) <= {"audio_low"}:
+            values = dict(clip.verdict)
+            if not failed_filters(values, limits_of(values, clip.class_name, settings)):
+                found.append(clip)
+    return found
+
+
+def counts_in(text: str) -> list[str]:
+    return re.match(r"([\d,]+) \u2192 ([\d,]+) of ([\d,]+) decodable", text).groups()
+
+
+@pytest.mark.slow
+def test_the_slider_counts_what_a_new_run_would_keep(seen):
+    result, inputs, _ = seen
+    kept = [c for c in inputs.clips if c.accepted]
+    decodable = sum(bool(c.verdict["clip_key"]) for c in inputs.clips)
+    before = str(len(kept))
+    assert list(counts_in(result["first"])) == [before, before, str(decodable)]
+    assert result["reset"] == result["first"]
+    classes = sorted({c.class_name for c in inputs.clips if c.verdict["clip_key"]})
+    changed = 0
+    for move in result["moves"]:
+        now = again(inputs, move["x"])
+        assert list(counts_in(move["found"]))[:2] == [before, str(len(now))]
+        assert float(move["shown"]) == move["x"] and f"audio_min: {move['x']:g}\n" in move["yaml"]
+        of_class, of_source = move["rows"]
+        assert [row[0] for row in of_class] == classes
+        assert [int(row[2]) for row in of_class] == [
+            sum(c.class_name == name for c in now) for name in classes
+        ]
+        assert sum(int(row[2]) for row in of_source) == len(now)
+        old, new = ({c.clip_id for c in found} for found in (kept, now))
+        ids = old ^ new
+        assert {text for text, _ in move["links"]} <= ids
+        assert len(move["links"]) == min(40, len(new - old)) + min(40, len(old - new))
+        assert all(re.fullmatch(r"clips\.html#[^<>\"\s]+", href) for _, href in move["links"])
+        changed += len(ids)
+    assert changed > 10 and "Precision" in result["first"]
+
+
+@pytest.mark.slow
+def test_one_class_may_have_its_own_threshold(seen):
+    import yaml
+
+    result, inputs, _ = seen
+    assert yaml.safe_load(result["one"]["yaml"]) == {
+        "verdict": {"per_class": {HOSTILE: {"audio_min": None}}}
+    }
+    accepted = sum(c.accepted for c in inputs.clips)
+    missed = [c for c in inputs.clips if c.verdict["reasons"] == ["audio_low"]]
+    won = [c for c in missed if c.class_name == HOSTILE]
+    assert list(counts_in(result["one"]["found"]))[:2] == [str(accepted), str(accepted + len(won))]
+    assert won and result["outside"] == result["one"]["yaml"]  # 7 is no score and changes nothing
+
+
+@pytest.mark.slow
+def test_tables_sort_by_their_numbers_and_back(seen):
+    first, up, down, back = seen[0]["sorted"]
+    number = lambda rows: [float(t.split("\u202f")[0]) for t in rows if t != "\u2013"]  # noqa: E731
+    assert (first[0], up[0], down[0], back[0]) == (None, "ascending", "descending", None)
+    assert number(up[1:]) == sorted(number(first[1:]))
+    assert number(down[1:]) == sorted(number(first[1:]), reverse=True)
+    assert back == first and sorted(up[1:]) == sorted(first[1:])
+    assert seen[0]["heads"] == 0
+
+
+@pytest.mark.slow
+def test_tables_and_figures_can_be_saved(seen):
+    table, svg, png = seen[0]["saved"]
+    assert table["file"].endswith(".csv") and table["type"] == "text/csv"
+    rows = list(csv.reader(table["text"].lstrip("\ufeff").splitlines()))
+    assert rows[0][:4] == ["file", "class", "kind", "expected"]
+    assert f"'{FORMULA}" in {cell for row in rows for cell in row}
+    assert not any(re.match(r"[=+@]|-(?!\d)", cell) for row in rows for cell in row)
+    assert svg["file"].endswith(".svg") and "xmlns=" in svg["text"]
+    assert "var(" not in svg["text"] and "rgb(13, 69, 65)" in svg["text"]
+    assert png["file"].endswith(".png") and png["type"] == "image/png" and png["size"] > 2000
+
+
+@pytest.mark.slow
+def test_nothing_strange_is_made_and_nothing_scrolls_sideways(seen):
+    result, _, log = seen
+    assert all(scroll <= width for width, scroll in result["fits"]), result["fits"]
+    assert result["strange"] == 0
+    assert "CONSOLE" not in log and "Refused" not in log and "ERR_" not in log, log
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_kept_and_dropped_differ_in_lightness_not_only_in_hue(mode):
+    css = resources.files("nano4m_audio.report").joinpath("static", "report.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", light if mode == "light" else dark))
+    assert contrast(colours["kept"], colours["dropped"]) >= 3
+    for ground in ("paper", "panel"):
+        assert contrast(colours["kept"], colours[ground]) >= 3
+        assert contrast(colours["dropped"], colours[ground]) >= 3
