@@ -24,7 +24,7 @@ FLOORS = (
     {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
     {"audit", "evaluate", "generation", "interchange"},
-    {"release", "report", "terminal"},
+    {"browser", "release", "report", "terminal"},
     {"cli"},
 )  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

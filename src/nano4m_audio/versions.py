@@ -61,7 +61,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     },
     "generated": ("generation.shown:show_run", *_forms(LABELS)),
     "examples": ("report.examples:make_examples", *_forms(LABELS)),
-    "clip_files": ("browser.media:write_clip", "browser.media:write_maps", *_forms(LABELS)),
+    "clip_files": ("browser.media:write_clip", "browser.media:write_maps"),
     "clip_media": ("browser.stage:show_shard",),
     "clips_page": ("browser.stage:build_page", "report/templates", "report/static"),
     "experiments": ("report.experiments:build_page", "report/templates", "report/static"),

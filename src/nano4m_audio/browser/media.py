@@ -1,7 +1,7 @@
 """Pictures and sounds of clips as small files, named by a digest of what they are made from.
 
-A file appears whole, and its name says what is in it: one that is there is kept, so a threshold that
-changes makes nothing again, and an interrupted job goes on where it was. Names hold nothing from
+A file appears whole, and its name says what is in it: one that is there is kept, so that another
+threshold makes nothing again, and an interrupted job goes on where it was. Names hold nothing from
 the web.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nano4m_audio.files import write_bytes
-from nano4m_audio.label.maps import visible
+from nano4m_audio.files import put_in_place, temp_path, user_errors
+from nano4m_audio.label.maps import stored_picture
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.playable import jpeg, mp3, spectrogram
 from nano4m_audio.media.stored import read_audio, read_frame
@@ -43,16 +43,25 @@ def write_clip(folder: Path, digest: str, frames: Sequence[bytes], flac: bytes) 
     contents = (
         jpeg(np.concatenate(strip, axis=1), _QUALITY),
         jpeg(spectrogram(sound, SAMPLE_RATE_HZ), 75),
-        mp3(sound, SAMPLE_RATE_HZ),
+        mp3(sound, SAMPLE_RATE_HZ, quick=True),
     )
     for ending, data in zip(CLIP_ENDINGS, contents, strict=True):
-        write_bytes(folder / f"{digest}{ending}", data)
+        _write(folder / f"{digest}{ending}", data)
 
 
-def write_maps(folder: Path, digest: str, modality: str, images: np.ndarray) -> None:
-    """Write a strip of maps, float32 [K, C, H, W] as their tokenizer sees them."""
-    strip = [square_crop(visible(modality, image), SIZE_PX) for image in images]
-    write_bytes(folder / f"{digest}{MAP_ENDINGS[0]}", jpeg(np.concatenate(strip, axis=1), _QUALITY))
+def write_maps(folder: Path, digest: str, maps: Sequence[bytes]) -> None:
+    """Write a strip of stored maps (PNG bytes)."""
+    strip = [square_crop(stored_picture(png), SIZE_PX) for png in maps]
+    _write(folder / f"{digest}{MAP_ENDINGS[0]}", jpeg(np.concatenate(strip, axis=1), _QUALITY))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """As files.write_bytes, less the search for leftovers: one of all files follows at the end."""
+    with user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp = temp_path(path)
+        temp.write_bytes(data)
+        put_in_place(temp, path)
 
 
 def keyframes_shown(keyframes: Sequence[int]) -> list[int]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from markupsafe import Markup
 
 from nano4m_audio.browser.media import CLIP_ENDINGS, MAP_ENDINGS, SHOWN, SIZE_PX
-from nano4m_audio.config.schema import Config
+from nano4m_audio.config.schema import ClipsPageSettings
 from nano4m_audio.config.tokenizers import TokenizeSettings
-from nano4m_audio.filters import CATALOGUE, LISTED
+from nano4m_audio.filters import CATALOGUE, LISTED, Filter
 from nano4m_audio.modalities import LABELS, MODALITIES, WINDOW_S
 from nano4m_audio.report.inputs import COMPLETE, FETCH_STOPS, STOPS, Clip
 from nano4m_audio.report.stage import render_page
@@ -24,80 +26,128 @@ from nano4m_audio.tokenize.stage import caption_of
 
 #: Digits of a score.
 _DIGITS = 4
+_CSS = resources.files("nano4m_audio.report").joinpath("static", "clips.css")
 _SPLITS = ("train", "val", "test")
+#: Where a clip can stop -> what became of it.
+_STOP_WORDS = {
+    **{stop: words for stop, (_, words) in {**FETCH_STOPS, **STOPS}.items()},
+    COMPLETE: "in the dataset",
+}
 
 
-def collect(
-    clips: Sequence[Clip],
-    config: Config,
-    media: Mapping[str, Mapping[str, str]],
-    durations_s: Mapping[str, float],
-    judged: Sequence[Judged] = (),
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Known:
+    """What is known of clips besides their rows: by id the row of its index with the shard, and the
+    length of what was decoded; decisions whose truth is known."""
+
+    media: Mapping[str, Mapping[str, str]]
+    durations_s: Mapping[str, float]
+    judged: Sequence[Judged] = ()
+
+
+def collect(clips: Sequence[Clip], settings: ClipsPageSettings, known: Known) -> dict[str, Any]:
     """Plain values: names and thresholds, and columns with one entry per clip in the order of ids.
 
-    What few clips have is an object from row to value. ``media`` are rows of the indexes, with
-    their shard, by clip.
+    What few clips have is an object from row to value.
     """
     rows = sorted(clips, key=lambda clip: clip.clip_id)
     place = {clip.clip_id: i for i, clip in enumerate(rows)}
-    classes = sorted({clip.class_name for clip in rows})
-    sources = sorted({clip.source for clip in rows})
-    stops = [stop for stop in (*FETCH_STOPS, *STOPS, COMPLETE) if any(c.stop == stop for c in rows)]
+    found = {clip.stop for clip in rows}
+    names = {
+        "classes": sorted({clip.class_name for clip in rows}),
+        "sources": sorted({clip.source for clip in rows}),
+        "stops": [stop for stop in _STOP_WORDS if stop in found],
+        "reasons": sorted({reason for clip in rows for reason in clip.reasons}),
+    }
     filters = [f for f in LISTED if any(c.verdict[f.column] is not None for c in rows)]
-    reasons = sorted({reason for clip in rows for reason in clip.reasons})
-    words = {**FETCH_STOPS, **STOPS, COMPLETE: ("", "in the dataset")}
-    about_class = {name: i for i, name in enumerate(classes)}
     return {
-        "classes": classes,
-        "captions": [_caption(name, config) for name in classes],
-        "sources": sources,
+        "classes": names["classes"],
+        "captions": [_caption(name, settings) for name in names["classes"]],
+        "sources": names["sources"],
         "splits": _SPLITS,
-        "stops": [[stop, words[stop][1]] for stop in stops],
-        "reasons": [[name, CATALOGUE.get(name, name)] for name in reasons],
-        "filters": [_filter(f, config, classes) for f in filters],
-        "media": {
-            "folder": "clips_media",
-            "clip": CLIP_ENDINGS,
-            "maps": [[name, MODALITIES[name].title, MAP_ENDINGS[0]] for name in LABELS],
-            "size": SIZE_PX,
-            "shown": len(SHOWN),
-            "most": config.report.browser,
-        },
+        "stops": [[stop, _STOP_WORDS[stop]] for stop in names["stops"]],
+        "reasons": [[name, CATALOGUE.get(name, name)] for name in names["reasons"]],
+        "filters": [_filter(f, settings, names["classes"]) for f in filters],
+        "media": _about_media(settings),
         "window_s": WINDOW_S,
-        "id": [clip.clip_id for clip in rows],
-        "video": _few(rows, lambda c: c.video_id, lambda c: c.clip_id.rpartition("@")[0]),
-        "path": [clip.path for clip in rows],
-        "class": [about_class[clip.class_name] for clip in rows],
-        "source": [sources.index(clip.source) for clip in rows],
-        "stop": [stops.index(clip.stop) for clip in rows],
-        "split": [_split(clip) for clip in rows],
-        "why": _few(rows, lambda c: [reasons.index(name) for name in c.reasons]),
-        "message": _few(rows, lambda c: "" if c.stop == "duplicate" else c.message),
-        "start": _few(rows, lambda c: c.start_s),
-        "duration": [_short(durations_s.get(clip.clip_id)) for clip in rows],
-        "window": [_short(clip.verdict["window_start_s"]) for clip in rows],
-        "frames": {
-            i: [_short(clip.verdict["keyframe_times_s"][k]) for k in SHOWN]
-            for i, clip in enumerate(rows)
-            if clip.clip_id in media
-        },
         "scores": [[_short(clip.verdict[f.column]) for clip in rows] for f in filters],
-        "groups": _groups(rows),
-        "copy_of": _few(rows, lambda c: place.get(c.split.get("duplicate_of") or "")),
-        "nearest": _few(rows, lambda c: _nearest(c, place)),
-        "files": {place[name]: row for name, row in media.items() if name in place},
-        "truth": {place[j.clip.clip_id]: [j.kind, j.expected, int(j.right)] for j in judged},
+        **_columns(rows, names, known),
+        **_of_few(rows, names, known, place),
     }
 
 
-def _caption(class_name: str, config: Config) -> str:
+def _about_media(settings: ClipsPageSettings) -> dict[str, Any]:
+    """Where files are and what their names end with."""
+    return {
+        "folder": "clips_media",
+        "clip": CLIP_ENDINGS,
+        "maps": [[name, MODALITIES[name].title, MAP_ENDINGS[0]] for name in LABELS],
+        "size": SIZE_PX,
+        "shown": len(SHOWN),
+        "most": settings.clips,
+    }
+
+
+def _columns(
+    rows: Sequence[Clip], names: Mapping[str, Sequence[str]], known: Known
+) -> dict[str, list[Any]]:
+    """One entry per clip; names are numbers of lists."""
+    number = {what: {name: i for i, name in enumerate(found)} for what, found in names.items()}
+    return {
+        "id": [clip.clip_id for clip in rows],
+        "path": [clip.path for clip in rows],
+        "class": [number["classes"][clip.class_name] for clip in rows],
+        "source": [number["sources"][clip.source] for clip in rows],
+        "stop": [number["stops"][clip.stop] for clip in rows],
+        "split": [_split(clip) for clip in rows],
+        "duration": [_short(known.durations_s.get(clip.clip_id)) for clip in rows],
+        "window": [_short(clip.verdict["window_start_s"]) for clip in rows],
+    }
+
+
+def _of_few(
+    rows: Sequence[Clip],
+    names: Mapping[str, Sequence[str]],
+    known: Known,
+    place: Mapping[str, int],
+) -> dict[str, Any]:
+    """What not every clip has, by row."""
+    number = {name: i for i, name in enumerate(names["reasons"])}
+    shown = {place[name]: row for name, row in known.media.items() if name in place}
+    return {
+        "video": _by_row(rows, lambda c: c.video_id if _other_video(c) else None),
+        "why": _by_row(rows, lambda c: [number[name] for name in c.reasons] or None),
+        "message": _by_row(rows, lambda c: c.message if c.stop != "duplicate" else None),
+        "start": _by_row(rows, lambda c: c.start_s or None),
+        "copy_of": _by_row(rows, lambda c: place.get(c.split.get("duplicate_of") or "")),
+        "nearest": _by_row(rows, lambda c: _nearest(c, place)),
+        "frames": {
+            i: [_short(rows[i].verdict["keyframe_times_s"][k]) for k in SHOWN] for i in shown
+        },
+        "files": shown,
+        "groups": _groups(rows),
+        "truth": {place[j.clip.clip_id]: [j.kind, j.expected, int(j.right)] for j in known.judged},
+    }
+
+
+def _by_row(rows: Sequence[Clip], value: Callable[[Clip], Any]) -> dict[int, Any]:
+    """The values that are not None, nor an empty text, by row."""
+    found = ((i, value(clip)) for i, clip in enumerate(rows))
+    return {i: one for i, one in found if one is not None and one != ""}
+
+
+def _other_video(clip: Clip) -> bool:
+    """Whether the id of a clip does not begin with that of its video."""
+    return clip.clip_id.rpartition("@")[0] != clip.video_id
+
+
+def _caption(class_name: str, settings: ClipsPageSettings) -> str:
     """The caption of a class; nothing for one that the config does not know."""
-    settings = TokenizeSettings(**config.tokenize_settings("caption"))
-    return caption_of(class_name, settings) if class_name in settings.classes else ""
+    told = TokenizeSettings(**{"modality": "caption", **settings.captions})
+    return caption_of(class_name, told) if class_name in told.classes else ""
 
 
-def _filter(row: Any, config: Config, classes: Sequence[str]) -> dict[str, Any]:
+def _filter(row: Filter, settings: ClipsPageSettings, classes: Sequence[str]) -> dict[str, Any]:
     """What a filter compares, and its threshold for each class (null: off)."""
     return {
         "title": row.title,
@@ -105,21 +155,7 @@ def _filter(row: Any, config: Config, classes: Sequence[str]) -> dict[str, Any]:
         "unit": row.unit,
         "side": row.side,
         "reason": row.reason,
-        "limits": [config.verdict.threshold(row, name) for name in classes],
-    }
-
-
-def _few(
-    rows: Sequence[Clip],
-    value: Callable[[Clip], Any],
-    usual: Callable[[Clip], Any] = lambda clip: None,
-) -> dict[int, Any]:
-    """The values that are not empty, nor the usual ones, by row."""
-    found = ((i, value(clip), usual(clip)) for i, clip in enumerate(rows))
-    empty = (None, "", [], 0.0)
-    # A row number of 0 is a value: it is an int, and 0.0 is none.
-    return {
-        i: v for i, v, u in found if v != u and (type(v) is int or not any(v == e for e in empty))
+        "limits": [settings.verdict.threshold(row, name) for name in classes],
     }
 
 
@@ -166,12 +202,5 @@ def render(data: Mapping[str, Any], title: str) -> str:
         title=title,
         data=script_json(data),
         counts={"clips": len(data["id"]), "shown": len(data["files"])},
-        own_css=Markup(_own_css()),
-        stops=data["stops"],
+        own_css=Markup(_CSS.read_text("utf-8")),
     )
-
-
-def _own_css() -> str:
-    from importlib import resources
-
-    return resources.files("nano4m_audio.report").joinpath("static", "clips.css").read_text("utf-8")

@@ -11,16 +11,16 @@ from typing import Any
 
 from nano4m_audio.browser import media, page
 from nano4m_audio.browser.choose import choose
-from nano4m_audio.config.schema import ClipMediaSettings, Config
+from nano4m_audio.config.schema import ClipMediaSettings, ClipsPageSettings
 from nano4m_audio.files import read_json, remove_leftovers, write_bytes, write_json
 from nano4m_audio.modalities import LABELS, MODALITIES
-from nano4m_audio.paths import Results
+from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.report.inputs import Clip, read_clips, read_shard
-from nano4m_audio.report.truth import judge, read_truth
+from nano4m_audio.report.truth import Judged, judge, read_truth
 from nano4m_audio.store import opened
 from nano4m_audio.tables import content_key, read_rows
-from nano4m_audio.tokenize.keyframes import Pick, label_keys, read_maps
+from nano4m_audio.tokenize.keyframes import label_keys
 from nano4m_audio.versions import stage_version
 
 _CHUNK = 8
@@ -36,13 +36,13 @@ def shard_inputs(results: Results, shard: str = "{shard}") -> list[Path]:
 
 
 def page_inputs(results: Results, n_shards: int | None = None) -> list[Path]:
-    """What the page is made from, other than the media and the truth."""
-    return [results.split, *(path for name in _TABLES for path in results.tables(name, n_shards))]
+    """What the page is made from, other than the truth: tables, and indexes of media.
 
-
-def indexes(results: Results, shards: Sequence[str]) -> list[Path]:
-    """What is said of the media of each shard."""
-    return [results.clip_media(shard) for shard in shards]
+    ``n_shards`` where they are not made yet.
+    """
+    shards = results.shards if n_shards is None else shard_names(n_shards)
+    tables = (path for name in _TABLES for path in results.tables(name, n_shards))
+    return [results.split, *tables, *map(results.clip_media, shards)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def show_shard(results: Results, shard: str, settings: ClipMediaSettings) -> Non
     clips = read_shard(results.root, shard, split)
     copied = {row["duplicate_of"] for row in split.values()} - {""}
     most = _part(settings.clips, shard, results.shards)
-    chosen = choose(clips, most, _mistakes(clips, settings.truth), copied, settings.verdict)
+    mistakes = {j.clip.clip_id for j in _judged(clips, settings.truth) if not j.right}
+    chosen = choose(clips, most, mistakes, copied, settings.verdict)
     shown = _named(results, shard, chosen)
     out = results.clip_media(shard)
     folder = out.with_suffix("")
@@ -73,7 +74,8 @@ def show_shard(results: Results, shard: str, settings: ClipMediaSettings) -> Non
     named = {name for entry in shown for name in media.names_of(entry.row)}
     gone = media.remove_others(folder, named)
     write_json(out, {entry.clip.clip_id: entry.row for entry in shown})
-    print(f"clip_media {shard}: {len(shown)} clips, {made} made, {gone} files gone", file=sys.stderr)
+    what = f"{len(shown)} clips, {made} made, {gone} files gone"
+    print(f"clip_media {shard}: {what}", file=sys.stderr)
 
 
 def _part(most: int | None, shard: str, shards: Sequence[str]) -> int | None:
@@ -83,9 +85,8 @@ def _part(most: int | None, shard: str, shards: Sequence[str]) -> int | None:
     return most // len(shards) + (shards.index(shard) < most % len(shards))
 
 
-def _mistakes(clips: Sequence[Clip], truth: str | None) -> set[str]:
-    judged = judge(clips, read_truth(Path(truth))) if truth else []
-    return {j.clip.clip_id for j in judged if not j.right}
+def _judged(clips: Sequence[Clip], truth: str | None) -> list[Judged]:
+    return judge(clips, read_truth(Path(truth))) if truth else []
 
 
 def _named(results: Results, shard: str, clips: Sequence[Clip]) -> list[_Shown]:
@@ -118,15 +119,13 @@ def _make(results: Results, shard: str, folder: Path, shown: Sequence[_Shown]) -
     return len(todo)
 
 
-def _write(
-    results: Results, shard: str, folder: Path, todo: Sequence[_Shown]
-) -> Iterator[_Shown]:
+def _write(results: Results, shard: str, folder: Path, todo: Sequence[_Shown]) -> Iterator[_Shown]:
     decoded = opened(results.store, "clips", shard)
     for chunk in chunks(todo, _CHUNK):
         new = [e for e in chunk if media.missing(folder, e.row["clip"], media.CLIP_ENDINGS)]
         keys = [entry.clip.verdict["clip_key"] for entry in new]
-        stored = decoded.read(keys, ["frames", "audio_flac"]) if keys else []
-        for entry, place in zip(new, range(len(new)), strict=True):
+        stored = decoded.read(keys, ["frames", "audio_flac"])
+        for place, entry in enumerate(new):
             frames = stored["frames"][place].as_py()
             picked = [frames[i] for i in media.keyframes_shown(entry.clip.verdict["keyframes"])]
             flac = stored["audio_flac"][place].as_py()
@@ -144,27 +143,29 @@ def _write_maps(
         for entry in chunk
         if name in entry.maps and media.missing(folder, entry.row[name], media.MAP_ENDINGS)
     ]
-    picks = [Pick(e.clip.clip_id, shard, e.maps[name], media.SHOWN, e.clip.verdict) for e in new]
-    for entry, images in zip(new, read_maps(results.store, name, picks) if new else [], strict=True):
-        media.write_maps(folder, entry.row[name], name, images)
+    if not new:
+        return
+    keys = [entry.maps[name] for entry in new]
+    stored = opened(results.store, f"labels/{name}", shard).read(keys, ["maps"])["maps"]
+    for entry, maps in zip(new, stored.to_pylist(), strict=True):
+        media.write_maps(folder, entry.row[name], [maps[k] for k in media.SHOWN])
 
 
-def build_page(results: Results, config: Config) -> None:
+def build_page(results: Results, settings: ClipsPageSettings) -> None:
     """Write clips.html: every candidate, and the media of those that have some.
 
     Media of shards that are no longer there go. Raises UserError for missing tables.
     """
     shards = results.shards
     media_of: dict[str, dict[str, str]] = {}
-    for shard, path in zip(shards, indexes(results, shards), strict=True):
-        for clip_id, row in read_json(path, "make the media of its clips first").items():
+    for shard in shards:
+        index = read_json(results.clip_media(shard), f"run: browse media --shard {shard}")
+        for clip_id, row in index.items():
             media_of[clip_id] = {"shard": shard, **row}
-    truth = config.chosen_source.folder(results.root).truth
     clips = read_clips(results.root)
-    judged = judge(clips, read_truth(truth)) if truth else []
-    decoded = _durations(results, shards)
-    data = page.collect(clips, config, media_of, decoded, judged)
-    write_bytes(results.clips_page, page.render(data, config.report.title).encode("utf-8"))
+    known = page.Known(media_of, _durations(results, shards), _judged(clips, settings.truth))
+    data = page.collect(clips, settings, known)
+    write_bytes(results.clips_page, page.render(data, settings.title).encode("utf-8"))
     _remove_old(results, shards)
 
 

@@ -13,7 +13,18 @@ from typing import Annotated
 
 import typer
 
-from nano4m_audio.cli import classes, data, generate, mini, model, publish, tokenizer, web, weights
+from nano4m_audio.cli import (
+    browse,
+    classes,
+    data,
+    generate,
+    mini,
+    model,
+    publish,
+    tokenizer,
+    web,
+    weights,
+)
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.errors import UserError
@@ -51,6 +62,7 @@ app.add_typer(web.app)
 app.add_typer(model.app)
 app.add_typer(generate.app)
 app.add_typer(publish.app)
+app.add_typer(browse.app, name="browse")
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")

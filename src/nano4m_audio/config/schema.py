@@ -147,8 +147,8 @@ class Report(Section):
     browser: int | None = Field(
         2000,
         ge=0,
-        description="clips with pictures and sound in clips.html, at most, beside which every other "
-        "is listed; null: all, 0: no such page",
+        description="clips that have pictures and sound in clips.html, at most; all others are "
+        "listed there; null: all, 0: no such page",
     )
 
 
@@ -158,6 +158,13 @@ class ClipMediaSettings(Section):
     clips: int | None = 2000
     verdict: Verdict = Verdict()
     truth: str | None = None
+
+
+class ClipsPageSettings(ClipMediaSettings):
+    """What the stage ``clips_page`` is told: also the caption of every class."""
+
+    title: str = "nano4M-Audio"
+    captions: dict[str, Any] = {}
 
 
 class Config(Candidates):
@@ -310,7 +317,15 @@ class Config(Candidates):
         """What the stage ``clip_media`` is told."""
         truth = self.chosen_source.folder(results).truth
         return ClipMediaSettings(
-            clips=self.report.browser, verdict=self.verdict, truth=truth and str(truth)
+            clips=self.report.browser, verdict=self.verdict, truth=str(truth) if truth else None
+        )
+
+    def clips_page_settings(self, results: Path) -> ClipsPageSettings:
+        """What the stage ``clips_page`` is told."""
+        return ClipsPageSettings(
+            **self.clip_media_settings(results).model_dump(),
+            title=self.report.title,
+            captions=self.tokenize_settings("caption"),
         )
 
     def measured_tokenizers(self, modality: str) -> list[str]:

@@ -167,6 +167,7 @@ def read_clips(results: Path) -> list[Clip]:
 
 def read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Clip]:
     """The candidates of a shard, in their order; ``split`` has the rows of its table by id."""
+
     def table(name: str, columns: list[str]) -> dict[str, Any]:
         path = results / name / f"{shard}.parquet"
         return {row["clip_id"]: row for row in read_rows(path, name, columns)}

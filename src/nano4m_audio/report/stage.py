@@ -41,6 +41,7 @@ def build_report(
 def render(content: Content) -> str:
     """The HTML of the page."""
     known = {"figures": figures, "filters": LISTED, "probes": REPORTED_PROBES, "sections": SECTIONS}
+    known["browser"] = content.config["report"]["browser"] != 0
     return render_page(
         "report.html.j2", ("page.js",), c=content, short_verdict=short_verdict, **known
     )

@@ -275,9 +275,9 @@
       marks,
       ...(why.length ? [make("ul", { class: "why", "aria-label": "Reasons" }, ...why)] : []),
       ...looks(row),
+      ...kin(row),
       make("h3", { text: "Scores" }),
       scores(row),
-      ...kin(row),
       make("h3", { text: "Facts" }),
       facts(row));
     at("clip").scrollTop = 0;
