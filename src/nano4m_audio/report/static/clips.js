@@ -183,18 +183,19 @@
     return make("figure", {}, make("figcaption", { text: `${title} at ${times}` }), image);
   }
 
-  function looks(row) {
+  function looks(row, brief = false) {
     const name = `${nameOfClass(row)}, clip ${data.id[row].slice(0, 80)}`;
     if (!data.files[row]) {
       const why = data.window[row] === null ? "There is nothing to see or hear: it was not decoded." : `No pictures and sound were made of it: the page has those of ${number(data.media.most)} clips at most (report.browser).`;
       return [make("p", { class: "empty", text: why })];
     }
+    const first = strip(row, "clip", "Picture", data.media.clip[0], name);
+    if (brief) return [make("div", { class: "looks" }, first, sound(row, name))];
     const caption = data.captions[data.class[row]];
     const maps = data.media.maps.map(([what, title, ending]) => strip(row, what, title, ending, name));
     const said = data.stop[row] === inDataset && caption
       ? make("figure", {}, make("figcaption", { text: "Caption" }), make("blockquote", { text: caption }))
       : null;
-    const first = strip(row, "clip", "Picture", data.media.clip[0], name);
     return [make("div", { class: "looks" }, ...[first, sound(row, name), ...maps, said].filter((one) => one))];
   }
 
@@ -245,7 +246,7 @@
     }
     const blocks = found.slice(0, MOST_KIN).map(([other, title]) => {
       const link = make("a", { href: linkTo(other) }, make("bdi", { text: data.id[other] }));
-      return make("section", { class: "kin" }, make("h3", {}, `${title}: `, link, " ", outcome(other)), ...looks(other));
+      return make("section", { class: "kin" }, make("h3", {}, `${title}: `, link, " ", outcome(other)), ...looks(other, true));
     });
     if (found.length > MOST_KIN) blocks.push(make("p", { class: "note", text: `and ${plural(found.length - MOST_KIN, "more clip")} of the group.` }));
     return blocks;
