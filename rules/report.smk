@@ -40,6 +40,7 @@ rule proof:
 rule report:
     input:
         tables=report_files(RESULTS, CONFIG),
+        clips=[RESULTS.clips_page] if CONFIG.report.browser != 0 else [],
         truth=as_input(FOLDER.truth),
     output:
         report=report(

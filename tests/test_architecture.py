@@ -26,7 +26,7 @@ FLOORS = (
     {"acquire", "curate", "fetch", "label"},
     {"tokenize", "minitrain", "tokenizers", "training"},
     {"audit", "evaluate", "generation", "interchange"},
-    {"release", "report", "terminal", "upkeep"},
+    {"browser", "release", "report", "terminal", "upkeep"},
     {"dataset"},
     {"cli"},
 )  # fmt: skip

@@ -99,6 +99,7 @@ def test_formatting_comments_and_docstrings_change_nothing(package, before):
 CROPS = {
     "scores/visual", "labels/depth", "labels/normals", "tokens/rgb", "tokens/depth",
     "tokens/normals", "tokenizers", "quality", "generated", "examples", "report",
+    "clip_files", "clip_media",
 }  # fmt: skip
 EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
 
@@ -113,7 +114,8 @@ EVALUATED = {f"evaluate/{probe}" for probe in PROBES}
         ("nano4m/model.py", "import torch", "print()\nimport torch",
          {"train", "generated", *EVALUATED}),
         ("evaluate/classes.py", "def compute(", "@print\ndef compute(", {"evaluate/classes"}),
-        ("report/templates/split.html.j2", "section", "div", {"report", "experiments"}),
+        ("report/templates/split.html.j2", "section", "div",
+         {"report", "experiments", "clips_page"}),
         ("backends/mini/dense.py", "import torch", "print()\nimport torch",
          {"depth_estimator/mini", "normal_estimator/mini"}),
         ("backends/dsine/geometry.py", "import torch", "print()\nimport torch",

@@ -27,7 +27,7 @@ from nano4m_audio.files import write_json
 
 _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT.name
-_DATA = (".yaml", ".csv", ".txt", ".j2", ".css")
+_DATA = (".yaml", ".csv", ".txt", ".j2", ".css", ".js")
 _REMEMBERED = _ROOT / "__pycache__" / "code_digests.json"
 
 #: Modules, and names in modules, that make no values, and why a change there computes nothing anew.

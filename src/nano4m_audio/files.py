@@ -39,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """What ``atomic_path`` does, for those who answer errors of the disk themselves (OSError)."""
-    temp = path.with_name(f".{path.name}.tmp.{socket.gethostname()}-{os.getpid()}")
+    temp = temp_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
     try:
@@ -48,6 +48,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+def temp_path(path: Path) -> Path:
+    """Where this process writes a file until it is whole."""
+    return path.with_name(f".{path.name}.tmp.{socket.gethostname()}-{os.getpid()}")
 
 
 def put_in_place(temp: Path, path: Path) -> None:

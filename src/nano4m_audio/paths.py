@@ -96,6 +96,16 @@ class Results(os.PathLike[str]):
         return self.root / "report.html"
 
     @property
+    def clips_page(self) -> Path:
+        """The page on which every clip can be seen and heard."""
+        return self.root / "clips.html"
+
+    def clip_media(self, shard: str = "{shard}") -> Path:
+        """Which pictures and sounds that page has of a shard's clips; they are in the folder of
+        the same name."""
+        return self.root / "clips_media" / f"{shard}.json"
+
+    @property
     def experiments(self) -> Path:
         """The page that compares runs."""
         return self.root / "experiments.html"

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from nano4m_audio.cli import (
+    browse,
     classes,
     data,
     generate,
@@ -95,6 +96,7 @@ app.add_typer(model.app)
 app.add_typer(generate.app)
 app.add_typer(publish.app)
 app.add_typer(tools.app)
+app.add_typer(browse.app, name="browse")
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
 app.add_typer(tokenizer.app, name="tokenizer")

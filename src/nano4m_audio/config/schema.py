@@ -6,6 +6,7 @@ reading.py reads values into these models and turns what is wrong into one line.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -143,6 +144,27 @@ class Report(Section):
     title: str = Field("nano4M-Audio", max_length=200, description="title of the report")
     experiment: str = Field("base", description="experiment whose curves and probes lead")
     examples: int = Field(12, ge=0, le=100, description="clips shown with pictures and sound")
+    browser: int | None = Field(
+        2000,
+        ge=0,
+        description="clips that have pictures and sound in clips.html, at most; all others are "
+        "listed there; null: all, 0: no such page",
+    )
+
+
+class ClipMediaSettings(Section):
+    """What the stage ``clip_media`` is told: how many clips, and what makes one worth a look."""
+
+    clips: int | None = 2000
+    verdict: Verdict = Verdict()
+    truth: str | None = None
+
+
+class ClipsPageSettings(ClipMediaSettings):
+    """What the stage ``clips_page`` is told: also the caption of every class."""
+
+    title: str = "nano4M-Audio"
+    captions: dict[str, Any] = {}
 
 
 class Config(Candidates):
@@ -289,6 +311,21 @@ class Config(Candidates):
         tokenizers = {f"tokenize.{name}": getattr(self.tokenize, name) for name in MODALITIES}
         return GenerationsSettings(
             **self.generate.model_dump(), split=self.evaluate.split, backends=tokenizers
+        )
+
+    def clip_media_settings(self, results: Path) -> ClipMediaSettings:
+        """What the stage ``clip_media`` is told."""
+        truth = self.chosen_source.folder(results).truth
+        return ClipMediaSettings(
+            clips=self.report.browser, verdict=self.verdict, truth=str(truth) if truth else None
+        )
+
+    def clips_page_settings(self, results: Path) -> ClipsPageSettings:
+        """What the stage ``clips_page`` is told."""
+        return ClipsPageSettings(
+            **self.clip_media_settings(results).model_dump(),
+            title=self.report.title,
+            captions=self.tokenize_settings("caption"),
         )
 
     def measured_tokenizers(self, modality: str) -> list[str]:

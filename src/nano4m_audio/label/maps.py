@@ -93,6 +93,14 @@ def visible(modality: str, image: np.ndarray) -> np.ndarray:
     return FORMS[form].show(image) if form else image_of(image)
 
 
+def stored_picture(png: bytes) -> np.ndarray:
+    """One stored map as people see it, without the way over its values: uint8 [H, W, 3]."""
+    levels = _read_png(png)
+    if levels.ndim == 3:
+        return levels
+    return colour_depth(levels.astype(np.float32) / 32767.5 - 1)
+
+
 def _png(levels: np.ndarray) -> bytes:
     from PIL import Image
 

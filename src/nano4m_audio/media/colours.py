@@ -31,8 +31,9 @@ def colour_normals(normals: np.ndarray) -> np.ndarray:
 
 def colour_depth(depth: np.ndarray) -> np.ndarray:
     """float [H, W] in -1..1 (1 is nearest) -> uint8 [H, W, 3], dark far and light near."""
-    place = (np.clip(depth, -1, 1) + 1) / 2 * (len(_DEPTH_COLOURS) - 1)
-    low = np.minimum(place.astype(int), len(_DEPTH_COLOURS) - 2)
-    share = (place - low)[..., None]
-    mixed = _DEPTH_COLOURS[low] * (1 - share) + _DEPTH_COLOURS[low + 1] * share
-    return np.rint(mixed).astype(np.uint8)
+    steps = 1020  # a multiple of the places between control colours, and finer than a grey level
+    places = np.linspace(0, len(_DEPTH_COLOURS) - 1, steps + 1)
+    control = np.arange(len(_DEPTH_COLOURS))
+    columns = [np.interp(places, control, channel) for channel in _DEPTH_COLOURS.T]
+    scale = np.rint(np.stack(columns, axis=1)).astype(np.uint8)
+    return scale[np.rint((np.clip(depth, -1, 1) + 1) * (steps / 2)).astype(np.int32)]

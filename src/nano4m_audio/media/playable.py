@@ -25,8 +25,9 @@ def jpeg(picture: np.ndarray, quality: int = 82, size_px: int | None = None) -> 
     return buffer.getvalue()
 
 
-def mp3(waveform: np.ndarray, sample_rate_hz: int) -> bytes:
-    """float32 [n] in -1..1 as mono MP3, which every browser plays."""
+def mp3(waveform: np.ndarray, sample_rate_hz: int, quick: bool = False) -> bytes:
+    """float32 [n] in -1..1 as mono MP3, which every browser plays; ``quick`` takes half the time
+    for a little of the quality."""
     import av
 
     pcm = np.clip(np.rint(waveform * 32767), -32768, 32767).astype(np.int16)
@@ -34,6 +35,8 @@ def mp3(waveform: np.ndarray, sample_rate_hz: int) -> bytes:
     options = {"fflags": "+bitexact", "write_xing": "0", "id3v2_version": "0"}
     with av.open(buffer, "w", format="mp3", container_options=options) as container:
         stream = container.add_stream("libmp3lame", rate=sample_rate_hz, layout="mono")
+        if quick:
+            stream.codec_context.options = {"compression_level": "7"}
         stream.bit_rate = _BIT_RATE
         stream.codec_context.thread_count = 1
         frame = av.AudioFrame.from_ndarray(pcm[None], format="s16p", layout="mono")

@@ -156,7 +156,7 @@ def read_clips(results: Path) -> list[Clip]:
     split = {row["clip_id"]: row for row in read_rows(results / "split.parquet", "split")}
     clips: list[Clip] = []
     for shard in shard_files(results / "candidates"):
-        clips.extend(_read_shard(results, shard, split))
+        clips.extend(read_shard(results, shard, split))
     if len({clip.clip_id for clip in clips}) != len(clips):
         raise UserError(f"{results}/candidates: a clip_id occurs twice, so clips cannot be counted")
     strays = set(split) - {clip.clip_id for clip in clips if clip.accepted}
@@ -165,7 +165,9 @@ def read_clips(results: Path) -> list[Clip]:
     return clips
 
 
-def _read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Clip]:
+def read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Clip]:
+    """The candidates of a shard, in their order; ``split`` has the rows of its table by id."""
+
     def table(name: str, columns: list[str]) -> dict[str, Any]:
         path = results / name / f"{shard}.parquet"
         return {row["clip_id"]: row for row in read_rows(path, name, columns)}

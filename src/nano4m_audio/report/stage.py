@@ -58,7 +58,7 @@ def render(content: Content) -> str:
     """The HTML of the page."""
     titles = {section.name: section.title for section in SECTIONS}
     titles |= {f"metrics-{probe.name}": probe.title for probe in REPORTED_PROBES}
-    known = {
+    known: dict[str, Any] = {
         "figures": figures,
         "filters": LISTED,
         "probes": REPORTED_PROBES,
@@ -67,6 +67,7 @@ def render(content: Content) -> str:
         "short_verdict": short_verdict,
         "most": changes.MOST,
     }
+    known["browser"] = content.config["report"]["browser"] != 0
     return render_page("report.html.j2", SCRIPTS, c=content, **known)
 
 

@@ -93,11 +93,8 @@ def collect(inputs: ReportInputs) -> Truth | None:
 
 def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Truth:
     """Precision and recall of "keep", what happened to every planted kind, and the mistakes."""
-    known = [(c, truth[p]) for c in clips if (p := posixpath.normpath(c.path)) in truth]
-    kept = _decisions(known)
-    judged = [
-        Judged(c, row["file"], row["kind"], expected_of(row), kept[c.clip_id]) for c, row in known
-    ]
+    known = _known(clips, truth)
+    judged = judge(clips, truth)
     decided = [j for j in judged if j.expected != "either"]
     mistakes = [j for j in decided if not j.right]
     listed = {posixpath.normpath(c.path) for c, _ in known}
@@ -113,6 +110,21 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
         copies=_copies(known),
         filters=[row for row in LISTED if row.default is not None or _is_known(row, mistakes)],
     )
+
+
+def judge(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> list[Judged]:
+    """The decisions on those clips whose truth is known."""
+    known = _known(clips, truth)
+    kept = _decisions(known)
+    return [
+        Judged(c, row["file"], row["kind"], expected_of(row), kept[c.clip_id]) for c, row in known
+    ]
+
+
+def _known(
+    clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]
+) -> list[tuple[Clip, Mapping[str, str]]]:
+    return [(c, truth[p]) for c in clips if (p := posixpath.normpath(c.path)) in truth]
 
 
 def _is_known(row: Filter, judged: Sequence[Judged]) -> bool:
