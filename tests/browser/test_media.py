@@ -41,7 +41,7 @@ def results(tmp_path) -> Results:
 
 def make_all(results: Results, **settings) -> dict[str, dict[str, str]]:
     """The indexes of all shards."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for shard in results.shards:
         show_shard(results, shard, ClipMediaSettings(**settings))
         found |= json.loads(results.clip_media(shard).read_text())

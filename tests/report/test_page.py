@@ -130,8 +130,10 @@ def again(inputs, threshold: float) -> list:
     return found
 
 
-def counts_in(text: str) -> list[str]:
-    return re.match(r"([\d,]+) \u2192 ([\d,]+) of ([\d,]+) decodable", text).groups()
+def counts_in(text: str) -> tuple[str, ...]:
+    found = re.match(r"([\d,]+) \u2192 ([\d,]+) of ([\d,]+) decodable", text)
+    assert found, text
+    return found.groups()
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ _GRIDS = tuple(name for name, row in MODALITIES.items() if row.kind != "text")
 
 def open_dataset(
     results: str | os.PathLike[str] = "results",
-    split: Literal["train", "val", "test"] | None = None,
+    split: str | None = None,
     modalities: Sequence[str] | None = None,
     keyframes: int | Literal["all"] = 1,
     store: str | os.PathLike[str] | None = None,
