@@ -42,7 +42,7 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 SlurmdParameters=config_overrides
 ReturnToService=2
-MinJobAge=300
+MinJobAge=86400
 KillWait=2
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
