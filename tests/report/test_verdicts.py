@@ -18,7 +18,7 @@ from nano4m_audio.report.metrics import (
 )
 from nano4m_audio.report.stage import metric as shown
 from nano4m_audio.taxonomy import class_names
-from tests.report.fake import HOSTILE, default_fates, foreign_scripts, write_results
+from tests.report.fake import COMPLETE, HOSTILE, default_fates, foreign_scripts, write_results
 from tests.report.test_stage import Page, build
 
 PAPERS_TOKENIZERS = paper_numbers()["tokenizers"]
@@ -119,6 +119,7 @@ def test_own_clips_are_not_called_synthetic_nor_set_beside_the_paper(tmp_path):
         assert word not in shown, word
     shown = collect(inputs).sections["metrics"]
     assert shown.caveat == "" and not any(row.paper for row in shown.rows)
+    assert not shown.facts and not shown.per_class
     assert {row.title for row in shown.rows} >= {"Audio tokens", "Class from audio, top 1"}
 
 
@@ -130,7 +131,7 @@ def test_the_papers_tokenizers_bring_back_the_papers_columns(tmp_path):
     fewer = {"tokenize": PAPERS_TOKENIZERS, "classes": ["dog", "cat"], "source": "folder"}
     inputs = write_results(tmp_path / "few", default_fates(("dog", "cat")), config=fewer)
     probes = {row.probe for row in collect(inputs).sections["metrics"].rows if row.paper}
-    assert probes == {"cross_entropy", "structure", "tokenizer"}
+    assert probes == {"cross_entropy", "structure", "memorisation", "tokenizer"}
 
 
 def test_the_demo_stands_beside_the_paper_with_a_caveat(tmp_path):
@@ -199,3 +200,22 @@ def test_retrieval_of_the_paper_comes_first_and_the_rest_is_folded():
 )
 def test_names_of_metrics_in_words(name, title):
     assert in_words(name) == title
+
+
+def test_data_training_and_classes_stand_beside_the_papers(tmp_path):
+    fates = default_fates(class_names(), 2)
+    inputs = write_results(tmp_path, fates)
+    shown = collect(inputs).sections["metrics"]
+    facts = {fact.title: (fact.ours, fact.paper) for fact in shown.facts}
+    assert facts["Clips in the dataset"] == (sum(f.stop == COMPLETE for f in fates), 9192)
+    assert facts["Least sound score"] == (0.3, 0.3)
+    assert facts["Parameters"] == (13_200_000, 95_838_720)
+    assert sum(facts[f"{name} clips"][1] for name in ("Training", "Validation", "Test")) == 9192
+    rows = paper_numbers()["per_class"]
+    assert set(rows) == set(class_names()) and sum(row["n"] for row in rows.values()) == 938
+    for source in ("audio", "rgb", "all"):
+        top1 = next(m for m in paper_numbers()["metrics"] if m["metric"] == f"{source}_top1")
+        assert sum(row[source] for row in rows.values()) == round(top1["value"] * 938)
+    unfinished = write_results(tmp_path / "none", fates, runs=())
+    facts = {fact.title: fact.ours for fact in collect(unfinished).sections["metrics"].facts}
+    assert facts["Parameters"] is None and facts["Classes"] == 10

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
 import yaml
 
 from nano4m_audio.probes import PROBES, Probe
+from nano4m_audio.report.beside import Fact
+from nano4m_audio.report.beside import collect as beside_facts
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import baselines_of, read_evaluation
 from nano4m_audio.report.tokenizers import rgb_fidelity
@@ -61,13 +63,16 @@ class MetricRow:
 class Evaluation:
     """All metrics, and the caveat of the paper's numbers; none of these are shown without a caveat.
     ``label`` says where they come from. ``details`` are the JSON of the probes, for what they have
-    beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``: see ``paper_entropies``."""
+    beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``: see ``paper_entropies``.
+    ``facts`` and ``per_class`` are the paper's, where its numbers are shown."""
 
     rows: list[MetricRow]
     details: Mapping[str, Mapping[str, Any]]
     caveat: str
     label: str
     entropies: Mapping[str, Any] | None = None
+    facts: Sequence[Fact] = ()
+    per_class: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def collect(inputs: ReportInputs) -> Evaluation:
@@ -82,6 +87,8 @@ def collect(inputs: ReportInputs) -> Evaluation:
         paper["caveats"][source] if beside else "",
         paper["label"],
         paper_entropies(paper) if "cross_entropy" in beside else None,
+        beside_facts(inputs, paper) if beside else [],
+        paper["per_class"] if "classes" in beside else {},
     )
 
 
@@ -114,7 +121,7 @@ def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[st
     if config["source"] != "barnyard" and not same_tokens:
         return set()
     same_classes = set(config["classes"]) == set(class_names())
-    return probes if same_classes else probes - {"classes", "retrieval"}
+    return probes if same_classes else probes - {"classes", "retrieval", "external"}
 
 
 def metric_rows(

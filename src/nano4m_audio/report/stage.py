@@ -25,6 +25,7 @@ from nano4m_audio.report.text import (
     count,
     difference,
     duration,
+    fact,
     filtered,
     metric,
     share,
@@ -86,8 +87,8 @@ def render_page(template: str, scripts: Sequence[str] = (), **values: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    known = (count, share, metric, difference, short, words, signed, filtered, duration, size)
-    for shown in known:
+    plain = (count, share, metric, difference, short, words, signed, filtered)
+    for shown in (*plain, duration, size, fact):
         environment.filters[shown.__name__] = shown
     environment.filters["value"] = value_text
     script = "".join(map(_static, scripts))

@@ -77,3 +77,10 @@ def size(n: float) -> str:
             return f"{n:.0f} {unit}" if n >= 9.95 or unit == "B" else f"{n:.1f} {unit}"
         n /= 1000
     return f"{n:.1f} TB"
+
+
+def fact(value: float | None) -> str:
+    """A number of any size as it is said: 95838720 -> 95,838,720; 0.0001 stays; None -> a dash."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"

@@ -10,7 +10,8 @@
   const NONE = 255, GOOD = 1, BAD = 2, TRUTHS = 3;
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const commas = (n) => Math.abs(n).toLocaleString("en-US");
+  const grouped = new Intl.NumberFormat("en-US"); // made once: making it takes longest
+  const commas = (n) => grouped.format(Math.abs(n));
   const count = (n) => (n < 0 ? MINUS : "") + commas(n);
   const change = (n) => (n > 0 ? "+" : n < 0 ? MINUS : "\u00b1") + commas(n);
   const percent = (k, n) => (n ? `${(100 * k / n).toFixed(1)}${NARROW}%` : DASH);
@@ -153,7 +154,7 @@
     const fill = (before, after) => cells.forEach(({ row, numbers }, i) => {
       if (last[i] === after[i]) return;
       last[i] = after[i];
-      numbers[0].textContent = count(before[i]);
+      numbers[0].textContent ||= count(before[i]);
       numbers[1].textContent = count(after[i]);
       numbers[2].textContent = change(after[i] - before[i]);
       row.className = after[i] === before[i] ? "same" : "";
