@@ -81,8 +81,16 @@ def page(tmp_path_factory):
     return folder
 
 
-def open_page(browser: str, folder: Path, url: str, output: str = "--dump-dom") -> tuple[str, str]:
-    """Dump of the loaded document, and what the browser logged, with the network cut off."""
+def open_page(
+    browser: str,
+    folder: Path,
+    url: str,
+    output: str = "--dump-dom",
+    patience: str = "--virtual-time-budget=4000",
+) -> tuple[str, str]:
+    """Dump of the loaded document, and what the browser logged, with the network cut off.
+
+    Time is virtual, and sounds are decoded in true time: who waits for them needs more of it."""
     options = [
         "--headless",
         "--no-sandbox",
@@ -92,7 +100,7 @@ def open_page(browser: str, folder: Path, url: str, output: str = "--dump-dom") 
         "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={folder / 'profile'}",
         "--enable-logging=stderr",
-        "--virtual-time-budget=4000",
+        patience,
         "--window-size=1700,1000",
         output,
     ]
