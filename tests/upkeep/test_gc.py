@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nano4m_audio.cli.app import app
+from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.locks import in_use, locked
@@ -286,6 +287,35 @@ def test_a_run_that_the_config_names_and_that_is_not_there_keeps_all_trainings(c
     _, found = collect(cluttered, delete=True)
     assert (cluttered.store / "train/old").is_dir()
     assert any("runs/next/run.json is not there" in note for note in found.notes)
+
+
+def test_a_tokenizer_in_use_that_is_not_there_keeps_all_tokenizers(cluttered):
+    for name in ("old", "named"):
+        folder = cluttered.store / "tokenizers" / name
+        write_json(folder / "run.json", {"key": name})
+        seal(folder / "run.json")
+    config = Config.model_validate(
+        {"tokenize": {"rgb": "trained:mine"}, "tokenizers": {"mine": {"modality": "rgb"}}}
+    )
+    path = cluttered.settings / "config-1.json"
+    path.parent.mkdir()
+    path.write_text(config.model_dump_json())
+    write_json(cluttered.settings / "last.json", {"config": path.name})
+    _, found = collect(cluttered, delete=True)
+    assert any("tokenizers/mine/run.json is not there" in note for note in found.notes)
+    assert (cluttered.store / "tokenizers/old").is_dir()
+    write_json(cluttered.tokenizer("mine") / "run.json", {"key": "named"})
+    collect(cluttered, delete=True)
+    assert {p.name for p in (cluttered.store / "tokenizers").iterdir()} == {"named"}
+
+
+def test_a_config_of_another_version_keeps_what_it_would_name(cluttered):
+    write_json(cluttered.settings / "config-1.json", {"tokenize": {}, "experiments": {}})
+    write_json(cluttered.settings / "last.json", {"config": "config-1.json"})
+    old = cluttered.store / "quality" / "old.json"
+    write_json(old, {})
+    _, found = collect(cluttered, delete=True)
+    assert old.exists() and any("not of this version" in note for note in found.notes)
 
 
 def test_what_was_refused_for_its_size_is_not_tried_again(tmp_path):

@@ -13,6 +13,7 @@ from tests.workflow.conftest import TINY, Project
 
 pytestmark = pytest.mark.slow
 
+SHARDS = ("0000", "0001")
 NO_TORCH = "raise ImportError('a job with nothing to compute must not load a model')\n"
 
 
@@ -31,8 +32,10 @@ def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_
     assert "nothing to remove" in gc(project, "--delete")[1]
 
     project.write_overlay({**TINY, "verdict": {"visual_min": None, "audio_min": None}})
+    modalities = ("rgb", "audio", "depth", "normals", "caption")
+    tokens = [f"results/tokens/{name}/{shard}.parquet" for name in modalities for shard in SHARDS]
     run = subprocess.Popen(
-        project.command("results/report.html"), cwd=project.folder, env=project.environment(),
+        project.command(*tokens), cwd=project.folder, env=project.environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     refused = set()
@@ -49,9 +52,9 @@ def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_
     project.run()
     assert project.artifacts() == before
     _, planned = gc(project)
-    for kind in ("labels/depth", "tokens/rgb", "train", "evaluate", "generated", "quality"):
-        assert f"{kind}: " in planned
-    assert "clips: " not in planned and "scores/audio: " not in planned
+    kinds = {line.partition(": ")[0] for line in planned.splitlines() if ", about " in line}
+    assert {"labels/depth", "labels/normals", "tokens/rgb", "tokens/audio"} <= kinds
+    assert not {"clips", "scores/audio", "train", "evaluate", "generated", "examples"} & kinds
     assert gc(project, "--delete")[0] == 0
     assert "Nothing to be done" in project.run()
     assert project.artifacts() == before

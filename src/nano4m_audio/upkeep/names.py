@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nano4m_audio.backends.registry import TRAINED
 from nano4m_audio.errors import UserError
 from nano4m_audio.modalities import IMAGES
 from nano4m_audio.paths import Results
@@ -77,6 +78,8 @@ def find_named(results: Results) -> Named:
             keys[name] = frozenset(read())
         except UserError as error:
             unknown[name] = str(error)
+        except (KeyError, TypeError, AttributeError) as error:  # a config of another version
+            unknown[name] = f"{results.settings} is not of this version ({error!r})"
     return Named(keys, unknown)
 
 
@@ -116,7 +119,20 @@ def _train(results: Results) -> set[str]:
 
 
 def _tokenizers(results: Results) -> set[str]:
-    return _keys((results / "tokenizers").glob("*/run.json"))
+    """Those in use or measured, which must be there, and every other one that is."""
+    config = _config(results)
+    names = {*config.get("tokenize", {}).values()}.union(*_measured(config).values())
+    used = {str(n).removeprefix(TRAINED) for n in names if str(n).startswith(TRAINED)}
+    wanted = [results.tokenizer(name) / "run.json" for name in sorted(used)]
+    return _keys([*wanted, *(results / "tokenizers").glob("*/run.json")])
+
+
+def _measured(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The image tokenizers of which the last run measured how good they are."""
+    return {
+        modality: [config["tokenize"][modality], *config["quality"][modality]]
+        for modality in (IMAGES if config else ())
+    }
 
 
 def _evaluations(results: Results) -> set[str]:
@@ -135,10 +151,8 @@ def _generated(results: Results) -> set[str]:
 
 
 def _quality(results: Results) -> set[str]:
-    config, wanted = _config(results), []
-    for modality in IMAGES if config else ():
-        for name in [config["tokenize"][modality], *config["quality"][modality]]:
-            wanted.append(results.quality(modality, name))
+    measured = _measured(_config(results))
+    wanted = [results.quality(modality, n) for modality, names in measured.items() for n in names]
     return _keys([*wanted, *(results / "quality").glob("*/*.json")])
 
 
