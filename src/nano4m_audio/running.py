@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ _MOST_ERROR_LINES = 30
 _MOST_CHARACTERS = 2_000
 #: What a job leaves in its log about finished rows (``store.publish``).
 _ROWS = re.compile(r"(\d+) rows, (\d+) computed$")
+#: Ours, and what Slurm says of a job that it ended ("slurmstepd: error: ... DUE TO TIME LIMIT").
+_ERROR = re.compile(r"(\w+: )?(error|fatal): ")
 #: How far a job is (``progress.track``, ``nano4m.progress``): films: 269/325, 2.5/s, 22 s left
 _PROGRESS = re.compile(r"[^,]*?: ((\d+)/(\d+)\b.*)$")
 _LEFT = re.compile(r"\b(\d+) s left\b")
@@ -48,7 +51,7 @@ class Job:
 
     def last_line(self) -> str:
         """The last thing that the job said; "" when it has said nothing."""
-        return next(reversed(self._tail()), "")
+        return next((lines[-1] for lines in self._tails()), "")
 
     def progress(self) -> tuple[float, str]:
         """The share that is done (0 where nobody said), and what the job says about it."""
@@ -64,14 +67,20 @@ class Job:
         return (int(found[1]), int(found[2])) if found else None
 
     def error(self) -> str:
-        """Why the job failed: from its last ``error:`` on, or its last line (of a traceback)."""
-        lines = self._tail()
-        if self.reason or not lines:
-            return self.reason or "it ended without a word (killed, or out of memory?)"
-        starts = [i for i, line in enumerate(lines) if line.startswith("error: ")]
-        return "\n".join(lines[starts[-1] :][:_MOST_ERROR_LINES]) if starts else lines[-1]
+        """Why the job failed: from the last error on in its log or a cluster's of it, or its last
+        line (of a traceback)."""
+        if self.reason:
+            return self.reason
+        tails = list(self._tails())
+        for lines in tails:
+            found = [(i, match) for i, line in enumerate(lines) if (match := _ERROR.match(line))]
+            if found:
+                start, match = found[-1]
+                return "\n".join(lines[start:][: 1 if match[1] else _MOST_ERROR_LINES])
+        return tails[0][-1] if tails else "it ended without a word (killed, or out of memory?)"
 
-    def _tail(self) -> list[str]:
+    def _tails(self) -> Iterator[list[str]]:
+        """The last lines of every log that has any."""
         for log in self.logs:
             try:
                 with open(log, "rb") as handle:
@@ -79,9 +88,8 @@ class Job:
                     text = handle.read().decode("utf-8", "replace")
             except OSError:
                 continue  # not written yet
-            if lines := [line.rstrip(" ,") for line in text.split("\n") if line.strip()]:
-                return [printable(line) for line in lines]
-        return []
+            if lines := [line.rstrip(" ,") for line in text.splitlines() if line.strip()]:
+                yield [printable(line) for line in lines]
 
 
 @dataclass

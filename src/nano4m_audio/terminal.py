@@ -149,8 +149,9 @@ class LogHandler(LogHandlerBase):
 
     def _job_error(self, record: logging.LogRecord) -> None:
         values = record.__dict__
-        job = self._end(values["jobid"])
-        self._fail(job or Job(values["rule_name"], "", list(values["log"])))
+        job = self._end(values["jobid"]) or Job(values["rule_name"], "", [])
+        job.logs = list(values["log"]) or job.logs  # a cluster's own log of it comes after its log
+        self._fail(job)
 
     def _end(self, number: int) -> Job | None:
         """The running job of this number, which runs no more."""
