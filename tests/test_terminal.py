@@ -170,7 +170,7 @@ def test_a_missing_output_is_a_failure_too(project):
 def test_a_terminal_shows_what_jobs_say_and_ctrl_c_ends_as_a_wish(project):
     status, text = run_on_terminal(project, interrupt_after="2/4", sleep="2")
     assert status == 1
-    assert re.search(r"  both \u2501{4}\u2500{12} [12] s, 1/4, 505 tokens/s, 1 min 5 s left", text)
+    assert re.search(r"  both \u2501{4}\u2500{12} \d+ s, 1/4, 505 tokens/s, 1 min 5 s left", text)
     assert re.search(r"\u2501+\u2500+ 2 of 4 jobs", text)
     assert "rule both" not in text and "tables: done in" in text
     assert "Stopped by you: 2 of 4 jobs are done" in text
@@ -227,6 +227,20 @@ def test_the_error_of_a_job_is_its_last_error_line(tmp_path):
     assert job.error() == "KeyError: 'a'"
     log.write_text("train: 5/30, 9 s left, \n")
     assert job.last_line() == "train: 5/30, 9 s left"
+
+
+def test_what_a_cluster_says_of_a_job_is_its_error_where_its_own_log_has_none(tmp_path):
+    own, cluster = tmp_path / "train.log", tmp_path / "7.log"
+    job = Job("train", "base", [str(own), str(cluster)])
+    cluster.write_text(
+        "Building DAG of jobs...\nslurmstepd: error: *** JOB 7 ON node1 CANCELLED AT "
+        "2026-11-26T10:48:18 DUE TO TIME LIMIT ***\n[Thu Nov 26 10:48:21 2026]\nrule train:\n"
+    )
+    for said in ("", "step 40 of 400\n"):
+        own.write_text(said)
+        assert job.error().startswith("slurmstepd: error: *** JOB 7") and "\n" not in job.error()
+    own.write_text("step 40 of 400\nerror: no space left\n  delete something\n")
+    assert job.error() == "error: no space left\n  delete something"
 
 
 def test_a_log_cannot_move_the_cursor(tmp_path):

@@ -40,7 +40,7 @@ SECTIONS = {
     ),
     "Stages, which snakemake runs one after the other": (
         *("barnyard", "candidates", "fetch", "media", "decode", "score", "verdict", "split"),
-        *("label", "tokenize", "train", "evaluate", "generations", "proof", "report"),
+        *("label", "tokenize", "train", "evaluate", "generations", "proof", "report", "browse"),
     ),
     "Models of your own": ("tokenizer", "mini"),
 }
