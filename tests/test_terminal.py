@@ -326,20 +326,6 @@ def test_shards_that_run_are_one_line_now_and_then(tmp_path, monkeypatch):
     assert not made.failed
 
 
-def test_what_a_cluster_says_of_a_job_is_its_error_where_its_own_log_has_none(tmp_path):
-    own, cluster = tmp_path / "train.log", tmp_path / "7.log"
-    job = Job("train", "base", [str(own), str(cluster)])
-    cluster.write_text(
-        "Building DAG of jobs...\nslurmstepd: error: *** JOB 7 ON node1 CANCELLED AT "
-        "2026-11-26T10:48:18 DUE TO TIME LIMIT ***\n[Thu Nov 26 10:48:21 2026]\nrule train:\n"
-    )
-    for said in ("", "step 40 of 400\n"):
-        own.write_text(said)
-        assert job.error().startswith("slurmstepd: error: *** JOB 7") and "\n" not in job.error()
-    own.write_text("step 40 of 400\nerror: no space left\n  delete something\n")
-    assert job.error() == "error: no space left\n  delete something"
-
-
 def test_the_last_words_count_the_shards_of_this_run(tmp_path):
     inputs = write_results(tmp_path, [Fate("pig"), Fate("dog"), Fate("pig", "speech")], shards=2)
     results = Results(inputs.results)
