@@ -122,6 +122,7 @@
     originals.forEach((element, i) => {
       const style = getComputedStyle(element);
       for (const name of DRAWN) copies[i].setAttribute(name, style.getPropertyValue(name));
+      if (element.localName === "text") copies[i].setAttribute("font-size", "11px"); // of 340
       copies[i].removeAttribute("class");
     });
     const { width, height } = svg.viewBox.baseVal;
