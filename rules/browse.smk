@@ -16,7 +16,7 @@ rule clip_media:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         settings=SETTINGS.path("clip_media", CONFIG.clip_media_settings(RESULTS.root)),
         shards=CONFIG.n_shards,
@@ -40,7 +40,7 @@ rule clips_page:
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=more(3000),
     params:
         settings=SETTINGS.path("clips_page", CONFIG.clips_page_settings(RESULTS.root)),
         version=stage_version("clips_page"),
