@@ -22,7 +22,7 @@ from nano4m_audio.shards import set_shards
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import content_key, write_rows
 
-ARTIFACTS = ("scores/speech", "scores/visual", "tokens/rgb")
+ARTIFACTS = ("scores/speech", "scores/visual", "tokens/caption")
 _RUN = (
     "import resource, sys; from nano4m_audio.cli.app import main\n"
     "sys.argv = ['nano4m-audio', *sys.argv[1:]]\n"
@@ -37,9 +37,9 @@ def row_of(name: str, number: int, rng: np.random.Generator) -> dict:
     if name == "scores/speech":
         return {**key, "speech_fraction": number % 97 / 97}
     if name == "scores/visual":
-        cosines = rng.random((30, 11)).astype(np.float32).tolist()
-        return {**key, "labels": [f"class{i}" for i in range(11)], "cosines": cosines}
-    tokens = rng.integers(0, 4096, (10, 196)).astype(np.uint16).tolist()
+        cosines = rng.random((10, 3)).astype(np.float32).tolist()
+        return {**key, "labels": [f"class{i}" for i in range(3)], "cosines": cosines}
+    tokens = rng.integers(0, 4096, 8).tolist()
     return {**key, "status": "ok", "reason": "", "message": "", "tokens": tokens}
 
 
