@@ -28,7 +28,8 @@ _RUN = (
     "sys.argv = ['nano4m-audio', *sys.argv[1:]]\n"
     "try:\n main()\n"
     "except SystemExit:\n pass\n"
-    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)\n"
+    "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, file=sys.stderr)\n"
 )
 
 
@@ -82,9 +83,10 @@ def measure(*arguments: str) -> None:
         [sys.executable, "-c", _RUN, *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    elapsed_s, peak_mb = time.perf_counter() - begun, done.stderr.split()[-1]
+    elapsed_s = time.perf_counter() - begun
+    cpu_s, peak_mb = done.stderr.split()[-2:]
     shown = " ".join(word for word in arguments if "/" not in word)
-    print(f"{shown}: {elapsed_s:.1f} s, peak {peak_mb} MB", flush=True)
+    print(f"{shown}: {elapsed_s:.1f} s, CPU {float(cpu_s):.1f} s, peak {peak_mb} MB", flush=True)
 
 
 def main() -> None:
