@@ -22,13 +22,14 @@ from nano4m_audio.shards import set_shards
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import content_key, write_rows
 
-ARTIFACTS = ("scores/speech", "scores/visual", "tokens/rgb")
+ARTIFACTS = ("scores/speech", "scores/visual", "tokens/caption")
 _RUN = (
     "import resource, sys; from nano4m_audio.cli.app import main\n"
     "sys.argv = ['nano4m-audio', *sys.argv[1:]]\n"
     "try:\n main()\n"
     "except SystemExit:\n pass\n"
-    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)\n"
+    "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, file=sys.stderr)\n"
 )
 
 
@@ -37,9 +38,9 @@ def row_of(name: str, number: int, rng: np.random.Generator) -> dict:
     if name == "scores/speech":
         return {**key, "speech_fraction": number % 97 / 97}
     if name == "scores/visual":
-        cosines = rng.random((30, 11)).astype(np.float32).tolist()
-        return {**key, "labels": [f"class{i}" for i in range(11)], "cosines": cosines}
-    tokens = rng.integers(0, 4096, (10, 196)).astype(np.uint16).tolist()
+        cosines = rng.random((10, 3)).astype(np.float32).tolist()
+        return {**key, "labels": [f"class{i}" for i in range(3)], "cosines": cosines}
+    tokens = rng.integers(0, 4096, 8).tolist()
     return {**key, "status": "ok", "reason": "", "message": "", "tokens": tokens}
 
 
@@ -82,9 +83,10 @@ def measure(*arguments: str) -> None:
         [sys.executable, "-c", _RUN, *arguments],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    elapsed_s, peak_mb = time.perf_counter() - begun, done.stderr.split()[-1]
+    elapsed_s = time.perf_counter() - begun
+    cpu_s, peak_mb = done.stderr.split()[-2:]
     shown = " ".join(word for word in arguments if "/" not in word)
-    print(f"{shown}: {elapsed_s:.1f} s, peak {peak_mb} MB", flush=True)
+    print(f"{shown}: {elapsed_s:.1f} s, CPU {float(cpu_s):.1f} s, peak {peak_mb} MB", flush=True)
 
 
 def main() -> None:

@@ -181,6 +181,7 @@ def test_all_kinds_of_leftovers_go(cluttered):
     assert (cluttered.store / "train/going").exists()
 
 
+@pytest.mark.slow
 def test_a_kill_between_any_two_steps_leaves_a_store_that_reads(cluttered, tmp_path):
     """Each call that changes the disk fails in turn; what follows it is never done."""
     named = set(range(0, 60, 4)) | {1, 2}

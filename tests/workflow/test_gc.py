@@ -60,7 +60,7 @@ def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_
     assert project.artifacts() == before
 
     # Not only Snakemake is content: every table can be written again without a model.
-    for name in ("clips", "scores", "verdicts", "labels", "tokens", "runs", "evaluation"):
+    for name in ("clips", "scores", "verdicts", "labels", "tokens"):
         shutil.rmtree(project.results / name)
     trap = tmp_path / "trap"
     trap.mkdir()
