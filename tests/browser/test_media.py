@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def results(tmp_path) -> Results:
     return Results(tmp_path / "results")
 
 
-def make_all(results: Results, **settings) -> dict[str, dict[str, str]]:
+def make_all(results: Results, **settings: Any) -> dict[str, dict[str, str]]:
     """The indexes of all shards."""
     found: dict[str, dict[str, str]] = {}
     for shard in results.shards:

@@ -79,10 +79,9 @@ def folder(tmp_path_factory) -> Path:
         ],
     )
     results = Results(inputs.results)
-    told = {"truth": str(truth), "title": HOSTILE}
     for shard in results.shards:
         show_shard(results, shard, ClipMediaSettings(clips=60, truth=str(truth)))
-    build_page(results, ClipsPageSettings(clips=60, **told))
+    build_page(results, ClipsPageSettings(clips=60, truth=str(truth), title=HOSTILE))
     build_report(inputs, results.report, with_examples=False)
     return root
 

@@ -37,6 +37,8 @@ STAGES = {
     "train": ("train", (PROBE, REPORT)),
     "evaluate": ("evaluate", (PROBE, REPORT)),
     "generations": ("generations", (REPORT,)),
+    "browse media": ("clip_media", (REPORT,)),
+    "browse page": ("clips_page", (REPORT,)),
     "report": ("report", (REPORT,)),
 }
 
