@@ -129,7 +129,7 @@ def test_the_page_fits_every_window(measured):
     for look in measured["looks"]:
         assert look["scroll"] <= look["width"] and look["wide"] == [], look
         assert look["rows"] == 1, look  # a strip of pictures never wraps under its label
-    assert measured["scripts"] == 1 and measured["sections"] == 9
+    assert measured["scripts"] == 1 and measured["sections"] == 10
     assert "CONSOLE" not in measured["log"], measured["log"]
 
 

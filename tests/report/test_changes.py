@@ -180,4 +180,9 @@ def test_a_summary_survives_being_written(tmp_path):
     now = summarise(write_results(tmp_path, FATES))
     again = Summary.model_validate_json(now.text)
     assert again == now and again.digest == now.digest
+    number = now.metrics["classes.audio_top1"]
+    retitled = now.metrics | {"classes.audio_top1": number.model_copy(update={"title": "other"})}
+    assert now.model_copy(update={"metrics": retitled}).digest == now.digest
+    moved = now.metrics | {"classes.audio_top1": number.model_copy(update={"value": 0.99})}
+    assert now.model_copy(update={"metrics": moved}).digest != now.digest
     assert now.clips["clip0002"] == ("cow", "speech") and "classes.audio_top1" in now.metrics

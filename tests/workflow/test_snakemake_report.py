@@ -15,5 +15,5 @@ def test_snakemakes_report_holds_ours_without_a_network(finished, tmp_path):
     page = out.read_text("utf-8")
     assert "report of dataset and training" in page and "proof of the tables" in page
     assert "Dataset" in page and "All pictures and sounds are synthetic." in page
-    assert "on how\\nmany rows" in page or "many rows each claim was checked" in page
+    assert "many rows each claim was checked" in page
     assert len(page) > (finished.results / "report.html").stat().st_size  # it holds the page itself

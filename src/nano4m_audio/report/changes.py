@@ -57,7 +57,10 @@ class Summary(_Plain):
 
     @property
     def digest(self) -> str:
-        return hashlib.blake2b(self.text.encode(), digest_size=16).hexdigest()
+        """Of what was found; how metrics are titled and ordered changes nothing."""
+        values = self.model_dump(mode="json", exclude={"metrics": {"__all__": {"title", "first"}}})
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property
     def text(self) -> str:
