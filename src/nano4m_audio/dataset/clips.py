@@ -140,7 +140,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
     @cached_property
     def _mapped(self) -> _Mapped:
         try:
-            arrays, captions = packing.load(self._packed, _GRIDS)
+            mapped, captions = packing.load(self._packed, _GRIDS)
             clips = read_any(self._packed / _INDEX, ["clip_id", "class_name", "split"])
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is gone: open the dataset again") from None
@@ -148,6 +148,8 @@ class TokenDataset(Dataset[dict[str, Any]]):
         if self.split is not None:
             mine = pc.equal(clips["split"], self.split).to_numpy()
             first, clips = int(mine.argmax()), clips.filter(pa.array(mine))
+        # A plain view of the same pages: np.memmap itself is slow to index.
+        arrays = {name: np.asarray(array) for name, array in mapped.items()}
         return _Mapped(clips.combine_chunks(), first, arrays, captions)
 
     @cached_property
