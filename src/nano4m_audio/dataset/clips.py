@@ -37,14 +37,14 @@ _GRIDS = tuple(name for name, row in MODALITIES.items() if row.kind != "text")
 
 def open_dataset(
     results: str | os.PathLike[str] = "results",
-    split: Literal["train", "val", "test"] | None = None,
+    split: str | None = None,
     modalities: Sequence[str] | None = None,
     keyframes: int | Literal["all"] = 1,
     store: str | os.PathLike[str] | None = None,
 ) -> TokenDataset:
     """The clips of a finished results folder that have tokens of all modalities, by split and id.
 
-    ``split`` None takes all clips, ``modalities`` None all five. ``keyframes`` is how many of the
+    ``split`` is "train", "val" or "test"; None takes all clips, ``modalities`` None all five. ``keyframes`` is how many of the
     ten of a clip its items have, evenly spread: 1 takes the middle one, "all" all ten. Tokens are
     packed into mapped files of ``store`` (that of the results folder) when they are first opened.
     Raises UserError, in one line, for an unknown name, or a folder that has no finished dataset.
