@@ -44,9 +44,10 @@ def open_dataset(
 ) -> TokenDataset:
     """The clips of a finished results folder that have tokens of all modalities, by split and id.
 
-    ``split`` is "train", "val" or "test"; None takes all clips, ``modalities`` None all five. ``keyframes`` is how many of the
-    ten of a clip its items have, evenly spread: 1 takes the middle one, "all" all ten. Tokens are
-    packed into mapped files of ``store`` (that of the results folder) when they are first opened.
+    ``split`` is "train", "val" or "test" (None: all clips), ``modalities`` None all five.
+    ``keyframes`` is how many of the ten of a clip its items have, evenly spread: 1 takes the middle
+    one, "all" all ten. Tokens are packed into mapped files of ``store`` (that of the results
+    folder) when they are first opened.
     Raises UserError, in one line, for an unknown name, or a folder that has no finished dataset.
     """
     folder = Results(Path(results).absolute())
