@@ -37,7 +37,9 @@ def export_tokens(
     print(f"{count:,} clips in {out}", file=sys.stderr)
 
 
-@export_app.command("dataset", epilog="Example: nano4m-audio export dataset --to hf barnyard_hf")
+@export_app.command(
+    "dataset", epilog="Example: nano4m-audio export dataset --to parquet barnyard_parquet"
+)
 def export_dataset(
     out: Annotated[Path, typer.Argument(help="new or empty folder to write to")],
     to: Annotated[

@@ -44,9 +44,10 @@ def open_dataset(
 ) -> TokenDataset:
     """The clips of a finished results folder that have tokens of all modalities, by split and id.
 
-    ``split`` None takes all clips, ``modalities`` None all five. ``keyframes`` is how many of the
-    ten of a clip its items have, evenly spread: 1 takes the middle one, "all" all ten. Tokens are
-    packed into mapped files of ``store`` (that of the results folder) when they are first opened.
+    ``split`` is "train", "val" or "test" (None: all clips), ``modalities`` None all five.
+    ``keyframes`` is how many of the ten of a clip its items have, evenly spread: 1 takes the middle
+    one, "all" all ten. Tokens are packed into mapped files of ``store`` (that of the results
+    folder) when they are first opened.
     Raises UserError, in one line, for an unknown name, or a folder that has no finished dataset.
     """
     folder = Results(Path(results).absolute())
@@ -140,7 +141,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
     @cached_property
     def _mapped(self) -> _Mapped:
         try:
-            arrays, captions = packing.load(self._packed, _GRIDS)
+            mapped, captions = packing.load(self._packed, _GRIDS)
             clips = read_any(self._packed / _INDEX, ["clip_id", "class_name", "split"])
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is gone: open the dataset again") from None
@@ -148,6 +149,8 @@ class TokenDataset(Dataset[dict[str, Any]]):
         if self.split is not None:
             mine = pc.equal(clips["split"], self.split).to_numpy()
             first, clips = int(mine.argmax()), clips.filter(pa.array(mine))
+        # A plain view of the same pages: np.memmap itself is slow to index.
+        arrays = {name: np.asarray(array) for name, array in mapped.items()}
         return _Mapped(clips.combine_chunks(), first, arrays, captions)
 
     @cached_property

@@ -106,7 +106,7 @@ class _Clips:
         return open_dataset(self.results, keyframes="all")
 
     def split(self, name: str) -> TokenDataset:
-        return open_dataset(self.results, name, keyframes="all")  # type: ignore[arg-type]
+        return open_dataset(self.results, name, keyframes="all")
 
     @cached_property
     def _media(self) -> Media:
