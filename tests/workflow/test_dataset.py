@@ -36,8 +36,8 @@ LEFT_OPEN = pytest.mark.filterwarnings(
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+def blocks(language: str, page: Path = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
 
 
 def cells() -> list[dict[str, Any]]:
@@ -165,6 +165,13 @@ def test_the_examples_of_the_page_run_in_their_order(place, capsys):
         exec(compile(block, str(PAGE), "exec"), space)
     assert "torch.Size([8, 196])" in capsys.readouterr().out
     assert space["again"].shape == space["picture"].shape == (224, 224, 3)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs(place, capsys):
+    (block,) = blocks("python", ROOT / "README.md")
+    exec(compile(block, "README.md", "exec"), {})
+    assert "torch.Size([8, 196]) torch.Size([8, 512])" in capsys.readouterr().out
 
 
 @pytest.mark.slow

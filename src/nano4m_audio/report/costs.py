@@ -25,7 +25,7 @@ _ORDER = (
     *("label_", "tokenizer_", "tokenize_", "train_", "evaluate_", "generations_", "proof"),
 )
 #: Made after this page, or with it: their figures would be those of another one.
-_LATER = {"report", "experiments", "release", "browse"}
+_LATER = {"report", "experiments", "release"}
 #: Folders that hold no data, or what is made from this page.
 _NO_DATA = {"benchmarks", "logs", "settings", "release"}
 #: A folder of the store -> the folder of finished files that it fills, where the names differ.

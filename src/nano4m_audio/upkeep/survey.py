@@ -18,7 +18,7 @@ from nano4m_audio.upkeep.names import FILES, FOLDERS, ROWS, TOKENIZERS, TRAIN, N
 #: The file whose seal says that a folder of the store is finished, for those that go on otherwise.
 _FINISHED = {TRAIN: "run.json.sha256", TOKENIZERS: "run.json.sha256"}
 #: Small records, never removed.
-_RECORDS = "attempts"
+_RECORDS = ("attempts", "report")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def survey(results: Results, named: Named) -> Survey:
     for name in (*FOLDERS, *FILES):
         found.entries += survey_files(results, name, named.keys.get(name))
     found.entries += left_behind(results)
-    known = {*FOLDERS, *FILES, _RECORDS, *(name.partition("/")[0] for name in ROWS)}
+    known = {*FOLDERS, *FILES, *_RECORDS, *(name.partition("/")[0] for name in ROWS)}
     for folder in sorted(results.store.glob("*/")):
         if folder.name not in known:
             found.notes.append(f"{folder} is not known here: it is left alone")
