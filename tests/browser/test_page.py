@@ -125,7 +125,8 @@ def test_the_report_leads_to_clips_only_where_there_is_the_page(tmp_path, folder
     assert 'href="clips.html"' in (folder / "results/report.html").read_text()
     inputs = write_results(tmp_path, FATES[:3], config={"report": {"examples": 0, "browser": 0}})
     build_report(inputs, tmp_path / "report.html", with_examples=False)
-    assert "clips.html" not in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert 'href="clips.html' not in page  # the script takes the address from the first such link
 
 
 def test_the_stages_are_told_of_the_truth_and_the_thresholds():

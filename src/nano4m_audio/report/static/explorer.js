@@ -7,6 +7,8 @@
   const data = JSON.parse(block.textContent);
   const MINUS = "\u2212", DASH = "\u2013", NARROW = "\u202f";
   const SHOWN = 40; // clips named on each side
+  // Only a page that leads to the browser of clips has one.
+  const BROWSER = document.querySelector('a[href="clips.html"]')?.getAttribute("href");
   const NONE = 255, GOOD = 1, BAD = 2, TRUTHS = 3;
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -124,8 +126,8 @@
     const list = element("ul");
     for (const i of sorted.slice(0, SHOWN)) {
       const id = data.clips.ids[cells.ids[i]];
-      const link = element("a", id, "clip id");
-      link.href = `clips.html#${encodeURIComponent(id)}`;
+      const link = element(BROWSER ? "a" : "span", id, "clip id");
+      if (BROWSER) link.href = `${BROWSER}#${encodeURIComponent(id)}`;
       const value = cells.values[i];
       const row = element("li");
       row.append(link, ` ${Number.isFinite(value) ? written(Number(value.toPrecision(4))) : DASH}`);
