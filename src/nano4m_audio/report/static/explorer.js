@@ -8,7 +8,7 @@
   const MINUS = "\u2212", DASH = "\u2013", NARROW = "\u202f";
   const SHOWN = 40; // clips named on each side
   // Only a page that leads to the browser of clips has one.
-  const BROWSER = document.querySelector('a[href="clips.html"]')?.getAttribute("href");
+  const BROWSER = document.querySelector('a[href$="clips.html"]')?.getAttribute("href");
   const NONE = 255, GOOD = 1, BAD = 2, TRUTHS = 3;
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
