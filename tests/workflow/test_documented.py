@@ -98,7 +98,7 @@ HOW = {
     "nano4m-audio export tokens --out tokens_npy": RUN,
     "nano4m-audio export dataset --to hf barnyard_hf": RUN,
     "nano4m-audio export dataset --to webdataset barnyard_tar --frames --sound": RUN,
-    "nano4m-audio check my_project/clips": RUN,
+    "nano4m-audio check my_project/clips --directory my_project": RUN,
     "nano4m-audio clips results --rejected --reason speech": RUN,
     "nano4m-audio clips results --near audio_min --csv --out near.csv": RUN,
     "nano4m-audio du results": RUN,
