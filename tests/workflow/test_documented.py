@@ -341,7 +341,7 @@ def shell(checkout: Project) -> Iterator[Shell]:
         checkout.folder,
         {
             **outside,
-            "PATH": ":".join([*path, str(checkout.folder.parent / "tools")]),
+            "PATH": ":".join([str(checkout.folder.parent / "tools"), *path]),
             "NANO4M_AUDIO_CACHE": str(checkout.folder.parent / "cache"),
             "NANO4M_AUDIO_OFFLINE": "1",
             "SLURM_NNODES": "1",
