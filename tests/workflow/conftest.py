@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from tests.conftest import ROOT
 
@@ -96,10 +97,17 @@ class Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A finished run. Tests that change it work on a copy."""
-    project = Project.make(tmp_path_factory.mktemp("finished") / "project", TINY)
-    project.run()
-    return project
+    """A finished run. Tests that change it work on a copy; so does each of several workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "done").exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            Project.make(shared / "project", TINY).run()
+            (shared / "done").touch()
+    project = tmp_path_factory.mktemp("finished") / "project"
+    subprocess.run(["cp", "-a", str(shared / "project"), str(project)], check=True)
+    return Project(project)
 
 
 @pytest.fixture

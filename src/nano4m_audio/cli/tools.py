@@ -87,7 +87,7 @@ def clips(
     print(f"{len(found):,} of {len(table):,} clips", file=sys.stderr)
 
 
-@app.command(epilog=example("check my_project/clips"))
+@app.command(epilog=example("check my_project/clips --directory my_project"))
 def check(
     what: Annotated[
         list[Path],
