@@ -7,7 +7,7 @@ CORES ?= all
 .PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm web clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 report: .venv/.ready  ## run the pipeline of config.yaml and write results/report.html
 	snakemake --cores $(CORES) results/report.html
