@@ -1,4 +1,4 @@
-"""The published audio codecs, thin and with seeded weights, from the films to the report."""
+"""The published audio codecs, thin and with seeded weights, from decoded clips to the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from benchmarks import random_weights
 from nano4m_audio.backends.registry import get_spec
 from nano4m_audio.tables import read_rows
-from tests.workflow.conftest import TINY, Project
+from tests.workflow.conftest import TINY
 
 pytestmark = pytest.mark.slow
 
@@ -29,11 +29,12 @@ def cache_of(folder: Path, weights: str, writer: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["xcodec1", "mimi"])
-def test_a_published_codec_from_films_to_report(name, tmp_path):
+def test_a_published_codec_up_to_the_report(name, copy_of_finished, tmp_path):
     spec = get_spec("audio_tokenizer", name)
     writer = spec.target.partition(":")[0].rpartition(".")[2]
     environment = cache_of(tmp_path / "cache", spec.weights, writer)
-    project = Project.make(tmp_path / "project", {**TINY, "tokenize": {"audio": name}})
+    project = copy_of_finished
+    project.write_overlay({**TINY, "tokenize": {"audio": name}})
     project.run(**environment)
 
     tables = sorted((project.results / "tokens/audio").glob("*.parquet"))
