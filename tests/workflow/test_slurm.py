@@ -101,6 +101,5 @@ def test_every_attempt_asks_for_more(finished: Project) -> None:
     found = {}
     for attempt in (1, 3):
         command = ["--attempt", str(attempt), "--forcerun", "split", "-n", "--verbose"]
-        output = finished.run("results/split.parquet", *command, "--logger", "default")
-        found[attempt] = output
+        found[attempt] = finished.run("results/split.parquet", *command)
     assert "mem_mb=4000" in found[1] and "mem_mb=12000" in found[3]

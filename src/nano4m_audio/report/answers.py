@@ -14,15 +14,14 @@ from typing import Any
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.intervals import MIN_GROUPS
+from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.proposals import Sentence, find_metric, proposals
 from nano4m_audio.report.text import count, share, signed
 
-#: How modalities are spoken of, as what is given and as what is made.
-_NAMES = {
-    "audio": "sound",
+#: How modalities are spoken of in sentences, where not by their title.
+_NAMES = {name: spec.title.lower() for name, spec in MODALITIES.items()} | {
     "rgb": "pictures",
-    "depth": "depth",
     "normals": "surface normals",
     "caption": "captions",
 }
