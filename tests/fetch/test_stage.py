@@ -102,6 +102,23 @@ def test_a_piece_that_is_lost_is_fetched_again(tmp_path, film_bytes):
     assert [list(row.clip_ids) for row in rows] == [["a@0", "a@4000"], ["a@4000"]]
 
 
+def test_a_kill_between_a_piece_and_its_row_loses_no_answer(tmp_path, film_bytes):
+    with serving({"/a.mp4": media(film_bytes)}) as server:
+        results = results_with(tmp_path, server.url, "a", clips=2)
+        fetch_segments(results, Web(**FAST))
+        whole = ledger.read_attempts(results.ledger)[0]
+        for part in results.ledger.glob("*.parquet"):
+            part.unlink()
+        n_asked = len(server.seen)
+        for _ in range(2):
+            fetch_segments(results, Web(**FAST))
+            (row,) = ledger.read_attempts(results.ledger)
+            same = ("video_id", "kind", "name", "clip_ids", "attempt", "route", "bytes", "session")
+            assert [getattr(row, name) for name in same] == [getattr(whole, name) for name in same]
+            assert whole.started_at <= row.ended_at <= whole.ended_at
+        assert len(server.seen) == n_asked and len(fetched(results)) == 2
+
+
 def test_what_passes_is_tried_again(tmp_path, film_bytes, monkeypatch):
     monkeypatch.setattr(run, "_PATIENCE_S", 0.0)
     answers = {"/a.mp4": after(1, status(503), media(film_bytes))}

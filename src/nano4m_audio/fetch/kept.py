@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nano4m_audio.errors import UserError
@@ -44,3 +45,8 @@ def kept(file: Path) -> Piece | None:
         return None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def kept_at(file: Path) -> datetime:
+    """When a piece that is finished was."""
+    return datetime.fromtimestamp(_note(file).stat().st_mtime, UTC)

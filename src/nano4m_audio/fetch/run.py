@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.breaker import Breaker, Exhausted
 from nano4m_audio.fetch.faults import classify
 from nano4m_audio.fetch.history import Decision, Retry, due, next_attempt, probe_video
+from nano4m_audio.fetch.kept import Piece, kept, kept_at
 from nano4m_audio.fetch.ledger import Attempt, Ledger, open_ledger
 from nano4m_audio.fetch.pace import Pace
 from nano4m_audio.fetch.stage import Video
@@ -43,6 +44,7 @@ def ask_for(videos: Sequence[Video], results: Results, settings: Web, retry: Ret
     check_online()
     with open_ledger(results.ledger) as ledger:
         run = Run(videos, Path(settings.folder(results.root).root), settings, ledger, retry)
+        run.catch_up()
         for _ in track(run.answers(), run.n_due, "fetch", run.status):
             pass
         if later := run.later():
@@ -83,6 +85,20 @@ class Run:
         self.n_due = len(self._due)
         self._answers: queue.Queue[Attempt | BaseException | None] = queue.Queue()
         self._children: list[Child] = []
+
+    def catch_up(self) -> None:
+        """Write down answers whose pieces are there though no row names them: a kill came between
+        a piece and its row. What only yt-dlp could tell of them is lost."""
+        for name, video in self.by_id.items():
+            looks = self.ledger.looks(name)
+            named = {clip_id for look in looks for clip_id in look.clip_ids}
+            unnamed = [clip for clip in video.clips if clip["clip_id"] not in named]
+            files = {clip["clip_id"]: self.folder / clip["path"] for clip in unnamed}
+            found = {clip_id: piece for clip_id, file in files.items() if (piece := kept(file))}
+            if found:
+                when = max(kept_at(files[clip_id]) for clip_id in found)
+                row = Attempt(name, next_attempt(looks), when, when, clip_ids=list(found))
+                self.ledger.append(replace(row, session=self.session, **_read(found.values())))
 
     def answers(self) -> Iterator[Attempt]:
         """Start the workers and yield every answer. Raises what ends the run."""
@@ -236,14 +252,19 @@ class Run:
             yt_dlp=versions.pop("yt-dlp", ""),
             ejs=versions.pop("yt-dlp-ejs", ""),
             js_runtime=", ".join(map(" ".join, versions.items())),
-            route="+".join(sorted({piece.route for piece in got})),
-            bytes=sum(piece.bytes_read for piece in got),
             session=self.session,
+            **_read(got),
         )
 
     def _sleep(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
             raise InterruptedError
+
+
+def _read(got: Collection[pieces.Piece | Piece]) -> dict[str, Any]:
+    """What the row of a video says of the pieces that were read."""
+    route = "+".join(sorted({piece.route for piece in got}))
+    return {"route": route, "bytes": sum(piece.bytes_read for piece in got)}
 
 
 def session_name(settings: Web) -> str:
