@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from nano4m_audio.progress import track
 from nano4m_audio.versions import stage_version
 
 _CLIPS = ("file", "class", "video_id", "start_s", "source")
-_TRUTH = ("file", "video_id", "class", "kind", "expected", "duplicate_of")
+_TRUTH = ("file", "video_id", "class", "kind", "expected", "duplicate_of", "hard")
 
 
 def build(
@@ -29,13 +30,14 @@ def build(
     clip_s: float,
     fps: float,
     defect_fraction: float,
+    hard_fraction: float = 0.0,
     workers: int,
 ) -> None:
     """Film a world into ``folder``: media/, clips.csv and truth.csv.
 
     Finished films of the same recipe and code are kept, others removed. Deterministic bytes.
     """
-    plans = plan_world(purpose, seed, clips, clip_s, defect_fraction)
+    plans = plan_world(purpose, seed, clips, clip_s, defect_fraction, hard_fraction)
     made_by, code = folder / ".code", stage_version("barnyard")
     same = made_by.is_file() and made_by.read_text() == code
     wanted = {folder / plan.file for plan in plans} if same else set()
@@ -65,6 +67,7 @@ def _write_csv(path: Path, columns: Sequence[str], plans: Sequence[ClipPlan]) ->
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for plan in plans:
-        values = {"class": plan.class_name}
-        writer.writerow([values.get(name) or getattr(plan, name, "") for name in columns])
+        values = {**asdict(plan), "file": plan.file, "expected": plan.expected,
+                  "class": plan.class_name, "kind": plan.known_as}  # fmt: skip
+        writer.writerow([values[name] for name in columns])
     write_bytes(path, buffer.getvalue().encode())

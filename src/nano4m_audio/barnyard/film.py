@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from nano4m_audio.barnyard import noises
+from nano4m_audio.barnyard.hard import hard_picture, hard_scene, hard_sound
 from nano4m_audio.barnyard.render import SIZE_PX, render
 from nano4m_audio.barnyard.scene import make_scene
 from nano4m_audio.barnyard.streams import CLASSES
@@ -25,7 +26,7 @@ _SHIFT_S = 0.7
 _SPARE_S = 1.0  # footage beyond the clip, which a shifted copy shows
 _RAMP_S = 0.15
 #: How the key of a recipe begins. It is in the bytes of a film, so that it stays what it was.
-_RECIPE = "film", 2
+_RECIPE = "film", 3
 _NOT_FOUND = b"<!DOCTYPE html>\n<html><body><h1>404 Not Found</h1></body></html>\n"
 
 
@@ -69,6 +70,7 @@ def sound_track(plan: ClipPlan) -> tuple[np.ndarray, list[tuple[float, float]]]:
     total_s = plan.clip_s + _SPARE_S
     rng = plan.rng("voice")
     sound, calls = phrase(plan.class_name, rng, total_s)
+    sound = hard_sound(sound, plan.trouble, plan.hard, plan.class_name, plan.rng("trouble"))
     if plan.kind == "speech":
         sound = noises.limit(sound + 1.4 * noises.speech(rng, total_s))
     elif plan.kind == "wrong_sound":
@@ -95,11 +97,14 @@ def pictures(plan: ClipPlan, fps: float, calls: list[tuple[float, float]]) -> It
     """The clip's frames, uint8 [224, 224, 3]; the head rises with every call."""
     name = None if plan.kind == "no_animal" else plan.class_name
     scene = make_scene(name, plan.rng("look"), plan.rng("pose"), plan.clip_s)
+    trouble, hard, rng = plan.trouble, plan.hard, plan.rng("trouble")
+    scene = hard_scene(scene, trouble, hard, plan.class_name, rng)
     shift = _SHIFT_S if plan.kind == "near_duplicate_shift" else 0.0
     seconds = 0.3 if plan.kind == "too_short" else plan.clip_s
     for i in range(round(seconds * fps)):
         t = i / fps
         rgb = render(scene, t + shift, _calling(t, calls)).rgb
+        rgb = hard_picture(rgb, trouble, hard, rng)
         yield np.ascontiguousarray(rgb[:, ::-1]) if plan.kind == "near_duplicate_mirror" else rgb
 
 

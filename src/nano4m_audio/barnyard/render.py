@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nano4m_audio.barnyard.scene import Bodies, Scene, animal_at, camera_at
+from nano4m_audio.barnyard.scene import Bodies, Scene, animal_at, camera_at, joined
 
 SIZE_PX = 224
 FOCAL_PX = 112 / np.tan(np.radians(25))
@@ -53,7 +53,7 @@ def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     bodies = [scene.place]
     if scene.animal is not None:
         bodies.append(animal_at(scene, t, calling))
-    world = _join(bodies)
+    world = joined(bodies)
     quadrics = _quadrics(
         (world.centre - position) @ rotation.T, rotation @ world.rotation, world.radii
     )
@@ -64,11 +64,6 @@ def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     normals = _normals(what, quadrics, rotation)
     rgb = _shade(scene, depth, what, normals, world, position, rotation)
     return Frame(rgb, depth, normals)
-
-
-def _join(parts: list[Bodies]) -> Bodies:
-    names = ("centre", "radii", "rotation", "colour", "second", "pattern")
-    return Bodies(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
 def _cast_ground(height: float, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

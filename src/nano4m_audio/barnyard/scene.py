@@ -5,7 +5,8 @@ World coordinates [m]: x right, y up, z forward from the first camera position; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -130,6 +131,11 @@ def _individual(rig: Rig, rng: np.random.Generator) -> Bodies:
         second=second,
         pattern=np.array([PATTERNS.index(p.pattern) for p in parts]),
     )
+
+
+def joined(parts: Sequence[Bodies]) -> Bodies:
+    """All bodies of several, which are in one frame."""
+    return Bodies(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Bodies)))
 
 
 def euler(pitch: float, yaw: float, roll: float) -> np.ndarray:

@@ -64,6 +64,13 @@ class Barnyard(Source):
     clip_s: float = Field(6.0, ge=4.5, le=30, description="length of a clip [s]")
     fps: float = Field(10.0, ge=3, le=60, description="frames per second of the films")
     defect_fraction: float = Field(0.2, ge=0, le=0.9, description="share of planted defects")
+    hard_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="share of clips that are hard to judge: two in three in "
+        "trouble (far, hidden, noisy ...), one in three an impostor",
+    )
 
     def folder(self, results: Path) -> Folder:
         return Folder(root=str(results / "barnyard"), truth_csv="truth.csv")
