@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nano4m_audio.barnyard.build import build
-from nano4m_audio.barnyard.film import film
+from nano4m_audio.barnyard.film import film, pictures, sound_track
+from nano4m_audio.barnyard.hard import IMPOSTORS, PICTURE_TROUBLES, SOUND_TROUBLES, TROUBLES
 from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.barnyard.world import DEFECTS, DUPLICATES, plan_world
 
@@ -41,6 +43,76 @@ def test_plans_hold_what_they_promise(seed, clips, defects):
             original = good[plan.duplicate_of]
             assert original.class_name == plan.class_name
             assert original.video_id != plan.video_id
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 999), st.integers(22, 120), st.floats(0, 0.4), st.floats(0, 0.6))
+def test_hard_clips_are_graded_and_change_no_other(seed, clips, defects, hard):
+    plans = plan_world("test", seed, clips, 6.0, defects, hard)
+    assert len(plans) == clips == len({plan.file for plan in plans})
+    own = [plan for plan in plans if not plan.duplicate_of]
+    kinds = Counter(plan.known_as for plan in own)
+    n_hard, n_impostors = round(clips * hard), round(clips * hard) // 3
+    assert sum(kinds[kind] for kind in IMPOSTORS) == n_impostors
+    assert sum(kinds[kind] for kind in TROUBLES) == n_hard - n_impostors
+    assert max(kinds[kind] for kind in TROUBLES) - min(kinds[kind] for kind in TROUBLES) <= 1
+    for plan in own:
+        assert (
+            (0 < plan.hard < 1) == bool(plan.trouble) == (plan.known_as in (*TROUBLES, *IMPOSTORS))
+        )
+        assert (plan.expected == "keep") == (plan.known_as in ("good", *TROUBLES))
+    by_file = {plan.file: plan for plan in plans}
+    for plan in plans:
+        if plan.duplicate_of:
+            original = by_file[plan.duplicate_of]
+            assert (plan.trouble, plan.hard) == (original.trouble, original.hard)
+    if not n_hard:
+        assert plans == plan_world("test", seed, clips, 6.0, defects)
+
+
+def first_picture(plan):
+    return next(pictures(plan, 1.0, [])).astype(int)
+
+
+@pytest.mark.parametrize("trouble", [*PICTURE_TROUBLES, "look_alike"])
+def test_trouble_in_the_picture_grows_and_leaves_the_sound(trouble):
+    plan = plan_world("test", 4, 11, 4.5, 0.0)[3]
+    worse = [replace(plan, trouble=trouble, hard=hard) for hard in (0.1, 0.9)]
+    easy, hard = (np.abs(first_picture(p) - first_picture(plan)).mean() for p in worse)
+    if trouble == "look_alike":  # painted like the animal the better the harder
+        assert 0 < hard < easy
+    elif trouble == "two_animals":  # a nearer one covers this one, or not
+        assert hard > 0 < easy
+    else:
+        assert 0 < easy < hard
+    assert np.array_equal(sound_track(worse[1])[0], sound_track(plan)[0])
+
+
+@pytest.mark.parametrize("trouble", [*SOUND_TROUBLES, "imitation"])
+def test_trouble_in_the_sound_grows_and_leaves_the_picture(trouble):
+    plan = plan_world("test", 4, 11, 4.5, 0.0)[3]
+    worse = [replace(plan, trouble=trouble, hard=hard) for hard in (0.1, 0.9)]
+    sound = sound_track(plan)[0]
+
+    def likeness(other):
+        mine, its = (np.abs(np.fft.rfft(x.reshape(-1, 500))).ravel() for x in (sound, other))
+        return np.corrcoef(mine, its)[0, 1]
+
+    easy, hard = (likeness(sound_track(p)[0]) for p in worse)
+    assert (easy < hard < 0.999) if trouble == "imitation" else (hard < easy < 0.9999)
+    assert all(np.abs(sound_track(p)[0]).max() < 1 for p in worse)
+    assert np.array_equal(first_picture(worse[1]), first_picture(plan))
+
+
+def test_the_truth_says_how_hard_a_clip_is(tmp_path):
+    settings_ = {**WORLD, "clips": 22, "defect_fraction": 0.1, "hard_fraction": 0.6, "fps": 3.0}
+    build(tmp_path, **settings_)
+    with open(tmp_path / "truth.csv", newline="") as handle:
+        truth = list(csv.DictReader(handle))
+    hard = {row["kind"]: float(row["hard"]) for row in truth}
+    assert hard["good"] == 0 and 0 < hard["far"] < 1 and 0 < hard["imitation"] < 1
+    expected = {row["kind"]: row["expected"] for row in truth}
+    assert expected["far"] == "keep" and expected["imitation"] == "reject"
 
 
 @pytest.fixture(scope="module")

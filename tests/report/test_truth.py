@@ -55,6 +55,31 @@ def test_a_copy_that_stays_in_place_of_its_original_is_no_mistake(tmp_path):
     assert truth.copies["false"] == []
 
 
+def test_clips_that_are_hard_are_counted_by_how_hard(tmp_path):
+    fates = [Fate("pig"), Fate("pig", "silent"), Fate("pig"), Fate("pig", "speech")]
+    clips = read_clips(write_results(tmp_path, fates, runs=()).results)
+    rows = [("good", "keep", ""), ("far", "keep", ""), ("look_alike", "reject", ""),
+            ("look_alike", "reject", "")]  # fmt: skip
+    path = write_truth(
+        tmp_path / "t.csv", [(f"media/clip{i:04d}.mp4", *row) for i, row in enumerate(rows)]
+    )
+    truth = read_truth(path)
+    assert compare(clips, truth).grades == []
+    for row, hard in zip(truth.values(), ("0.0", "0.3", "0.21", "1"), strict=True):
+        row["hard"] = hard
+    grades = {row["grade"]: row for row in compare(clips, truth).grades}
+    found = {name: (row["good"].k, row["good"].n, row["bad"].k, row["bad"].n)
+             for name, row in grades.items()}  # fmt: skip
+    assert found == {
+        "not hard": (1, 1, 0, 0), "0 to 0.2": (0, 0, 0, 0), "0.2 to 0.4": (0, 1, 1, 1),
+        "0.4 to 0.6": (0, 0, 0, 0), "0.6 to 0.8": (0, 0, 0, 0), "0.8 to 1": (0, 0, 0, 1),
+    }  # fmt: skip
+    for wrong in ("hard", "nan", "1.5"):
+        truth["media/clip0002.mp4"]["hard"] = wrong
+        with pytest.raises(UserError, match=f"clip0002.mp4: hard is {wrong!r}"):
+            compare(clips, truth)
+
+
 def test_copies_that_were_missed_or_invented(tmp_path):
     fates = [
         Fate("pig"),

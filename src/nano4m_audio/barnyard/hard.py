@@ -20,7 +20,7 @@ SOUND_TROUBLES = ("quiet", "noisy", "off_screen")
 TROUBLES = (*PICTURE_TROUBLES, *SOUND_TROUBLES)
 IMPOSTORS = ("look_alike", "imitation")
 
-_FARTHEST = 7.0  # times as far away as usual
+_FARTHEST = 2.4  # times as far away as usual
 _STONE = np.array([0.45, 0.45, 0.44])
 _FRAME = 1024  # samples of a vocoder's frame
 
@@ -63,15 +63,15 @@ def hard_sound(
     """The sound track, float32 [n] at 32 kHz, with its trouble; those of the picture leave it."""
     seconds = len(sound) / noises.SAMPLE_RATE_HZ
     if trouble == "quiet":
-        return noises.limit(_softer(sound, 50 * hard) + noises.ambient(rng, seconds, -50.0))
+        return noises.limit(_softer(sound, 12 + 22 * hard) + noises.ambient(rng, seconds, -50.0))
     if trouble == "noisy":
         maker = (noises.rain, noises.machine)[int(rng.integers(2))]
-        return noises.limit(sound + _softer(maker(rng, seconds), 24 - 42 * hard))
+        return noises.limit(sound + _softer(maker(rng, seconds), 8 - 20 * hard))
     if trouble == "off_screen":
         other = phrase(_other(class_name, rng), rng, seconds)[0]
-        return noises.limit(_softer(sound, 24 * hard) + _softer(other, 24 - 24 * hard))
+        return noises.limit(_softer(sound, 12 + 14 * hard) + _softer(other, 10 - 10 * hard))
     if trouble == "imitation":
-        return _vocoded(sound, round(3 * 2 ** (5 * hard)), rng)
+        return _vocoded(sound, 1 + round(9 * hard), rng)
     return sound
 
 
@@ -89,7 +89,7 @@ def _bushes(scene: Scene, hard: float, rng: np.random.Generator) -> Bodies:
     assert scene.rig is not None
     z, count = 0.35 * scene.camera.position[2], 7
     nearer = 0.65  # what is there looks larger
-    width, height = 1.5 * scene.rig.length * nearer, 1.15 * scene.rig.height * nearer * hard
+    width, height = 1.5 * scene.rig.length * nearer, (0.5 + 0.9 * hard) * scene.rig.height * nearer
     x = np.linspace(-0.5, 0.5, count) * width + rng.normal(0, 0.03, count) * width
     radii = np.stack([np.full(count, 0.13 * width), height * rng.uniform(0.85, 1.1, count),
                       np.full(count, 0.1 * width)], 1)  # fmt: skip
@@ -100,11 +100,13 @@ def _bushes(scene: Scene, hard: float, rng: np.random.Generator) -> Bodies:
 
 
 def _neighbour(scene: Scene, name: str, hard: float, rng: np.random.Generator) -> Bodies:
-    """Another animal that stands beside this one, and before it the more the harder."""
+    """Another animal beside this one: the harder, the more before it; a larger one behind it."""
     other = make_scene(name, rng, rng, scene.camera.duration_s)
     assert scene.rig is not None and other.rig is not None
     apart = 0.45 * (scene.rig.length + other.rig.length) * (1 - 0.8 * hard)
-    z = hard * 0.45 * scene.camera.position[2]
+    away = -scene.camera.position[2]
+    larger = other.rig.length > 0.6 * away  # it would stand in the camera
+    z = 0.7 * other.rig.length if larger else -0.45 * hard * away
     bodies = animal_at(other, 0.0, 0.0)
     return replace(bodies, centre=bodies.centre + np.array([rng.choice([-1, 1]) * apart, 0, z]))
 
@@ -112,7 +114,7 @@ def _neighbour(scene: Scene, name: str, hard: float, rng: np.random.Generator) -
 def _statue(animal: Bodies | None, hard: float) -> Bodies:
     """The animal of stone, painted like the living one the better the harder."""
     assert animal is not None
-    paint = np.clip(1.6 * hard - 0.3, 0, 1)
+    paint = 0.65 * hard
     shade = animal.colour.mean(1, keepdims=True) + 0.5
     colour = paint * animal.colour + (1 - paint) * (_STONE * shade).clip(0, 1)
     second = paint * animal.second + (1 - paint) * colour

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from nano4m_audio.report.inputs import Clip, ReportInputs
 
 _COLUMNS = {"file", "kind", "expected", "duplicate_of"}
 _SHOWN_MISTAKES = 40
+_GRADES = (-1.0, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Judged:
     kind: str
     expected: str
     kept: bool
+    #: How hard it is to judge, from 0 to 1, where the truth says so.
+    hard: float | None = None
 
     @property
     def right(self) -> bool:
@@ -62,6 +67,7 @@ class Truth:
     unlisted: int
     unknown: int
     kinds: list[dict[str, Any]]
+    grades: list[dict[str, Any]]
     mistakes: list[Judged]
     more_mistakes: int
     copies: dict[str, Any] = field(default_factory=dict)
@@ -105,6 +111,7 @@ def compare(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> Tr
         unlisted=len(set(truth) - listed),
         unknown=len(clips) - len(known),
         kinds=_kinds(judged),
+        grades=_grades(decided),
         mistakes=mistakes[:_SHOWN_MISTAKES],
         more_mistakes=max(0, len(mistakes) - _SHOWN_MISTAKES),
         copies=_copies(known),
@@ -117,7 +124,8 @@ def judge(clips: Sequence[Clip], truth: Mapping[str, Mapping[str, str]]) -> list
     known = _known(clips, truth)
     kept = _decisions(known)
     return [
-        Judged(c, row["file"], row["kind"], expected_of(row), kept[c.clip_id]) for c, row in known
+        Judged(c, row["file"], row["kind"], expected_of(row), kept[c.clip_id], _hard(row))
+        for c, row in known
     ]
 
 
@@ -153,6 +161,36 @@ def expected_of(row: Mapping[str, str]) -> str:
             f"truth: {row['file']}: expected is {row['expected']!r}, not keep or reject"
         )
     return word
+
+
+def _hard(row: Mapping[str, str]) -> float | None:
+    """How hard a clip is to judge, if the truth says so. Raises UserError for what is no number
+    from 0 to 1."""
+    if not (text := row.get("hard")):
+        return None
+    try:
+        hard = float(text)
+    except ValueError:
+        hard = math.nan
+    if not 0 <= hard <= 1:
+        raise UserError(f"truth: {row['file']}: hard is {text!r}, not a number from 0 to 1")
+    return hard
+
+
+def _grades(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """How many clips were kept, by how hard they are: of those that should be, and of the others.
+    Nothing where none is hard."""
+    known = [j for j in judged if j.hard is not None]
+    if not any(j.hard for j in known):
+        return []
+    rows = []
+    for low, high in itertools.pairwise(_GRADES):
+        mine = [j for j in known if low < (j.hard or 0) <= high]
+        named = "not hard" if high == 0 else f"{low:g} to {high:g}"
+        halves = ([j.kept for j in mine if j.expected == word] for word in ("keep", "reject"))
+        good, bad = (Share(sum(kept), len(kept)) for kept in halves)
+        rows.append({"grade": named, "good": good, "bad": bad})
+    return rows
 
 
 def _decisions(known: Sequence[tuple[Clip, Mapping[str, str]]]) -> dict[str, bool]:
