@@ -18,7 +18,8 @@ from filelock import FileLock
 from tests.conftest import ROOT
 
 TINY: dict[str, Any] = {
-    "barnyard": {"purpose": "test", "seed": 5, "clips": 44, "clip_s": 4.5, "fps": 4},
+    "barnyard": {"purpose": "test", "seed": 5, "clips": 44, "clip_s": 4.5, "fps": 4,
+                 "hard_fraction": 0},
     "n_shards": 2,
     "experiments": {
         "base": {
