@@ -241,6 +241,6 @@ def camera_at(scene: Scene, t: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The cross product along the last axis; for a few vectors, np.cross takes ten times as long."""
+    """The cross product along the last axis; np.cross takes ten times as long for few."""
     after, before = [1, 2, 0], [2, 0, 1]
     return a[..., after] * b[..., before] - a[..., before] * b[..., after]
