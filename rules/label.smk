@@ -11,6 +11,12 @@ rule label:
     input:
         selected=RESULTS.table("selected"),
         clips=RESULTS.table("clips"),
+        # Where one network makes both, the maps are in the store when the other's job is done.
+        same_network=lambda wc: (
+            RESULTS.table(f"labels/{source}", wc.shard)
+            if (source := CONFIG.label_source(wc.modality)) != wc.modality
+            else []
+        ),
     output:
         labels=RESULTS.table("labels/{modality}"),
     log:

@@ -52,6 +52,17 @@ class DepthEstimator(Protocol):
         """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224]."""
 
 
+class SharedEstimator(Protocol):
+    """An estimator of depth or normals whose network gives what another one needs too: the maps of
+    both are made of the same outputs (see registry.shares_network)."""
+
+    def outputs(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, ...], one row per picture."""
+
+    def maps(self, outputs: np.ndarray) -> np.ndarray:
+        """Those outputs -> what ``estimate`` gives."""
+
+
 class NormalEstimator(Protocol):
     """Predicts surface normals: unit vectors that point out of the surface, in camera coordinates
     (x right, y down, z forward).

@@ -109,6 +109,13 @@ def weights_sha256(file_stem: str) -> str:
     return sha256(_WEIGHTS / f"{file_stem}.safetensors")
 
 
+def shares_network(backend: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two backends (kind, name) of different kinds are the same network of the mini family:
+    each is a protocols.SharedEstimator."""
+    members = [get_spec(kind, name).member for kind, name in (backend, other)]
+    return backend[0] != other[0] and members[0] != "" and members[0] == members[1]
+
+
 def _trained_folder(name: str) -> Path | None:
     return Path(name.removeprefix(TRAINED)) if name.startswith(TRAINED) else None
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from nano4m_audio.barnyard import noises
 from nano4m_audio.barnyard.hard import hard_picture, hard_scene, hard_sound
-from nano4m_audio.barnyard.render import SIZE_PX, render
+from nano4m_audio.barnyard.render import SIZE_PX, render_rgb
 from nano4m_audio.barnyard.scene import make_scene
 from nano4m_audio.barnyard.streams import CLASSES
 from nano4m_audio.barnyard.voices import phrase
@@ -103,7 +104,7 @@ def pictures(plan: ClipPlan, fps: float, calls: list[tuple[float, float]]) -> It
     seconds = 0.3 if plan.kind == "too_short" else plan.clip_s
     for i in range(round(seconds * fps)):
         t = i / fps
-        rgb = render(scene, t + shift, _calling(t, calls)).rgb
+        rgb = render_rgb(scene, t + shift, _calling(t, calls))
         rgb = hard_picture(rgb, trouble, hard, rng)
         yield np.ascontiguousarray(rgb[:, ::-1]) if plan.kind == "near_duplicate_mirror" else rgb
 
@@ -129,17 +130,20 @@ def _write(plan: ClipPlan, path: Path, fps: float, key: str) -> None:
             video.thread_count = 1
             # x264's macroblock tree gives other bytes now and then for the same pictures.
             video.options = {
-                "preset": "veryfast",
+                "preset": "superfast",
                 "crf": "33" if poor else "21",
                 "x264-params": "mbtree=0",
             }
         if plan.kind != "no_audio":
             audio = container.add_stream("aac", rate=_RATE_HZ, layout="mono")
             audio.bit_rate = 32_000 if poor else 64_000
+            audio.options = {"aac_coder": "fast"}
         if plan.kind != "no_video":
+            reformatter = VideoReformatter()
             for rgb in pictures(plan, fps, calls):
                 frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-                container.mux(video.encode(frame.reformat(size, size, "yuv420p")))
+                frame = reformatter.reformat(frame, size, size, "yuv420p", threads=1)
+                container.mux(video.encode(frame))
             container.mux(video.encode(None))
         if plan.kind != "no_audio":
             if plan.kind == "too_short":

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nano4m_audio.barnyard.scene import Bodies, Scene, animal_at, camera_at, joined
+from nano4m_audio.barnyard.scene import Bodies, Scene, animal_at, camera_at, cross, joined
 
 SIZE_PX = 224
 FOCAL_PX = 112 / np.tan(np.radians(25))
 _PIXELS = ((np.arange(SIZE_PX) + 0.5 - SIZE_PX / 2) / FOCAL_PX).astype(np.float32)
+#: The same of all pixels, by their flat index.
+_COLUMN, _ROW = np.tile(_PIXELS, SIZE_PX), np.repeat(_PIXELS, SIZE_PX)
 _SKY, _GROUND = -2, -1
 
 
@@ -47,8 +49,42 @@ class _Quadrics:
     power: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """What the camera sees: 1 / depth [1/m] and ids, [224, 224] each; the flat indices of the
+    pixels of ground and of bodies, and the normals of the latter [3, n] in camera coordinates.
+
+    Values of pixels are laid out by channel from here on: NumPy is slow with rows of three.
+    """
+
+    world: Bodies
+    position: np.ndarray
+    rotation: np.ndarray
+    nearness: np.ndarray
+    what: np.ndarray
+    ground: np.ndarray
+    body: np.ndarray
+    normals: np.ndarray
+
+
 def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     """Render the scene at time ``t`` [s]; ``calling`` (0..1) raises the head."""
+    shot = _shoot(scene, t, calling)
+    with np.errstate(divide="ignore"):
+        depth = 1 / shot.nearness
+    normals = np.empty((3, SIZE_PX * SIZE_PX), np.float32)
+    normals[:, shot.what.ravel() == _SKY] = np.array([[0], [0], [-1]])
+    normals[:, shot.ground] = shot.rotation[:, 1:2]
+    normals[:, shot.body] = shot.normals
+    return Frame(_shade(scene, shot), depth, _as_image(normals))
+
+
+def render_rgb(scene: Scene, t: float, calling: float = 0.0) -> np.ndarray:
+    """The picture alone of ``render``: uint8 [224, 224, 3]."""
+    return _shade(scene, _shoot(scene, t, calling))
+
+
+def _shoot(scene: Scene, t: float, calling: float) -> _Shot:
     position, rotation = camera_at(scene, t)
     bodies = [scene.place]
     if scene.animal is not None:
@@ -59,11 +95,14 @@ def render(scene: Scene, t: float, calling: float = 0.0) -> Frame:
     )
     nearness, what = _cast_ground(float(position[1]), rotation)
     _cast_bodies(nearness, what, quadrics)
-    with np.errstate(divide="ignore"):
-        depth = 1 / nearness
-    normals = _normals(what, quadrics, rotation)
-    rgb = _shade(scene, depth, what, normals, world, position, rotation)
-    return Frame(rgb, depth, normals)
+    ground, body = np.flatnonzero(what == _GROUND), np.flatnonzero(what >= 0)
+    normals = _normals(what.ravel()[body], body, quadrics)
+    return _Shot(world, position, rotation, nearness, what, ground, body, normals)
+
+
+def _as_image(channels: np.ndarray) -> np.ndarray:
+    """[3, 224 * 224] -> [224, 224, 3], laid out like that."""
+    return np.ascontiguousarray(channels.T).reshape(SIZE_PX, SIZE_PX, 3)
 
 
 def _cast_ground(height: float, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,11 +128,13 @@ def _quadrics(centre: np.ndarray, axes: np.ndarray, radii: np.ndarray) -> _Quadr
     outside = rest > 0  # a camera in a body does not see it
     rest = np.where(outside, rest, 1)
     scaled = (axes * (radii / radii.prod(1, keepdims=True))[:, None, :]).transpose(0, 2, 1)
-    across = -np.cross(scaled, centre[:, None, :])
+    across = -cross(scaled, centre[:, None, :])
     form = (_gram(sphere) - _gram(across)) / rest[:, None, None] ** 2
     sigma = _gram((axes * radii[:, None, :]).transpose(0, 2, 1))
     boxes = _boxes(sigma, centre, outside)
-    middle = np.array([[_middle(columns), _middle(rows)] for rows, columns in boxes])
+    edges = np.array([[c.start + c.stop, r.start + r.stop] for r, c in boxes])
+    # In float32, so that the difference of a pixel of the box and its middle is exact.
+    middle = ((edges / 2 - SIZE_PX / 2) / FOCAL_PX).astype(np.float32)
     ray = np.concatenate([middle, np.ones((len(middle), 1))], 1)
     slope = np.einsum("nij,nj->ni", form, ray)
     pull = np.einsum("nij,ni->nj", sphere, w) / rest[:, None]
@@ -105,29 +146,26 @@ def _gram(rows: np.ndarray) -> np.ndarray:
     return rows.transpose(0, 2, 1) @ rows
 
 
-def _middle(pixels: slice) -> np.float32:
-    """In float32, so that the difference of a pixel of the box and its middle is exact."""
-    return np.float32(((pixels.start + pixels.stop) / 2 - SIZE_PX / 2) / FOCAL_PX)
-
-
 def _cast_bodies(nearness: np.ndarray, what: np.ndarray, quadrics: _Quadrics) -> None:
     """Meet every ellipsoid with the rays of its own bounding box; the nearest point wins."""
     q = quadrics
     columns_of = (q.middle, q.pull, q.level, q.form, q.slope, q.power)
     middle, pull, level, form, slope, power = (column.tolist() for column in columns_of)
-    for i, (rows, columns) in enumerate(quadrics.boxes):
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            continue
-        x = _PIXELS[None, columns] - middle[i][0]
-        y = _PIXELS[rows, None] - middle[i][1]
-        ((xx, xy, _), (_, yy, _), _), (sx, sy, _) = form[i], slope[i]
-        root = ((xx * x + 2 * sx) * x) + ((yy * y + 2 * sy) * y + power[i]) + (2 * xy * x) * y
-        near = np.sqrt(np.maximum(root, 0))
-        near += pull[i][0] * x + (pull[i][1] * y + level[i])
-        old = nearness[rows, columns]
-        hit = (root > 0) & (near > old)
-        np.copyto(old, near, where=hit)
-        np.copyto(what[rows, columns], np.int16(i), where=hit)
+    with np.errstate(invalid="ignore"):  # the root of a ray that misses is NaN, and never nearer
+        for i, (rows, columns) in enumerate(quadrics.boxes):
+            if rows.start >= rows.stop or columns.start >= columns.stop:
+                continue
+            x = _PIXELS[None, columns] - middle[i][0]
+            y = _PIXELS[rows, None] - middle[i][1]
+            ((xx, xy, _), (_, yy, _), _), (sx, sy, _) = form[i], slope[i]
+            near = ((xx * x + 2 * sx) * x) + ((yy * y + 2 * sy) * y + power[i])
+            near += (2 * xy * x) * y
+            np.sqrt(near, out=near)
+            near += pull[i][0] * x + (pull[i][1] * y + level[i])
+            old = nearness[rows, columns]
+            hit = near > old
+            np.fmax(old, near, out=old)
+            np.copyto(what[rows, columns], np.int16(i), where=hit)
 
 
 def _boxes(sigma: np.ndarray, centre: np.ndarray, outside: np.ndarray) -> list[tuple[slice, slice]]:
@@ -152,146 +190,150 @@ def _boxes(sigma: np.ndarray, centre: np.ndarray, outside: np.ndarray) -> list[t
     return list(zip(*spans, strict=True))
 
 
-def _points(depth: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Camera coordinates [n, 3] of the pixels with flat indices ``where``."""
-    rows, columns = np.divmod(where, SIZE_PX)
-    z = depth.ravel()[where]
-    return np.stack([_PIXELS[columns] * z, _PIXELS[rows] * z, z], 1)
-
-
-def _normals(what: np.ndarray, quadrics: _Quadrics, rotation: np.ndarray) -> np.ndarray:
-    """Unit normals of every pixel, camera coordinates, float32 [224, 224, 3].
+def _normals(ids: np.ndarray, where: np.ndarray, quadrics: _Quadrics) -> np.ndarray:
+    """Unit normals of the pixels ``where``, which show the bodies ``ids``: float32 [3, n].
 
     1 / depth is homogeneous in the ray, and is 1 at the points of the surface: the normal is its
     gradient, pull + form.d / root, here times the root, which is 0 on the outline.
     """
-    what = what.ravel()
-    normals = np.empty((SIZE_PX * SIZE_PX, 3), np.float32)
-    normals[what == _SKY] = (0, 0, -1)
-    normals[what == _GROUND] = rotation[:, 1]
-    where = np.flatnonzero(what >= 0)
-    rows, columns = np.divmod(where, SIZE_PX)
     q = quadrics
     table = np.concatenate(
         [q.middle, q.power[:, None], q.slope, q.form[:, :, 0], q.form[:, :, 1], q.pull], 1
     )
-    picked = table.T.astype(np.float32)[:, what[where]]
-    x, y = _PIXELS[columns] - picked[0], _PIXELS[rows] - picked[1]
-    slope = picked[3:6] + picked[6:9] * x + picked[9:12] * y
+    picked = np.ascontiguousarray(table.T, np.float32).take(ids, 1)
+    x, y = _COLUMN[where] - picked[0], _ROW[where] - picked[1]
+    slope = picked[6:9]
+    slope *= x
+    slope += picked[3:6]
+    slope += picked[9:12] * y
     root = picked[2] + (picked[3] + slope[0]) * x + (picked[4] + slope[1]) * y
-    out = slope + picked[12:15] * np.sqrt(np.maximum(root, 0))
-    normals[where] = (out / -np.sqrt((out * out).sum(0))).T
-    return normals.reshape(SIZE_PX, SIZE_PX, 3)
+    out = picked[12:15]
+    out *= np.sqrt(np.maximum(root, 0))
+    out += slope
+    out /= -np.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
+    return out
 
 
-def _shade(
-    scene: Scene,
-    depth: np.ndarray,
-    what: np.ndarray,
-    normals: np.ndarray,
-    world: Bodies,
-    position: np.ndarray,
-    rotation: np.ndarray,
-) -> np.ndarray:
+def _shade(scene: Scene, shot: _Shot) -> np.ndarray:
     """Sun, sky light, contact shadow and haze over the surface colours: uint8 [224, 224, 3]."""
     look = scene.look
-    ids = what.ravel()
-    rows = (np.arange(SIZE_PX, dtype=np.float32) / SIZE_PX)[:, None]
-    sky = look.sky_top + (look.sky_low - look.sky_top) * np.minimum(1, rows * 1.9)
-    colour = np.repeat(sky.astype(np.float32), SIZE_PX, 0)
-    to_world, origin = rotation.astype(np.float32), position.astype(np.float32)
-    haze_colour = look.sky_low.astype(np.float32)
-    for ground in (True, False):
-        where = np.flatnonzero(ids == _GROUND if ground else ids >= 0)
-        points = _points(depth, where) @ to_world + origin
-        if ground:
-            shown = _lit_ground(scene, points)
-        else:
-            normal = normals.reshape(-1, 3)[where] @ to_world
-            shown = _lit_bodies(scene, world, ids[where], points, normal)
-        haze = 0.85 * (1 - np.exp(depth.ravel()[where] * np.float32(-1 / 45)))
-        colour[where] = shown + (haze_colour - shown) * haze[:, None]
-    image = _smooth_edges(colour.reshape(SIZE_PX, SIZE_PX, 3), what)
-    return (np.sqrt(image.clip(0, 1)) * 255 + 0.5).astype(np.uint8)
+    rows = np.arange(SIZE_PX, dtype=np.float32) / SIZE_PX
+    sky = look.sky_top + (look.sky_low - look.sky_top) * np.minimum(1, rows * 1.9)[:, None]
+    colour = np.repeat(sky.T.astype(np.float32), SIZE_PX, 1)  # [3, 224 * 224]
+    haze_colour = look.sky_low.astype(np.float32)[:, None]
+    for where, lit in ((shot.ground, _lit_ground), (shot.body, _lit_bodies)):
+        depth = 1 / shot.nearness.ravel()[where]
+        shown = lit(scene, shot, _places(shot, where, depth))
+        haze = 0.85 * (1 - np.exp(depth * np.float32(-1 / 45)))
+        shown += (haze_colour - shown) * haze
+        for channel, values in zip(colour, shown, strict=True):
+            channel[where] = values
+    _smooth_edges(colour, shot.what)
+    np.clip(colour, 0, 1, out=colour)
+    np.sqrt(colour, out=colour)
+    colour *= 255
+    colour += np.float32(0.5)
+    return _as_image(colour.astype(np.uint8))
 
 
-def _lit_ground(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Colour of ground pixels in sun and shadow, float32 [n, 3]."""
+def _places(shot: _Shot, where: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """World coordinates [3, n] of the pixels with flat indices ``where`` at ``depth``."""
+    to_world, origin = shot.rotation.T.astype(np.float32), shot.position.astype(np.float32)
+    rays = np.stack([_COLUMN[where], _ROW[where], np.ones(len(where), np.float32)])
+    rays *= depth
+    return to_world @ rays + origin[:, None]
+
+
+def _lit_ground(scene: Scene, shot: _Shot, points: np.ndarray) -> np.ndarray:
+    """Colour of ground pixels in sun and shadow, float32 [3, n]."""
     light = 0.56 + np.float32(0.62 * scene.look.sun[1]) * _shadow(scene, points)
-    return _ground_colour(scene, points) * (light[:, None] * scene.look.warmth.astype(np.float32))
+    colour = _ground_colour(scene, points)
+    colour *= scene.look.warmth.astype(np.float32)[:, None]
+    colour *= light
+    return colour
 
 
-def _lit_bodies(
-    scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray, normal: np.ndarray
-) -> np.ndarray:
+def _lit_bodies(scene: Scene, shot: _Shot, points: np.ndarray) -> np.ndarray:
     """Colour of ellipsoid pixels: Lambert's law, sky light from above, darker near the ground."""
-    sun = np.maximum(normal @ scene.look.sun.astype(np.float32), 0)
-    ambient = (0.40 + 0.16 * normal[:, 1]) * np.minimum(1, 0.72 + points[:, 1] * 0.9)
-    light = (ambient + 0.62 * sun)[:, None] * scene.look.warmth.astype(np.float32)
-    return _body_colour(scene, world, ids, points) * light
+    upward, sunward = (
+        np.stack([shot.rotation[:, 1], shot.rotation @ scene.look.sun]).astype(np.float32)
+        @ shot.normals
+    )
+    ambient = (0.40 + 0.16 * upward) * np.minimum(1, 0.72 + points[1] * 0.9)
+    colour = _body_colour(scene, shot.world, shot.what.ravel()[shot.body], points)
+    colour *= scene.look.warmth.astype(np.float32)[:, None]
+    colour *= ambient + 0.62 * np.maximum(sunward, 0)
+    return colour
 
 
 def _ground_colour(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Two colours mixed by a few slow waves, which fade with distance so that they never alias."""
     look, (a, b, c) = scene.look, scene.look.ground_phase.astype(np.float32)
-    x, z = points[:, 0], points[:, 2]
+    x, _, z = points
     waves = np.sin(1.7 * x + 0.9 * z + a) + np.sin(2.9 * z - 1.3 * x + b)
     waves += 0.6 * np.sin(5.1 * x + 4.3 * z + c)
     near = np.exp((scene.camera.position[2] - z) * np.float32(1 / 6))
-    mix = (0.5 + 0.22 * waves * near).clip(0, 1)[:, None]
-    first, second = look.ground.astype(np.float32), look.ground_second.astype(np.float32)
+    mix = (0.5 + 0.22 * waves * near).clip(0, 1)
+    first, second = (c.astype(np.float32)[:, None] for c in (look.ground, look.ground_second))
     return first + (second - first) * mix
 
 
 def _shadow(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Share of sunlight on the ground: a soft blob under the animal, away from the sun."""
     if scene.rig is None:
-        return np.ones(len(points), np.float32)
+        return np.ones(points.shape[1], np.float32)
     sun, length, height = scene.look.sun, scene.rig.length, scene.rig.height
     away = -sun[[0, 2]] / max(sun[1], 0.3) * height * 0.45
     centre = scene.stand[[0, 2]] + 0.5 * away
     spread = np.array([0.38 * length + abs(away[0]) * 0.5, 0.20 * length + abs(away[1]) * 0.5])
-    offset = (points[:, ::2] - centre.astype(np.float32)) / spread.astype(np.float32)
-    return 1 - 0.75 * np.exp(-np.einsum("ni,ni->n", offset, offset))
+    x, z = (
+        (points[k] - np.float32(centre[i])) / np.float32(spread[i]) for i, k in enumerate((0, 2))
+    )
+    return 1 - 0.75 * np.exp(-(x * x + z * z))
 
 
 def _body_colour(scene: Scene, world: Bodies, ids: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Surface colour of ellipsoid pixels; patterns are waves in the animal's own coordinates."""
-    colour = world.colour[ids].astype(np.float32)
-    pattern = world.pattern[ids]
-    for kind in np.unique(pattern[pattern > 0]):
+    """Surface colour of ellipsoid pixels, float32 [3, n]; patterns are waves in the animal's own
+    coordinates."""
+    first, second = (np.ascontiguousarray(c.T, np.float32) for c in (world.colour, world.second))
+    colour, pattern = first.take(ids, 1), world.pattern[ids]
+    for kind in np.unique(world.pattern[world.pattern > 0]):
         where = np.flatnonzero(pattern == kind)
         yaw = scene.yaw - np.pi / 2
-        x, y, z = (points[where] - scene.stand).T
-        along, across = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
-        mix = _pattern(int(kind), along, y, across, scene.pattern_seed)[:, None]
-        colour[where] += (world.second[ids[where]] - colour[where]) * mix
+        x, y, z = points[:, where] - scene.stand.astype(np.float32)[:, None]
+        cos, sin = np.float32(np.cos(yaw)), np.float32(np.sin(yaw))
+        mix = _pattern(int(kind), x * cos + z * sin, y, z * cos - x * sin, scene.pattern_seed)
+        own = ids[where]
+        colour[:, where] += (second - first).take(own, 1) * mix
     return colour
 
 
 def _pattern(kind: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, s: np.ndarray) -> np.ndarray:
     """Share of the second colour, 0..1: cow patches, cat stripes, soft wool."""
+    s = s.astype(np.float32)
     if kind == 1:
         waves = np.sin(4.3 * x + s[0]) + np.sin(5.1 * y + 2.2 * x + s[1]) + np.sin(4.7 * z + s[2])
-        return ((waves - 0.35) * 5).clip(0, 1).astype(np.float32)
+        return ((waves - 0.35) * 5).clip(0, 1)
     if kind == 2:
         waves = np.sin(48 * x + 2.5 * np.sin(14 * y + s[3]))
-        return ((waves - 0.35) * 2).clip(0, 0.8).astype(np.float32)
+        return ((waves - 0.35) * 2).clip(0, 0.8)
     waves = np.sin(26 * x + s[4]) * np.sin(27 * y + s[5]) * np.sin(25 * z + s[6])
-    return (0.5 + waves).clip(0, 1).astype(np.float32)
+    return (0.5 + waves).clip(0, 1)
 
 
-def _smooth_edges(colour: np.ndarray, what: np.ndarray) -> np.ndarray:
-    """Average each pixel on an outline with its neighbours, in place of costly supersampling."""
+def _smooth_edges(colour: np.ndarray, what: np.ndarray) -> None:
+    """Average each pixel on an outline with its neighbours, in place of costly supersampling;
+    ``colour`` [3, 224 * 224] is changed."""
     edge = np.zeros(what.shape, bool)
-    edge[:, 1:] |= what[:, 1:] != what[:, :-1]
-    edge[:, :-1] |= what[:, 1:] != what[:, :-1]
-    edge[1:] |= what[1:] != what[:-1]
-    edge[:-1] |= what[1:] != what[:-1]
-    rows, columns = np.nonzero(edge)
-    up, down = np.maximum(rows - 1, 0), np.minimum(rows + 1, SIZE_PX - 1)
-    left, right = np.maximum(columns - 1, 0), np.minimum(columns + 1, SIZE_PX - 1)
-    around = colour[up, columns] + colour[down, columns] + colour[rows, left] + colour[rows, right]
-    out = colour.copy()
-    out[rows, columns] = 0.4 * colour[rows, columns] + 0.15 * around
-    return out
+    across, down = what[:, 1:] != what[:, :-1], what[1:] != what[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    where = np.flatnonzero(edge)
+    rows, columns = np.divmod(where, SIZE_PX)
+    up, low = where - SIZE_PX * (rows > 0), where + SIZE_PX * (rows < SIZE_PX - 1)
+    left, right = where - (columns > 0), where + (columns < SIZE_PX - 1)
+    for channel in colour:
+        around = channel[up] + channel[low] + channel[left] + channel[right]
+        channel[where] = 0.4 * channel[where] + 0.15 * around

@@ -241,6 +241,12 @@ def camera_at(scene: Scene, t: float) -> tuple[np.ndarray, np.ndarray]:
     position = camera.position * nearer + camera.drift * progress
     forward = camera.target - position
     forward = forward / np.linalg.norm(forward)
-    right = np.cross(np.array([0.0, 1.0, 0.0]), forward)
+    right = cross(np.array([0.0, 1.0, 0.0]), forward)
     right = right / np.linalg.norm(right)
-    return position, np.stack([right, np.cross(right, forward), forward])
+    return position, np.stack([right, cross(right, forward), forward])
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cross product along the last axis; np.cross takes ten times as long for few."""
+    after, before = [1, 2, 0], [2, 0, 1]
+    return a[..., after] * b[..., before] - a[..., before] * b[..., after]

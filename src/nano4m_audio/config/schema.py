@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec
+from nano4m_audio.backends.registry import TRAINED, BackendSpec, get_spec, shares_network
 from nano4m_audio.config.curate import Score, Split, Verdict
 from nano4m_audio.config.experiment import Experiment, Grid, run_keys
 from nano4m_audio.config.grids import expand
@@ -282,7 +282,29 @@ class Config(Candidates):
 
     def label_settings(self, modality: str) -> LabelSettings:
         """What the stage label is told of a modality."""
-        return LabelSettings(modality=modality, backend=getattr(self.label, modality))
+        shared = self._labels_of_one_network(modality)
+        beside = {other: getattr(self.label, other) for other in shared[1:]}
+        leads = shared[0] == modality
+        return LabelSettings(
+            modality=modality,
+            backend=getattr(self.label, modality),
+            beside=beside if leads else {},
+        )
+
+    def label_source(self, modality: str) -> str:
+        """The modality in whose pass the maps of ``modality`` are made; itself, if it has its own
+        network or is the first of those that share one."""
+        return self._labels_of_one_network(modality)[0]
+
+    def _labels_of_one_network(self, modality: str) -> list[str]:
+        def backend(name: str) -> tuple[str, str]:
+            return MODALITIES[name].estimator, getattr(self.label, name)
+
+        return [
+            name
+            for name in LABELS
+            if name == modality or shares_network(backend(name), backend(modality))
+        ]
 
     def tokenize_settings(self, modality: str) -> dict[str, Any]:
         """What the stage tokenize is told of a modality; captions alone depend on classes."""

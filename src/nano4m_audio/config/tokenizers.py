@@ -116,10 +116,13 @@ TOKENIZERS = {
 
 
 class LabelSettings(Section):
-    """Estimate the maps of a modality."""
+    """Estimate the maps of a modality, and with it those of others by the same network."""
 
     modality: Annotated[str, one_of(LABELS)]
     backend: str = "mini"
+    beside: dict[Annotated[str, one_of(LABELS)], str] = Field(
+        {}, description="modalities made in the same pass, with their estimators"
+    )
 
 
 class TokenizeSettings(Templates):

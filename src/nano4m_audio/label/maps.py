@@ -54,9 +54,18 @@ def encode_normals(normals: np.ndarray) -> dict[str, Any]:
 
 def decode_normals(row: Mapping[str, Any]) -> np.ndarray:
     """The inverse of encode_normals: float32 [K, H, W, 3], unit vectors."""
-    levels = np.stack([_read_png(data) for data in row["maps"]]).astype(np.float32)
-    normals = 1 - levels / 255 * 2
-    return normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+    return normals_image(row).transpose(0, 2, 3, 1)
+
+
+def normals_image(row: Mapping[str, Any]) -> np.ndarray:
+    """What the normal tokenizer sees of stored maps: unit vectors, float32 [K, 3, H, W]."""
+    normals = np.stack([np.moveaxis(_read_png(data), -1, 0) for data in row["maps"]], 0, dtype="f4")
+    normals /= 255
+    normals *= 2
+    np.subtract(1, normals, out=normals)
+    x, y, z = normals.swapaxes(0, 1)
+    normals /= np.sqrt(x * x + y * y + z * z)[:, None]
+    return normals
 
 
 def depth_image(depth: np.ndarray) -> np.ndarray:
@@ -80,9 +89,7 @@ class Form:
 DEPTH = Form(
     encode_depth, lambda row: depth_image(decode_depth(row)), lambda image: colour_depth(image[0])
 )
-NORMALS = Form(
-    encode_normals, lambda row: decode_normals(row).transpose(0, 3, 1, 2), colour_normals
-)
+NORMALS = Form(encode_normals, normals_image, colour_normals)
 #: ModalitySpec.form -> Form; the constant of a form is its name in capitals (see versions.py).
 FORMS = {"depth": DEPTH, "normals": NORMALS}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
@@ -60,34 +62,38 @@ def _predict(net: nn.Module, rgb: torch.Tensor) -> torch.Tensor:
     return net(as_image(rgb).contiguous(memory_format=torch.channels_last))
 
 
-class MiniDepth(MiniBackend):
-    """DepthEstimator."""
+class MiniDense(MiniBackend):
+    """SharedEstimator: one pass of the network serves depth and normals."""
 
     net: DenseNet
     network = DenseNet
     member = "dense"
 
-    def estimate(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224] inverse depth in 1/m, sky 0."""
+    def outputs(self, rgb: np.ndarray) -> np.ndarray:
+        """uint8 [B, 224, 224, 3] -> float32 [B, 4, 224, 224], as the network gives them."""
+        return run_each(partial(_predict, self.net), rgb, self.threads)
 
-        def inverse_depth(x: torch.Tensor) -> torch.Tensor:
-            return (torch.exp(_predict(self.net, x)[:, 0]) - FLOOR).clamp(min=0)
-
-        return run_each(inverse_depth, rgb, self.threads)
-
-
-class MiniNormals(MiniBackend):
-    """NormalEstimator."""
-
-    net: DenseNet
-    network = DenseNet
-    member = "dense"
+    def maps(self, outputs: np.ndarray) -> np.ndarray:
+        """What the subclass is for, of outputs of the network."""
+        return run_each(self._map, outputs, self.threads)
 
     def estimate(self, rgb: np.ndarray) -> np.ndarray:
-        """uint8 [B, 224, 224, 3] -> float32 [B, 224, 224, 3], unit length, as in protocols.py."""
+        """uint8 [B, 224, 224, 3] -> the maps of the pictures."""
+        return self.maps(self.outputs(rgb))
 
-        def normals(x: torch.Tensor) -> torch.Tensor:
-            vectors = nn.functional.normalize(_predict(self.net, x)[:, 1:], dim=1)
-            return vectors.permute(0, 2, 3, 1)
+    def _map(self, outputs: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
 
-        return run_each(normals, rgb, self.threads)
+
+class MiniDepth(MiniDense):
+    """DepthEstimator: float32 [B, 224, 224] inverse depth in 1/m, sky 0."""
+
+    def _map(self, outputs: torch.Tensor) -> torch.Tensor:
+        return (torch.exp(outputs[:, 0]) - FLOOR).clamp(min=0)
+
+
+class MiniNormals(MiniDense):
+    """NormalEstimator: float32 [B, 224, 224, 3], unit length, as in protocols.py."""
+
+    def _map(self, outputs: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(outputs[:, 1:], dim=1).permute(0, 2, 3, 1)
