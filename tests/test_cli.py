@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
 
-from nano4m_audio.cli.app import SECTIONS, app
+from nano4m_audio.cli.app import SECTIONS, command_line
 from nano4m_audio.config.reading import describe
 
-GROUP: Any = get_command(app)
+GROUP: Any = command_line()
 COMMANDS = sorted(GROUP.commands)
 
 
