@@ -47,14 +47,7 @@ rule candidates:
                 "classes": CONFIG.class_details(*CONFIG.chosen_source.class_details),
             },
         ),
-        # What is in the folder, with the list of clips where that is no input.
-        listing=(
-            ""
-            if CONFIG.chosen_source.made_here
-            else folder_digest(
-                FOLDER.root, FOLDER.clips_csv if as_input(FOLDER.csv) else None
-            )
-        ),
+        listing=lambda _: listed(),
         version=stage_version("candidates"),
     shell:
         "nano4m-audio candidates --settings={params.settings:q} 2> {log}"

@@ -1,6 +1,7 @@
 """What all wings share: the validated config, the shards, and the params of the stages."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from nano4m_audio.acquire.listing import folder_digest, with_folder_classes
@@ -166,6 +167,20 @@ def planned_uses():
         if name := name or CONFIG.backend(key):
             uses.append((key, name))
     return uses
+
+
+@cache
+def listed():
+    """What is in the folder, with the list of clips where that is no input: a digest.
+
+    Only the graph that has the rule `candidates` asks: a job of a cluster, which reads the workflow
+    again for a stage that comes later, does not walk the folder.
+    """
+    if CONFIG.chosen_source.made_here:
+        return ""
+    return folder_digest(
+        FOLDER.root, FOLDER.clips_csv if as_input(FOLDER.csv) else None
+    )
 
 
 def mistrust(wildcards):

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
 
-from nano4m_audio.cli.app import SECTIONS, app
+from nano4m_audio.cli.app import HOMES, SECTIONS, command_line
 from nano4m_audio.config.reading import describe
+from nano4m_audio.tables import write_rows
 
-GROUP: Any = get_command(app)
+GROUP: Any = command_line()
 COMMANDS = sorted(GROUP.commands)
 
 
@@ -62,6 +62,59 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "[]"
+
+
+def test_every_command_has_its_home():
+    """A command that HOMES does not name could not be called."""
+    assert {*HOMES, "config"} == set(COMMANDS) == {n for names in SECTIONS.values() for n in names}
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    code = (
+        "import sys; from nano4m_audio.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('imported', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.rpartition("imported ")[2].split())
+
+
+def test_a_stage_imports_no_more_than_it_needs(tmp_path):
+    """A run starts a process for every shard of every stage: each pays for what is imported."""
+    results = tmp_path / "results"
+    write_rows(results / "selected/0000.parquet", "selected", [])
+    asked = "label", "depth", "--shard", "0000", "--results", str(results)
+    found = imported_by(*asked, "--settings", '{"backend": "mini"}')
+    assert (results / "labels/depth/0000.parquet").exists()
+    others = {f"nano4m_audio.cli.{name}" for name in ("model", "generate", "tools", "publish")}
+    heavy = {"torch", "pandas", "av", "scipy", "matplotlib", "snakemake", "transformers"}
+    whole_config = {"nano4m_audio.config.schema", "nano4m_audio.config.experiment"}
+    assert not found & (others | heavy | whole_config)
+    assert "nano4m_audio.cli.data" in found
+
+
+def test_pandas_is_not_imported_by_a_command_and_is_by_who_asks(tmp_path):
+    """Arrow would import it with the first list that it is given."""
+    (tmp_path / "pandas.py").write_text("__version__ = '9.0.0'\n")
+    code = (
+        "import importlib.util, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "import pandas; del sys.modules['pandas']\n"
+        "from nano4m_audio.cli.without import without\n"
+        "without('pandas')\n"
+        "import pyarrow; print(pyarrow.array([1]).to_pylist(), 'pandas' in sys.modules)\n"
+        "without('nowhere_at_all'); print(importlib.util.find_spec('nowhere_at_all'))\n"
+        "import pandas"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[1] False\nNone\n"
+    assert "ModuleNotFoundError: pandas is not used by commands" in done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

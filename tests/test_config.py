@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from nano4m_audio.config.command_line import read_entries
 from nano4m_audio.config.curate import Verdict
-from nano4m_audio.config.reading import (
-    COMMON,
-    describe,
-    load_config,
-    parse,
-    parse_json,
-    parse_workflow,
-    rank,
-)
+from nano4m_audio.config.parsing import parse, parse_json
+from nano4m_audio.config.reading import COMMON, describe, load_config, parse_workflow, rank
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import modality_table

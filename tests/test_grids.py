@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config.grids import members
-from nano4m_audio.config.reading import load_config, parse
+from nano4m_audio.config.parsing import parse
+from nano4m_audio.config.reading import load_config
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.config.curate import Verdict
-from nano4m_audio.config.reading import parse_json
+from nano4m_audio.config.parsing import parse_json
 from nano4m_audio.settings_files import SettingsFiles
 
 VALUES = st.dictionaries(st.text(), st.floats(allow_nan=False) | st.text() | st.none(), max_size=5)

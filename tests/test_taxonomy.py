@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.backends import audioset
-from nano4m_audio.config.reading import parse, parse_workflow
+from nano4m_audio.config.parsing import parse
+from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.taxonomy import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.backends.registry import get_spec
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import BACKEND_KEYS, Config
 from nano4m_audio.modalities import IMAGES, MODALITIES
 from nano4m_audio.nano4m.settings import TrainSettings

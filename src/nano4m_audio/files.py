@@ -134,6 +134,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def data_yaml(text: str) -> Any:
+    """What YAML of this package says, by libyaml where PyYAML has it: that is twelve times as fast,
+    and a job reads five such files before it does anything."""
+    import yaml
+
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def read_json(path: Path, advice: str) -> Any:
     """The JSON of a file. Raises UserError in one line: what is wrong, and the ``advice``."""
     try:

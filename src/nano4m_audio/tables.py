@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from nano4m_audio import checked
 from nano4m_audio.checked import CheckedFile, DamagedError
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import atomic_path
+from nano4m_audio.files import atomic_path, data_yaml
 from nano4m_audio.filters import COLUMNS, LABEL_OF
 from nano4m_audio.modalities import LABELS, MODALITIES
 
@@ -51,7 +50,7 @@ def _columns(rows: Sequence[Any]) -> list[Column]:
 
 
 _TEXT = Path(__file__).with_name("tables.yaml").read_text("utf-8")
-_LISTED = {name: _columns(rows) for name, rows in yaml.safe_load(_TEXT).items()}
+_LISTED = {name: _columns(rows) for name, rows in data_yaml(_TEXT).items()}
 #: Which row it is, and what happened to it.
 _SHARED = _LISTED.pop("shared")
 

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from nano4m_audio.backends import audioset
 from nano4m_audio.config.plain import read_yaml, shown
 from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.files import data_yaml
 from nano4m_audio.section import Section
 
 FROM_FOLDER = "from_folder"
@@ -144,7 +145,7 @@ def vggsound_config() -> str:
 @cache
 def _eleven() -> dict[str, dict[str, Any]]:
     text = resources.files(__package__).joinpath("taxonomy.yaml").read_text("utf-8")
-    return yaml.safe_load(text)
+    return data_yaml(text)
 
 
 def class_names() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nano4m_audio.acquire.source_record import RECORD, check_record, write_record
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.files import write_json
 from nano4m_audio.paths import Results

@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 import yaml
 from snakemake.utils import update_config
-from typer.main import get_command
 
 from nano4m_audio.backends.registry import mini_card
-from nano4m_audio.cli.app import app
+from nano4m_audio.cli.app import command_line
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
 from tests.workflow.test_commands import folder_config, small_folder
@@ -363,7 +362,7 @@ def test_commands_run_as_printed(document, shell):
 
 def examples(command: Any = None, name: str = "nano4m-audio") -> dict[str, str]:
     """The example of every command of the command line, by the name of the command."""
-    command = command or get_command(app)
+    command = command or command_line()
     if not hasattr(command, "commands"):
         return {name: (command.epilog or "").removeprefix("Example: ")}
     inner = [examples(found, f"{name} {key}") for key, found in command.commands.items()]

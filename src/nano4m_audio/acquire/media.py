@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nano4m_audio.acquire.hashes import Hashes
 from nano4m_audio.acquire.source import MediaError, Region, Source, clean_message
 from nano4m_audio.reasons import Reason
 
@@ -89,14 +90,18 @@ def region_of(row: Mapping[str, Any]) -> Region | None:
 
 
 def check_media(
-    rows: Iterable[Mapping[str, Any]], root: Path, follow_links: bool = False
+    rows: Iterable[Mapping[str, Any]],
+    root: Path,
+    follow_links: bool = False,
+    hashes: Hashes | None = None,
 ) -> list[dict[str, Any]]:
     """Check the file of every row (``clip_id``, ``path``; see ``with_places``), in the order given.
 
     Returns one dict per row: clip_id, status ("ok" or "failed"), reason (a Reason, "" when ok),
     message, path and part of it (as given), size_bytes, sha256 (hex of the content, "" when
     failed). A bad file is a failed row, never an exception; a path outside ``root`` is not even
-    opened, unless it leaves by a link and ``follow_links``. A file of many clips is read once.
+    opened, unless it leaves by a link and ``follow_links``. A file of many clips is read once, and
+    one that ``hashes`` know, as it is now, not at all.
     """
     found: dict[tuple[str, Region | None], dict[str, Any]] = {}
     checked = []
@@ -108,14 +113,16 @@ def check_media(
             result = _failure(Reason.NOT_IN_MIRROR, "no clip of the mirror has its name")
         else:
             if place not in found:
-                found[place] = _check_file(root, *place, follow_links)
+                found[place] = _check_file(root, *place, follow_links, hashes)
             result = found[place]
         part = {name: row.get(name) for name in _PART}
         checked.append({"clip_id": row["clip_id"], "path": row["path"], **part, **result})
     return checked
 
 
-def _check_file(root: Path, path: str, region: Region | None, follow_links: bool) -> dict[str, Any]:
+def _check_file(
+    root: Path, path: str, region: Region | None, follow_links: bool, hashes: Hashes | None
+) -> dict[str, Any]:
     try:
         real = find_file(root, path, follow_links)
         if real is None:
@@ -123,7 +130,7 @@ def _check_file(root: Path, path: str, region: Region | None, follow_links: bool
                 Reason.UNSAFE_PATH, "is not inside the source folder" + _hint(root, path)
             )
         with Source(real, region) as source:
-            sha256 = source.sha256()
+            sha256 = hashes.sha256(source, region, real) if hashes else source.sha256()
             source.check()
     except MediaError as error:
         return _failure(error.reason, f"{path!r} {error}{_style(path, error.reason)}")

@@ -108,6 +108,16 @@ class Source:
         """What tells this content from any other, as far as the file system knows it."""
         return (*self._place, *_identity(self._before))
 
+    @property
+    def state(self) -> tuple[int, ...]:
+        """Size, times, device and inode of the whole file, as it was when it was opened."""
+        return _identity(self._before)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was changed long enough ago that another write now would have another time."""
+        return self._before.st_ctime_ns < time.time_ns() - _SETTLED_NS
+
     def reader(self) -> Reader:
         """A place of its own at the beginning of the file."""
         return Reader(self)
@@ -150,7 +160,7 @@ class Source:
         if known and known[0] == identity:
             self._sha256 = known[1]
             return self._sha256
-        settled = self._before.st_ctime_ns < time.time_ns() - _SETTLED_NS
+        settled = self.settled
         sha256 = self.sha256()
         self.check()
         if settled and _identity(self._before) == identity:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.acquire.child import Limits
+from nano4m_audio.acquire.hashes import hashes_of
 from nano4m_audio.acquire.listing import with_folder_classes
 from nano4m_audio.acquire.media import check_media, find_file, region_of, with_places
 from nano4m_audio.config.schema import DecodeFiles
@@ -56,12 +57,15 @@ def list_candidates(results: Results, settings: Candidates) -> None:
 def check_files(results: Results, shard: str, settings: Files) -> None:
     """Write the media table: for each candidate its file's size and SHA-256, or what is wrong.
 
-    Files of a folder source are read where they lie; nothing is copied. Of what was fetched, the
+    Files of a folder source are read where they lie; nothing is copied. What was hashed before and
+    is, by size, times and inode, the same file is not read again. Of what was fetched, the
     table ``fetched`` says where it lies, or why there is nothing.
     """
     candidates = read_rows(results.table("candidates", shard), "candidates")
     fetched = read_rows(results.table("fetched", shard), "fetched") if settings.fetched else None
-    rows = check_media(with_places(candidates, fetched), Path(settings.root), settings.follow_links)
+    places, hashes = with_places(candidates, fetched), hashes_of(results.store, shard)
+    rows = check_media(places, Path(settings.root), settings.follow_links, hashes)
+    hashes.keep()
     version = stage_version("media")
     for row in rows:
         row["key"] = content_key("media", version, row["status"], row["reason"], row["sha256"])

@@ -15,13 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import yaml
-
 from nano4m_audio.backends import protocols, weights
 from nano4m_audio.backends.compute import Compute, emulated, resolve_device
 from nano4m_audio.code_digest import code_digest
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.files import sha256
+from nano4m_audio.files import data_yaml, sha256
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ _WEIGHTS = Path(__file__).parent / "mini" / "weights"
 #: Kinds of tokenizers for images: those that can be trained on a run's own frames.
 _TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
-_LISTED = yaml.safe_load(Path(__file__).with_name("registry.yaml").read_text("utf-8"))
+_LISTED = data_yaml(Path(__file__).with_name("registry.yaml").read_text("utf-8"))
 #: kind -> name -> spec.
 REGISTRY: dict[str, dict[str, BackendSpec]] = {
     kind: {name: BackendSpec(**spec) for name, spec in specs.items()}

@@ -22,7 +22,7 @@ import yaml
 from nano4m_audio.backends import network
 from nano4m_audio.backends.download import MAX_BYTES, Progress, download, size_text
 from nano4m_audio.errors import UserError, did_you_mean
-from nano4m_audio.files import copy_file, read_json, sha256, write_json
+from nano4m_audio.files import copy_file, data_yaml, read_json, sha256, write_json
 from nano4m_audio.locks import locked
 
 _LIST = Path(__file__).with_name("weights.yaml")
@@ -92,7 +92,7 @@ def get_weights(weights_id: str) -> Weights:
 def _read_list(path: Path, mtime_ns: int) -> dict[str, Weights]:
     """The entries of one list; ``mtime_ns`` makes a changed file a new one."""
     try:
-        entries = yaml.safe_load(path.read_text("utf-8")) or {}
+        entries = data_yaml(path.read_text("utf-8")) or {}
         return {name: _entry(name, values) for name, values in entries.items()}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a list of weights ({' '.join(str(error).split())})") from None

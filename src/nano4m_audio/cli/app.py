@@ -2,33 +2,23 @@
 
 Every stage takes its config section as ``--settings``, JSON or a file that holds it (absent: the
 defaults), reads and writes named files, and can be pasted and run by hand. Stages are imported
-inside their commands, so that ``--help`` stays quick.
+inside their commands, so that ``--help`` stays quick, and commands when they are asked for: a run
+starts some thirty of them.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_group
 
-from nano4m_audio.cli import (
-    browse,
-    classes,
-    data,
-    generate,
-    mini,
-    model,
-    publish,
-    tokenizer,
-    tools,
-    web,
-    weights,
-)
-from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example, read_config
+from nano4m_audio.cli.without import without
 from nano4m_audio.errors import UserError
 
 #: The commands in the order in which a newcomer needs them.
@@ -46,12 +36,60 @@ SECTIONS = {
 }
 
 
+#: Which Typer of this folder makes which commands ...
+_APPS = {
+    "data:app": (
+        *("barnyard", "candidates", "media", "decode", "score", "verdict", "split", "label"),
+        "tokenize",
+    ),
+    "web:app": ("fetch",),
+    "model:app": ("train", "evaluate", "experiments", "generations", "report"),
+    "generate:app": ("generate",),
+    "publish:app": ("audit", "proof", "release", "verify"),
+    "tools:app": ("clips", "check", "du", "gc"),
+}
+#: ... and which group of them.
+_GROUPS = {
+    **{name: f"{name}:app" for name in ("browse", "classes", "mini", "tokenizer", "weights")},
+    **{name: f"interchange:{name}_app" for name in ("export", "import")},
+}
+#: Name of a command -> its Typer, and the name of that if it is a group.
+HOMES: dict[str, tuple[str, str | None]] = {
+    **{name: (home, None) for home, names in _APPS.items() for name in names},
+    **{name: (home, name) for name, home in _GROUPS.items()},
+}
+_LOOK: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
+
+
 class Sections(TyperGroup):
-    """A group of commands whose help lists them by section."""
+    """The commands, each imported when it is asked for; help lists them by section."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            self.load(*([cmd_name] if cmd_name in HOMES else HOMES))
+        return self.commands.get(cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self.load(*HOMES)
+        return list(self.commands)
+
+    def load(self, *names: str) -> None:
+        """Import the commands of these names."""
+        for home, group in dict.fromkeys(HOMES[name] for name in names):
+            module, _, made = home.partition(":")
+            one = typer.Typer(**_LOOK)
+            one.add_typer(
+                getattr(importlib.import_module(f"nano4m_audio.cli.{module}"), made), name=group
+            )
+            self.commands.update(get_group(one).commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         listed = [name for names in SECTIONS.values() for name in names]
-        others = tuple(name for name in self.commands if name not in listed)
+        others = tuple(name for name in self.list_commands(ctx) if name not in listed)
         width = formatter.width - 6 - max(map(len, self.commands))
         for title, names in {**SECTIONS, "Others": others}.items():
             here = [(name, self.commands[name]) for name in names if name in self.commands]
@@ -63,9 +101,7 @@ class Sections(TyperGroup):
 app = typer.Typer(
     cls=Sections,
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    **_LOOK,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From labelled web video to five-modality tokens, a small 4M model and a report. "
     "Everything at once: snakemake --cores 8 results/report.html",
@@ -88,21 +124,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-app.add_typer(data.app)
-app.add_typer(web.app)
-app.add_typer(model.app)
-app.add_typer(generate.app)
-app.add_typer(publish.app)
-app.add_typer(tools.app)
-app.add_typer(browse.app, name="browse")
-app.add_typer(classes.app, name="classes")
-app.add_typer(mini.app, name="mini")
-app.add_typer(tokenizer.app, name="tokenizer")
-app.add_typer(weights.app, name="weights")
-app.add_typer(export_app, name="export")
-app.add_typer(import_app, name="import")
 
 
 @app.command(name="config", epilog=example("config configs/grid_demo.yaml"))
@@ -130,8 +151,17 @@ def show_config(
         print(f"{len(rows) - len(shown)} more: nano4m-audio config --all")
 
 
+def command_line() -> Sections:
+    """All commands, imported: for who looks at them."""
+    group = get_group(app)
+    assert isinstance(group, Sections)
+    group.load(*HOMES)
+    return group
+
+
 def main() -> None:
     """Run the command line; a UserError is one line on stderr, and its exit status."""
+    without("pandas")
     try:
         app()
     except UserError as error:

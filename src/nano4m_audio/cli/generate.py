@@ -117,7 +117,7 @@ def generate(
     """Make modalities of clips, or of a sound, a picture or a text of yours, with a trained model:
     PNG, WAV and text files, and generated.json with their ids and settings."""
     from nano4m_audio.backends.compute import Compute, resolve_device
-    from nano4m_audio.config.reading import parse
+    from nano4m_audio.config.parsing import parse
     from nano4m_audio.config.schema import Config
     from nano4m_audio.evaluate.models import Models
     from nano4m_audio.generation.make import printable

@@ -75,7 +75,7 @@ def stage_settings(
 
     ``given`` are values from the command's arguments, which the settings may repeat.
     """
-    from nano4m_audio.config.reading import parse, read_json
+    from nano4m_audio.config.parsing import parse, read_json
     from nano4m_audio.settings_files import last_settings
 
     if text is None and (file := last_settings(results.settings, stage)):

@@ -42,7 +42,7 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, if not as set")] = None,
 ) -> None:
     """Train one tokenizer; a killed run continues at its last checkpoint."""
-    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.parsing import parse_json
     from nano4m_audio.config.tokenizers import Tokenizer
     from nano4m_audio.tokenize.keyframes import image_tables
     from nano4m_audio.tokenizers.train import RUN, TRAINED_WEIGHTS, train_tokenizer

@@ -61,7 +61,7 @@ def clips(
     A table on a terminal, CSV elsewhere. An option that takes a word may be given several times.
     """
     from nano4m_audio.config.curate import Verdict
-    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.parsing import parse_json
     from nano4m_audio.files import atomic_path
     from nano4m_audio.settings_files import last_settings
     from nano4m_audio.upkeep import clip_list

@@ -6,11 +6,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
 
 from nano4m_audio.config.grids import overlaid
 from nano4m_audio.errors import did_you_mean
+from nano4m_audio.files import data_yaml
 from nano4m_audio.nano4m.settings import RunSettings
 from nano4m_audio.section import Section
 
@@ -19,7 +19,7 @@ from nano4m_audio.section import Section
 def presets() -> dict[str, dict[str, Any]]:
     """The experiments of presets.yaml, by name, as plain values."""
     text = resources.files("nano4m_audio.config").joinpath("presets.yaml").read_text("utf-8")
-    return yaml.safe_load(text)
+    return data_yaml(text)
 
 
 class Experiment(RunSettings):

@@ -41,7 +41,7 @@ def install() -> None:
         return read_entries(entries, read_plain)
 
     def load_configfile(path: Any) -> dict[str, Any]:
-        from nano4m_audio.config.reading import read_yaml
+        from nano4m_audio.config.plain import read_yaml
 
         return read_yaml(path, read_file)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate.models import Models

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nano4m_audio.backends.compute import Compute, resolve_device
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.evaluate.beside import READERS

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from nano4m_audio.backends.gpt2 import PAD
-from nano4m_audio.config.reading import parse
+from nano4m_audio.config.parsing import parse
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import atomic_path, read_json, sha256, write_bytes, write_json
 from nano4m_audio.modalities import PUBLISHED_NAMES

@@ -129,7 +129,7 @@ def _seconds(path: Path) -> float | None:
 
 def _last_config(results: Results) -> Config | None:
     """The config of the last run; None where there is none, or one of another version."""
-    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.parsing import parse_json
 
     try:
         path = last_settings(results.settings, "config")

@@ -158,7 +158,7 @@ def _quality(results: Results) -> set[str]:
 
 def _packed(results: Results) -> set[str]:
     """The packed tokens of every run: which clips and rows they hold follows from the tables."""
-    from nano4m_audio.config.reading import parse
+    from nano4m_audio.config.parsing import parse
     from nano4m_audio.nano4m.settings import TrainSettings
     from nano4m_audio.training.stage import packed_folder
 
