@@ -30,6 +30,7 @@ from nano4m_audio.cli import (
 from nano4m_audio.cli.interchange import export_app, import_app
 from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.errors import UserError
+from nano4m_audio.shared_store import begin_job
 
 #: The commands in the order in which a newcomer needs them.
 SECTIONS = {
@@ -133,6 +134,7 @@ def show_config(
 def main() -> None:
     """Run the command line; a UserError is one line on stderr, and its exit status."""
     try:
+        begin_job(sys.argv)
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
