@@ -22,6 +22,7 @@ from nano4m_audio.cli import (
     mini,
     model,
     publish,
+    status,
     tokenizer,
     tools,
     web,
@@ -35,6 +36,7 @@ from nano4m_audio.shared_store import begin_job
 #: The commands in the order in which a newcomer needs them.
 SECTIONS = {
     "Before a run": ("check", "config", "weights", "classes"),
+    "During a run": ("status",),
     "Of a finished run": (
         *("clips", "generate", "export", "import", "audit", "release", "verify"),
         *("experiments", "du", "gc"),
@@ -97,6 +99,7 @@ app.add_typer(model.app)
 app.add_typer(generate.app)
 app.add_typer(publish.app)
 app.add_typer(tools.app)
+app.add_typer(status.app)
 app.add_typer(browse.app, name="browse")
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
