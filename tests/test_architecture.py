@@ -28,6 +28,7 @@ FLOORS = (
     {"audit", "evaluate", "generation", "interchange"},
     {"browser", "release", "report", "terminal", "upkeep"},
     {"dataset"},
+    {"publish"},
     {"cli"},
 )  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

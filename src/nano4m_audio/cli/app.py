@@ -25,6 +25,7 @@ from nano4m_audio.cli import (
     status,
     tokenizer,
     tools,
+    upload,
     web,
     weights,
 )
@@ -38,7 +39,7 @@ SECTIONS = {
     "Before a run": ("check", "config", "weights", "classes"),
     "During a run": ("status",),
     "Of a finished run": (
-        *("clips", "generate", "export", "import", "audit", "release", "verify"),
+        *("clips", "generate", "export", "import", "audit", "release", "verify", "publish"),
         *("experiments", "du", "gc"),
     ),
     "Stages, which snakemake runs one after the other": (
@@ -100,6 +101,7 @@ app.add_typer(generate.app)
 app.add_typer(publish.app)
 app.add_typer(tools.app)
 app.add_typer(status.app)
+app.add_typer(upload.app)
 app.add_typer(browse.app, name="browse")
 app.add_typer(classes.app, name="classes")
 app.add_typer(mini.app, name="mini")
