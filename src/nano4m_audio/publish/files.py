@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import sha256, write_json
@@ -58,7 +58,7 @@ def gather(results: Results, staging: Path, frames: bool, sound: bool, clips: bo
     return [*found, Upload(staging / MANIFEST, MANIFEST)]
 
 
-def manifest(files: Sequence[Upload]) -> dict[str, list[dict[str, str | int]]]:
+def manifest(files: Sequence[Upload]) -> dict[str, list[dict[str, Any]]]:
     """Name, size in bytes and SHA-256 of every file."""
     rows = [{"path": file.name, "size": file.size, "sha256": file.sha256} for file in files]
     return {"files": rows}
@@ -79,9 +79,3 @@ def _below(folder: Path, root: Path, suffixes_not: tuple[str, ...] = ()) -> Iter
         hidden = any(part.startswith(".") for part in parts)
         if path.is_file() and not hidden and path.suffix not in suffixes_not:
             yield Upload(path, "/".join(parts))
-
-
-def read_manifest(path: Path) -> dict[str, tuple[int, str]]:
-    """Size and SHA-256 of every name."""
-    rows = json.loads(path.read_text("utf-8"))["files"]
-    return {row["path"]: (row["size"], row["sha256"]) for row in rows}

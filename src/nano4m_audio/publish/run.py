@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano4m_audio.files import user_errors
+from nano4m_audio.files import leftovers, temp_path, user_errors
 from nano4m_audio.paths import Results
 from nano4m_audio.progress import track
-from nano4m_audio.publish.files import Upload, gather
+from nano4m_audio.publish.files import MANIFEST, Upload, gather
 from nano4m_audio.publish.targets import target_of
 
 
@@ -41,16 +43,30 @@ def publish(
     target = target_of(address, public)
     if not dry_run:
         target.prepare()  # before the dataset is written, which takes minutes for many clips
-    with (
-        user_errors(results.root),
-        tempfile.TemporaryDirectory(prefix=".publish-", dir=results.root) as staging,
-    ):
-        files = gather(results, Path(staging), what.frames, what.sound, what.clips)
+    with _staging(results) as staging:
+        files = gather(results, staging, what.frames, what.sound, what.clips)
         sent = target.missing(files)
-        told = [(file.size, file.sha256) for file in sent]  # while they are there
         if not dry_run and sent:
-            size = sum(size for size, _ in told) / 1e6
+            size = sum(file.size for file in sent) / 1e6
             print(f"uploading {len(sent):,} files, {size:,.1f} MB", file=sys.stderr)
-            for _ in track(target.put(sent), len(sent), "publish [files]"):
+            # The manifest comes when all that it names is there.
+            parts = [[f for f in sent if (f.name == MANIFEST) is last] for last in (False, True)]
+            put = (file for part in parts for file in target.put(part))
+            for _ in track(put, len(sent), "publish [files]"):
                 pass
     return Published(files, sent)
+
+
+@contextmanager
+def _staging(results: Results) -> Iterator[Path]:
+    """A folder for what is written in order to be uploaded; those of killed processes go."""
+    place = results / "publish"
+    with user_errors(results.root):
+        for old in leftovers(results.root, place.name):
+            shutil.rmtree(old, ignore_errors=True)
+        staging = temp_path(place)
+        try:
+            staging.mkdir()
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)

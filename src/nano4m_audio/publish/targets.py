@@ -64,8 +64,9 @@ class S3:
             from botocore.config import Config
         except ImportError:
             raise UserError("S3 needs the package boto3: install nano4m-audio[publish]") from None
-        patience = {"mode": "standard", "max_attempts": 5}
-        return boto3.client("s3", config=Config(retries=patience, connect_timeout=10))
+        return boto3.session.Session().client(
+            "s3", config=Config(connect_timeout=10, max_pool_connections=_THREADS)
+        )
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
@@ -192,7 +193,7 @@ class Hub:
 
         for start in range(0, len(files), _COMMIT_FILES):
             some = files[start : start + _COMMIT_FILES]
-            with self._explained():
+            with self._explained(), _quiet():
                 self._api.create_commit(
                     self.name,
                     [CommitOperationAdd(file.name, str(file.path)) for file in some],
@@ -201,6 +202,18 @@ class Hub:
                     + f" and {len(some) - 1} more" * (len(some) > 1),
                 )
             yield from some
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's own bars, which would be drawn across ours."""
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _same(file: Upload, there: Any) -> bool:
@@ -212,7 +225,6 @@ def _same(file: Upload, there: Any) -> bool:
 
 def _of_hub(error: Exception, where: str) -> str | None:
     """One line about an error of huggingface_hub at ``where``; None for any other."""
-    import httpx
     from huggingface_hub import errors as known
 
     if isinstance(error, known.OfflineModeIsEnabled):
@@ -224,8 +236,9 @@ def _of_hub(error: Exception, where: str) -> str | None:
         if status in (401, 403):
             return f"{where} refuses the token ({status}): it needs write access to this dataset"
         return f"{where}: {one_line(error)}"
-    if isinstance(error, httpx.HTTPError | OSError):
+    if isinstance(error, known.HTTPError | OSError):
         return f"{where} cannot be reached ({one_line(error)}): what is there already is kept"
-    if isinstance(error, known.HFValidationError):
-        return f"{where}: {one_line(error)}"
+    if isinstance(error, RuntimeError | ValueError):  # of a file that could not be uploaded
+        cause = f" ({one_line(error.__cause__)})" if error.__cause__ else ""
+        return f"{where}: {one_line(error)}{cause}: what is there already is kept"
     return None
