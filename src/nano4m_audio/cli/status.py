@@ -13,7 +13,7 @@ from nano4m_audio.cli.tools import Folder
 app = typer.Typer()
 
 
-@app.command(epilog=example("status results --stage decode"))
+@app.command(epilog=example("status results --shards"))
 def status(
     results: Folder = RESULTS,
     shards: Annotated[bool, typer.Option("--shards", help="a line for every job")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ def publish(
     results: Annotated[
         paths.Results,
         typer.Argument(
-            parser=lambda text: paths.Results(paths.Path(text)),
+            parser=lambda text: paths.Results(Path(text)),
             metavar="RESULTS",
             help="folder with the artifacts of all stages",
         ),

@@ -63,7 +63,7 @@ class S3:
             import boto3
             from botocore.config import Config
         except ImportError:
-            raise UserError("S3 needs the package boto3: install nano4m-audio[publish]") from None
+            raise UserError("S3 needs the package boto3: `make s3`") from None
         return boto3.session.Session().client(
             "s3", config=Config(connect_timeout=10, max_pool_connections=_THREADS)
         )
