@@ -4,10 +4,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm web clean
+.PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm s3 web clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 report: .venv/.ready  ## run the pipeline of config.yaml and write results/report.html
 	snakemake --cores $(CORES) results/report.html
@@ -80,6 +80,9 @@ endif
 
 slurm: .venv/.ready  ## add Snakemake's plugin for Slurm to .venv
 	$(FIND_UV) && $$UV pip install --quiet --python .venv/bin/python --no-build-isolation -e '.[slurm]'
+
+s3: .venv/.ready  ## add boto3, with which publish writes to s3://, to .venv
+	$(FIND_UV) && $$UV pip install --quiet --python .venv/bin/python --no-build-isolation -e '.[publish]'
 
 # No lock: video sites change, and yt-dlp with them. It changes no row that is there.
 web: .venv/.ready  ## add the newest yt-dlp, and Deno for YouTube, to .venv

@@ -21,12 +21,14 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.fetch.stage import next_attempt
+from nano4m_audio.journal import planned, write_plan
 from nano4m_audio.lineage import outdated
 from nano4m_audio.locks import in_use
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.prerequisites import check_weights
 from nano4m_audio.settings_files import SettingsFiles, last_settings, record_command
+from nano4m_audio.shared_store import RUN, mark, name_run
 from nano4m_audio.tokenize.names import from_file_name
 from nano4m_audio.versions import stage_version
 
@@ -53,6 +55,15 @@ if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS.root)
 
 
+# The run that jobs belong to, on whatever node: they look for its name in the store.
+if workflow.is_main_process:
+    name_run()
+
+
+envvars:
+    RUN,
+
+
 # Holds a lock as long as this process lives: nothing is cleaned up under a run.
 IN_USE = []
 
@@ -64,6 +75,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     IN_USE.append(or_exit(in_use, RESULTS.store))
     write_record(CONFIG, RESULTS.root)
     SETTINGS.write()
+    write_plan(RESULTS, or_exit(mark, RESULTS.store), planned_jobs())
     record_command(RESULTS.settings, sys.argv)
     for line in slow_choices(CONFIG):
         print(f"note: {line}", file=sys.stderr)
@@ -181,6 +193,18 @@ def listed():
     return folder_digest(
         FOLDER.root, FOLDER.clips_csv if as_input(FOLDER.csv) else None
     )
+
+
+def planned_jobs():
+    """The jobs of this run that leave a log, in the order of the rules."""
+    place = {rule.name: number for number, rule in enumerate(workflow.rules)}
+    jobs = [job for job in workflow.dag.jobs if job.log]
+    return [
+        planned(
+            RESULTS, job.jobid, job.log[0], job.output[0], workflow.dag.needrun(job)
+        )
+        for job in sorted(jobs, key=lambda job: (place[job.rule.name], job.log[0]))
+    ]
 
 
 def mistrust(wildcards):

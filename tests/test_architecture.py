@@ -19,7 +19,7 @@ FLOORS = (
     {"errors", "files", "code_digest", "processor", "progress", "running", "reasons", "filters",
      "section", "modalities", "probes"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
-     "settings_files", "versions", "intervals"},
+     "settings_files", "shared_store", "journal", "versions", "intervals"},
     {"nano4m", "backends"},
     {"config", "taxonomy"},
     {"media", "barnyard", "experiments", "prerequisites"},
@@ -28,6 +28,7 @@ FLOORS = (
     {"audit", "evaluate", "generation", "interchange"},
     {"browser", "release", "report", "terminal", "upkeep"},
     {"dataset"},
+    {"publish"},
     {"cli"},
 )  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

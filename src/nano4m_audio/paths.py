@@ -82,6 +82,11 @@ class Results(os.PathLike[str]):
         return self.root / "settings"
 
     @property
+    def journal(self) -> Path:
+        """What the last run planned, and what became of its jobs."""
+        return self.root / "logs" / "run.jsonl"
+
+    @property
     def proof(self) -> Path:
         """Every claim about the tables, and on how many rows it was checked."""
         return self.root / "proof.json"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+#: What the first line of a job's log begins with: where and when it was started (shared_store.py).
+STARTED = "started on "
 _TAIL_BYTES = 16_384
 _MOST_ERROR_LINES = 30
 _MOST_CHARACTERS = 2_000
@@ -88,8 +90,9 @@ class Job:
                     text = handle.read().decode("utf-8", "replace")
             except OSError:
                 continue  # not written yet
-            if lines := [line.rstrip(" ,") for line in text.split("\n") if line.strip()]:
-                yield [printable(line) for line in lines]
+            lines = [line.rstrip(" ,") for line in text.split("\n") if line.strip()]
+            if said := [printable(line) for line in lines if not line.startswith(STARTED)]:
+                yield said
 
 
 @dataclass

@@ -26,6 +26,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from nano4m_audio.files import read_json
+from nano4m_audio.journal import BEGUN, DONE, FAILED, Journal
 from nano4m_audio.paths import Results
 from nano4m_audio.running import Job, Stage
 
@@ -78,6 +79,7 @@ class LogHandler(LogHandlerBase):
         self.total = self.done = 0
         self.stages: dict[str, Stage] = {}
         self.totals: dict[str, int] = {}
+        self.journal = Journal(Results())
         self.failed: dict[str, Job] = {}
         self.last_words = ""
         self.stopped = threading.Event()  # by the user
@@ -134,11 +136,14 @@ class LogHandler(LogHandlerBase):
                 jobs = f" {stage.total} jobs" if stage.total > 1 else ""
                 self._say(f"rule {job.rule}:{jobs}")
         stage.running[values["jobid"]] = job
+        self.journal.note(BEGUN, values["jobid"])
         self._start_watching()
 
     def _job_finished(self, record: logging.LogRecord) -> None:
-        job = self._end(record.__dict__["job_id"])
+        number = record.__dict__["job_id"]
+        job = self._end(number)
         self.done += 1
+        self.journal.note(DONE, number)
         if job is None:
             return
         self.failed.pop(job.name, None)  # it was tried again
@@ -151,6 +156,7 @@ class LogHandler(LogHandlerBase):
         values = record.__dict__
         job = self._end(values["jobid"]) or Job(values["rule_name"], "", [])
         job.logs = list(values["log"]) or job.logs  # a cluster's own log of it comes after its log
+        self.journal.note(FAILED, values["jobid"], logs=job.logs)
         self._fail(job)
 
     def _end(self, number: int) -> Job | None:
@@ -178,6 +184,7 @@ class LogHandler(LogHandlerBase):
             self._tell_end()
         elif (found := _NO_OUTPUT.search(text)) and (job := self._end(int(found[1]))):
             job.reason = " ".join(text[found.start() :].split())
+            self.journal.note(FAILED, int(found[1]), logs=job.logs, reason=job.reason)
             self._fail(job)
         elif not self.stopped.is_set():
             self._as_snakemake(record)

@@ -60,6 +60,7 @@ HOW = {
     "make test": PLAN,
     "make test-portable": PLAN,
     "make slurm": PLAN,
+    "make s3": PLAN,
     "nano4m-audio config": RUN,
     "nano4m-audio config configs/grid_demo.yaml": RUN,
     "nano4m-audio --help": RUN,
@@ -101,6 +102,11 @@ HOW = {
     "nano4m-audio clips results --rejected --reason speech": RUN,
     "nano4m-audio clips results --near audio_min --csv --out near.csv": RUN,
     "nano4m-audio du results": RUN,
+    "nano4m-audio status results": RUN,
+    "nano4m-audio status results --shards": RUN,
+    "nano4m-audio check configs/paper.yaml --directory my_project": FAILS + "disk: about",
+    "nano4m-audio publish results s3://my-bucket/farm --dry-run": FAILS + "no credentials",
+    "nano4m-audio publish results hf://datasets/my-name/farm": FAILS + "no token",
     "nano4m-audio export dataset --to hf my_dataset": RUN,
     "snakemake --cores 1 results/report.html --report workflow.html": RUN,
     "nano4m-audio gc results": RUN,
@@ -335,7 +341,11 @@ def shell(checkout: Project) -> Iterator[Shell]:
     """A new shell in the checkout: nothing is activated."""
     own = str(Path(sys.executable).parent)
     path = [p for p in os.environ["PATH"].split(":") if p and p != own]
-    outside = {k: v for k, v in os.environ.items() if not k.startswith(("VIRTUAL_ENV", "CI"))}
+    outside = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("VIRTUAL_ENV", "CI", "AWS_", "HF_"))
+    }
     yield Shell(
         checkout.folder,
         {
@@ -343,6 +353,10 @@ def shell(checkout: Project) -> Iterator[Shell]:
             "PATH": ":".join([str(checkout.folder.parent / "tools"), *path]),
             "NANO4M_AUDIO_CACHE": str(checkout.folder.parent / "cache"),
             "NANO4M_AUDIO_OFFLINE": "1",
+            "HF_HOME": str(checkout.folder.parent / "cache"),
+            "HF_HUB_OFFLINE": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",  # the address that machines of a cloud ask
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "SLURM_NNODES": "1",
             "SLURM_JOB_ID": "1",
             "SLURM_JOB_NODELIST": "localhost",
@@ -376,6 +390,7 @@ FIRST = (
     *("tokenizer", "mini install"),
 )
 EXAMPLE_FAILS = {
+    "nano4m-audio publish": OFFLINE,
     "nano4m-audio weights fetch": OFFLINE,
     "nano4m-audio weights add": "yamnet.tflite",
     "nano4m-audio weights verify": "panns_cnn14",

@@ -20,12 +20,14 @@ from typer.main import get_group
 from nano4m_audio.cli.options import example, read_config
 from nano4m_audio.cli.without import without
 from nano4m_audio.errors import UserError
+from nano4m_audio.shared_store import begin_job
 
 #: The commands in the order in which a newcomer needs them.
 SECTIONS = {
     "Before a run": ("check", "config", "weights", "classes"),
+    "During a run": ("status",),
     "Of a finished run": (
-        *("clips", "generate", "export", "import", "audit", "release", "verify"),
+        *("clips", "generate", "export", "import", "audit", "release", "verify", "publish"),
         *("experiments", "du", "gc"),
     ),
     "Stages, which snakemake runs one after the other": (
@@ -47,6 +49,8 @@ _APPS = {
     "generate:app": ("generate",),
     "publish:app": ("audit", "proof", "release", "verify"),
     "tools:app": ("clips", "check", "du", "gc"),
+    "status:app": ("status",),
+    "upload:app": ("publish",),
 }
 #: ... and which group of them.
 _GROUPS = {
@@ -163,6 +167,7 @@ def main() -> None:
     """Run the command line; a UserError is one line on stderr, and its exit status."""
     without("pandas")
     try:
+        begin_job(sys.argv)
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

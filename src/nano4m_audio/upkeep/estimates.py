@@ -17,8 +17,9 @@ from nano4m_audio.paths import Results
 from nano4m_audio.settings_files import last_settings
 from nano4m_audio.upkeep.survey import size_of
 
-#: What the store and the tables hold of a candidate [bytes]: most of it maps and frames.
-CLIP_BYTES = 2_600_000
+#: What the store holds of a clip of ten seconds [bytes], of photographs and recordings: frames and
+#: sound of every film that can be decoded, maps of every clip that is kept (docs/CLUSTER.md).
+CLIP_BYTES = {"frames and sound": 1_150_000, "depth and normals": 1_850_000}
 #: Films that are made or fetched [bytes a candidate].
 MEDIA_BYTES = {"barnyard": 100_000, "web": 1_500_000}
 #: Weights, best weights and optimiser state of a training, and the published copy [bytes]: of each
@@ -68,7 +69,7 @@ def needed_bytes(config: Config, clips: int, results: Results) -> int:
     """What a run will write, less what an earlier one has written."""
     media = MEDIA_BYTES.get(config.source, 0)
     trained = sum(parameters(config, name) for name in config.experiments)
-    whole = clips * (CLIP_BYTES + media) + int(trained * _BYTES_PER_PARAMETER)
+    whole = clips * (sum(CLIP_BYTES.values()) + media) + int(trained * _BYTES_PER_PARAMETER)
     return max(0, whole - (size_of([results.root]) if results.root.is_dir() else 0))
 
 

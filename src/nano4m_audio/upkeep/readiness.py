@@ -28,7 +28,7 @@ from nano4m_audio.media.windows import WINDOW_S
 from nano4m_audio.paths import Results
 from nano4m_audio.prerequisites import backend_uses, weights_of
 from nano4m_audio.upkeep.clip_list import harmless
-from nano4m_audio.upkeep.estimates import needed_bytes, needed_time
+from nano4m_audio.upkeep.estimates import CLIP_BYTES, needed_bytes, needed_time
 
 _SAMPLE, _SAMPLE_S = 24, 3.0
 _FEWEST_GB = 2.0
@@ -192,7 +192,11 @@ def _disk(ready: Readiness, config: Config, clips: int, results: Results) -> Non
     folder = next(p for p in results.root.resolve().parents if p.is_dir())
     free, needed = shutil.disk_usage(folder).free, needed_bytes(config, clips, results)
     text = f"disk: about {needed / _GB:,.1f} GB more are needed, {free / _GB:,.1f} GB are free"
-    (ready.facts if needed < free else ready.problems).append(f"{text} in {folder}")
+    parts = " and ".join(
+        f"{size * clips / _GB:,.1f} GB {what}" for what, size in CLIP_BYTES.items()
+    )
+    kept = f"{clips:,} clips have {parts} if all are kept"
+    (ready.facts if needed < free else ready.problems).append(f"{text} in {folder}; {kept}")
 
 
 def _time(ready: Readiness, config: Config, clips: int, cores: int, results: Results) -> None:

@@ -1,0 +1,1 @@
+"""The outputs of a finished run, put where others find them: S3 or the Hugging Face Hub."""
