@@ -131,9 +131,15 @@ def show_config(
 
 
 def main() -> None:
-    """Run the command line; a UserError is one line on stderr, and its exit status."""
+    """Run the command line; a UserError is one line on stderr, and its exit status.
+
+    It may quote a file of unknown origin: what could move the cursor is taken out.
+    """
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from nano4m_audio.running import printable
+
+        lines = f"error: {error}".split("\n")
+        print(*(printable(line, most=20_000) for line in lines), sep="\n", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
