@@ -10,6 +10,7 @@ import hashlib
 import random
 import re
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import pytest
 
 from nano4m_audio.backends import download as weights
 from nano4m_audio.errors import UserError
-from nano4m_audio.fetch import http
+from nano4m_audio.fetch import guard, http
 from nano4m_audio.fetch.answers import FetchError
 from nano4m_audio.fetch.guard import Budget, Guard
 from tests.fuzz.damage import many
@@ -74,6 +75,7 @@ def server():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(http, "_PAUSE_S", 0.0001)
+    monkeypatch.setattr(guard, "verifying_context", ssl.create_default_context)  # without certifi
     monkeypatch.setattr(weights, "BACKOFF_S", (0.0, 0.0))
     monkeypatch.setattr(weights, "TIMEOUT_S", 5.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
@@ -190,8 +192,8 @@ def test_whatever_a_server_of_media_answers_is_a_file_or_a_fault(server, tmp_pat
         server.answer = _answers(f"media {number}")
         url, began = f"http://127.0.0.1:{server.server_address[1]}/a", time.monotonic()
         path.unlink(missing_ok=True)
-        guard = Guard(("127.0.0.1",), 1.0, Budget(MOST_BYTES, GRACE_S, most_s=20))
-        with http.Client(guard) as client:
+        watch = Guard(("127.0.0.1",), 1.0, Budget(MOST_BYTES, GRACE_S, most_s=20))
+        with http.Client(watch) as client:
             try:
                 http.download(client, url, {}, path, in_ranges=number % 3 > 0)
                 ends["file"] += 1
