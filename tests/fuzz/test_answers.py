@@ -188,7 +188,7 @@ def _size(path: Path) -> int:
 
 def test_whatever_a_server_of_media_answers_is_a_file_or_a_fault(server, tmp_path):
     path, ends = tmp_path / "media", {"file": 0, "fault": 0}
-    for number in range(many(150, 3000)):
+    for number in range(many(60, 3000)):
         server.answer = _answers(f"media {number}")
         url, began = f"http://127.0.0.1:{server.server_address[1]}/a", time.monotonic()
         path.unlink(missing_ok=True)
@@ -213,7 +213,7 @@ def test_whatever_a_mirror_of_weights_answers_only_the_right_file_is_taken(
     server, tmp_path, capsys
 ):
     target, ends = tmp_path / "weights.bin", {"file": 0, "fault": 0}
-    for number in range(many(100, 2000)):
+    for number in range(many(60, 2000)):
         server.answer = _answers(f"weights {number}")
         url, began = f"http://127.0.0.1:{server.server_address[1]}/a", time.monotonic()
         target.unlink(missing_ok=True)

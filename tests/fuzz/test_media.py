@@ -21,7 +21,7 @@ from tests.fuzz.damage import EVERY, damaged, many
 LIMITS = Limits(memory_mb=600, cpu_s=20, wall_s=120)
 OPTIONS = {"max_clip_s": 30.0, "min_clip_s": 3.0}
 #: All kinds together: 2,000.
-PER_KIND = many(6, 250)
+PER_KIND = many(4, 250)
 
 
 def _repacked(path: Path, suffix: str) -> Path:
