@@ -75,10 +75,10 @@ def _as_a_run(path: Path) -> None:
         config = parse_workflow(read_yaml(path, load_configfile))
         results = Path("results")
         config.class_details(*config.chosen_source.class_details)
-        for told in (config.clip_media_settings, config.clips_page_settings):
-            told(results).model_dump_json()
-        for told in (config.evaluate_settings, config.generations_settings):
-            told().model_dump_json()
+        for page in (config.clip_media_settings, config.clips_page_settings):
+            page(results).model_dump_json()
+        config.evaluate_settings().model_dump_json()
+        config.generations_settings().model_dump_json()
         for name in MODALITIES:
             config.tokenize_settings(name)
             config.backend(f"tokenize.{name}")

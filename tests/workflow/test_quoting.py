@@ -44,7 +44,8 @@ def test_every_field_of_a_command_is_quoted_or_plain():
 @given(st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=12))
 def test_names_that_stand_in_commands_and_files_are_plain(name):
     tokenizer = {"modality": "rgb", "steps": 2}
-    for values in ({"experiments": {name: {}}}, {"tokenizers": {name: tokenizer}}):
+    configs: tuple[dict, ...] = ({"experiments": {name: {}}}, {"tokenizers": {name: tokenizer}})
+    for values in configs:
         try:
             parse_workflow(values)
         except UserError as error:

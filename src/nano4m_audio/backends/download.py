@@ -8,7 +8,6 @@ size, no more than the listed size is written, or ``max_bytes`` where none is li
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import sys
 import time
@@ -35,6 +34,7 @@ TIMEOUT_S = 30.0
 _MAX_RETRY_AFTER_S = 60.0
 _BLOCK = 1 << 20
 _MESSAGE_CHARS = 300
+_MOST_COUNTED = 10**18
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -271,9 +271,12 @@ def _opener() -> request.OpenerDirector:
 
 
 def _count(text: str | None) -> int | None:
-    """A number of a header; None for anything else that a server may write there."""
-    found = re.fullmatch(r"\s*(\d{1,18})\s*", text or "", re.ASCII)
-    return int(found[1]) if found else None
+    """A number of a header, or the largest that counts; None for anything else that a server may
+    write there."""
+    text = (text or "").strip()
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= 18 else _MOST_COUNTED
 
 
 def _total_bytes(headers: Message, start: int) -> int | None:
