@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable lint docs picture format setup slurm s3 web clean
+.PHONY: help report smoke test test-all test-portable chaos lint docs picture format setup slurm s3 web clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,11 @@ NUMBERS = $(addprefix tests/,acquire backends barnyard curate evaluate generatio
 	nano4m tokenize tokenizers test_intervals.py test_training.py)
 test-portable: .venv/.ready  ## run the fast tests of what is computed as on a processor one generation older
 	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings pytest -n auto --dist loadfile -m "not slow" $(NUMBERS)
+
+# The tests that docs/RELIABILITY.md names, and all that is fuzzed, in full numbers: 2,000 damaged clips and the like.
+FAULTS = $$(grep -oE 'tests/[a-z0-9_/]+\.py::\w+' docs/RELIABILITY.md | sort -u)
+chaos: .venv/.ready  ## kill, fill, damage and fuzz everything: half an hour on two cores
+	CHAOS=1 pytest -n auto --dist load tests/fuzz $(FAULTS)
 
 lint: .venv/.ready  ## check style, types and rules
 	ruff check .

@@ -47,10 +47,12 @@ SETTINGS = SettingsFiles(RESULTS.settings)
 CONFIG = or_exit(parse_workflow, config)
 or_exit(CONFIG.chosen_source.check)
 # The jobs of a run read the workflow again: they keep to the classes that it began with.
-BEGUN = last_settings(RESULTS.settings, "candidates")
-CONFIG = or_exit(
-    with_folder_classes, CONFIG, None if workflow.is_main_process else BEGUN
+BEGUN = (
+    None
+    if workflow.is_main_process
+    else or_exit(last_settings, RESULTS.settings, "candidates")
 )
+CONFIG = or_exit(with_folder_classes, CONFIG, BEGUN)
 if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS.root)
 

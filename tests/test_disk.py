@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,48 @@ def test_a_command_says_it_in_one_line(small_disk):
     done = subprocess.run(command, cwd=small_disk, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def as_another_user(tmp_path: Path) -> list[str]:
+    """How to run a command without root's right to read and write what others own."""
+    rights = "-dac_override,-dac_read_search"
+    words = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+    owned = tmp_path / "owned"
+    owned.mkdir()
+    if os.getuid() or shutil.which("setpriv") is None:
+        pytest.skip("only root, with setpriv, can be another user")
+    os.chown(owned, 65534, 65534)
+    if not subprocess.run([*words, "touch", str(owned / "x")], capture_output=True).returncode:
+        pytest.skip("this system lets root keep its rights")
+    return words
+
+
+@pytest.mark.parametrize(
+    ("mode", "place"),
+    [
+        (0o644, "results/media"),
+        (0o000, "results/candidates/0000.parquet"),
+        (0o000, "results/settings/last.json"),
+        (0o000, "results/settings/media.json"),
+    ],
+)
+def test_what_another_user_owns_is_one_line(tmp_path, as_another_user, mode, place):
+    write_rows(tmp_path / "results/candidates/0000.parquet", "candidates", [])
+    (tmp_path / "results/media").mkdir()
+    settings = tmp_path / "results/settings"
+    write_bytes(settings / "last.json", b'{"media": "media.json"}')
+    write_bytes(settings / "media.json", b'{"root": "in"}')
+    os.chown(tmp_path / place, 65534, 65534)
+    (tmp_path / place).chmod(mode)
+    command = [sys.executable, "-m", "nano4m_audio.cli", "media", "--shard", "0000"]
+    done = subprocess.run(
+        [*as_another_user, *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("error: ") and "Permission denied" in line and place in line
+    assert "Traceback" not in done.stderr
 
 
 def half_written(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nano4m_audio.checked import footer_digest
+from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 
 RECORDS = ".made_from"
@@ -30,7 +31,8 @@ def fingerprint(path: Path) -> str:
     """A digest that another content has not: "" for a file that is not there.
 
     Of a Parquet file its footer is digested, which holds the digests of its columns; of any other
-    file the size and both ends (1 MiB each), which no retrained weights have in common.
+    file the size and both ends (1 MiB each), which no retrained weights have in common. Raises
+    UserError for a file that is there and cannot be read.
     """
     try:
         if path.suffix == ".parquet":
@@ -43,6 +45,10 @@ def fingerprint(path: Path) -> str:
             digest.update(handle.read())
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror or error}): put that right and run again"
+        ) from None
     return digest.hexdigest()
 
 

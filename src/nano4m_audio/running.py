@@ -31,9 +31,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def printable(line: str) -> str:
-    """``line`` without what could move the cursor, colour or turn round a terminal's text."""
-    shown = line[:_MOST_CHARACTERS].replace("\t", " ")
+def printable(line: str, most: int = _MOST_CHARACTERS) -> str:
+    """``line``, at most so many characters of it, without what could move the cursor, colour or
+    turn round a terminal's text."""
+    shown = line[:most].replace("\t", " ")
     return "".join(c if c.isprintable() else "\ufffd" for c in shown)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nano4m_audio.files import write_bytes, write_json
+from nano4m_audio.errors import UserError
+from nano4m_audio.files import read_json, write_bytes, write_json
 
 _LAST = "last.json"
 #: How and when the last run was started.
@@ -49,11 +50,17 @@ class SettingsFiles:
 
 
 def last_settings(folder: Path, stage: str) -> Path | None:
-    """The file with what the last run told ``stage``; None before the first run."""
-    try:
-        names = json.loads((folder / _LAST).read_text("utf-8"))
-    except FileNotFoundError:
+    """The file with what the last run told ``stage``; None before the first run.
+
+    Raises UserError for a damaged record, which the next run writes anew.
+    """
+    path = folder / _LAST
+    if not path.exists():
         return None
+    advice = "delete it and run snakemake, or name a file with --settings"
+    names = read_json(path, advice)
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise UserError(f"{path} does not name files of settings: {advice}")
     return folder / names[stage] if stage in names else None
 
 

@@ -251,7 +251,11 @@ def class_name(text: str) -> str:
 def unknown_class(name: str, known: tuple[str, ...]) -> str:
     """What to say of a class that is not among the known ones: which are, and how to add it."""
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    own = name if len(name) <= MAX_NAME else "NAME"
+    own = name
+    try:
+        class_name(name)
+    except ValueError:
+        own = "NAME"
     return (
         f"unknown class {shown(name)}{did_you_mean(name, known)} "
         f"(known: {', '.join(known[:_SHOWN])}{more}; to add it, write `{own}: {{}}` beside these "

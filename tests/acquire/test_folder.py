@@ -169,3 +169,11 @@ def test_a_folder_is_of_its_class_in_both_unicode_forms(tmp_path):
     (tmp_path / "clips.csv").write_text("file,class\na.mp4,cafe\u0301\n", "utf-8")
     rows = read_candidates(tmp_path, tmp_path / "clips.csv", ("caf\u00e9",))
     assert [row["class_name"] for row in rows] == ["caf\u00e9"]
+
+
+def test_what_is_quoted_of_a_list_is_short_and_printable(tmp_path):
+    long = "x" * 100_000
+    for row in ("a.mp4,\x1b[2J,,", f"{long},dog,,\n{long},cat,,", f"a.mp4,dog,{long},"):
+        text = _problem(tmp_path, f"file,class,start_s,end_s\n{row}\n")
+        lines = text.splitlines()
+        assert max(map(len, lines)) < 1000 and all(line.isprintable() for line in lines)

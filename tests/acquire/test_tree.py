@@ -120,6 +120,21 @@ def test_the_digest_sees_what_a_scan_sees(tmp_path):
     assert folder_digest(str(root), None) == digests[-1]
 
 
+def test_the_digest_sees_a_file_of_equal_size_and_time(tmp_path):
+    path = tmp_path / "in/a.mp4"
+    _touch(path)
+    path.write_bytes(b"one")
+    before, time_ns = folder_digest(str(path.parent), None), path.stat().st_mtime_ns
+    for replace in (path.write_bytes, (tmp_path / "new").write_bytes):
+        replace(b"two")
+        source = tmp_path / "new"
+        if source.exists():
+            source.rename(path)
+        os.utime(path, ns=(time_ns, time_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (3, time_ns)
+        assert folder_digest(str(path.parent), None) != before
+
+
 def test_clips_that_are_links_out_of_the_folder(tmp_path):
     root = tmp_path / "in"
     _touch(root / "clips.csv")

@@ -290,3 +290,22 @@ def test_a_size_reads_well(size):
     assert abs(value * factor - size) <= max(0.06 * factor, 0)
     assert value >= 1 or size == 0
     assert value < 1000 or unit == "GB"
+
+
+@pytest.mark.parametrize("status", [b"x\n\x1b[2J" * 500, b"", b"HTTP/1.1 404 \x1b[2J" + b"y" * 900])
+def test_what_a_mirror_says_is_one_short_line(target, status):
+    def answer(handler: web.Handler) -> None:
+        handler.wfile.write(status + b"\r\n\r\n")
+
+    with web.serving({"/a": answer}) as server, pytest.raises(UserError) as caught:
+        download([f"{server.url}/a"], target)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_a_length_of_hundreds_of_digits_is_too_much(target):
+    answer = partial(web.Handler.reply, status=200, body=DATA, length=int("9" * 400))
+    with (
+        web.serving({"/a": answer}) as server,
+        pytest.raises(UserError, match="announces 1,000,000,000.00 GB, more than the 4.00 GB"),
+    ):
+        download([f"{server.url}/a"], target)

@@ -133,6 +133,18 @@ def test_a_verified_file_is_not_hashed_again(cache, monkeypatch):
         weights.folder("net")
 
 
+def test_a_file_of_equal_size_and_time_is_another(cache):
+    cache({"name": "a.bin", "sha256": SHA256})
+    path = place(cache, "a.bin")
+    weights.folder("net")
+    stat, other = path.stat(), path.read_bytes()[::-1]
+    path.write_bytes(other)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    with pytest.raises(UserError, match="is refused: its SHA-256"):
+        weights.folder("net")
+
+
 def test_fetch_verifies_records_and_does_nothing_twice(cache):
     with web.serving({"/a": web.whole(DATA)}) as server:
         (file,) = cache({"name": "a.bin", "urls": [f"{server.url}/a"]})

@@ -285,3 +285,20 @@ def test_through_a_proxy():
 def test_retry_after_is_a_number_or_a_date(said, wait_s):
     got = retry_after_s({"Retry-After": said})
     assert got == wait_s if wait_s in (None, 0, 77) else wait_s <= got <= 5000
+
+
+def test_a_redirect_to_no_address_is_refused(tmp_path):
+    with serving({"/a": serve.redirect("http://[::1")}) as server, client() as asking:
+        for in_ranges in (True, False):
+            with pytest.raises(FetchError, match="led to no address"):
+                download(asking, server.url + "/a", {}, tmp_path / "a", in_ranges=in_ranges)
+
+
+def test_a_length_of_hundreds_of_digits_is_too_large(tmp_path):
+    answer = serve.without_ranges(b"film", length=int("9" * 400))
+    with (
+        serving({"/a": answer}) as server,
+        client() as asking,
+        pytest.raises(FetchError, match="too large"),
+    ):
+        download(asking, server.url + "/a", {}, tmp_path / "a", in_ranges=False)

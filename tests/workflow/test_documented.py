@@ -58,6 +58,7 @@ HOW = {
     "pytest -q tests/test_store.py": PLAN,
     'pytest -q -m "not slow and not shared and not browser" tests/curate': PLAN,
     "make test": PLAN,
+    "make chaos": PLAN,
     "make test-portable": PLAN,
     "make slurm": PLAN,
     "make s3": PLAN,

@@ -15,6 +15,7 @@ from typing import Any
 from nano4m_audio.acquire.list_words import list_lines
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
+from nano4m_audio.config.plain import shown
 from nano4m_audio.config.sources import Source
 from nano4m_audio.errors import ListError, UserError, did_you_mean
 from nano4m_audio.paths import Results
@@ -199,7 +200,7 @@ def _backslashes(root: Path, path: str) -> str:
     other = path.replace("\\", "/")
     if other == path or (root / path).exists() or not (root / other).exists():
         return ""
-    return f"file {path!r}: write paths with '/': {other!r}"
+    return f"file {shown(path)}: write paths with '/': {shown(other)}"
 
 
 def _records(clips_csv: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -260,9 +261,9 @@ def _times(record: dict[str, str], cut_s: float) -> tuple[float, float | None] |
     start_s, end_s = _seconds(start) if start else cut_s, _seconds(end) if end else None
     for name, text, value in (("start_s", start, start_s), ("end_s", end, end_s)):
         if value is not None and not 0.0 <= value < 1e9:
-            return f"{name} {text!r} is not a number of seconds (0 or more)"
+            return f"{name} {shown(text)} is not a number of seconds (0 or more)"
     if end_s is not None and end_s <= start_s:
-        return f"end_s {end!r} is not after start_s {start!r}"
+        return f"end_s {shown(end)} is not after start_s {shown(start)}"
     return start_s, end_s
 
 
@@ -279,8 +280,8 @@ def _conflict(known: dict[str, Any], row: dict[str, Any]) -> str:
     for column, name in (("class_name", "class"), ("video_id", "video_id"), ("start_s", "start_s")):
         if known[column] != row[column]:
             return (
-                f"file {row['path']!r} is listed with {name} {row[column]!r}, "
-                f"and before with {known[column]!r}; {one} is one clip of one class"
+                f"file {shown(row['path'])} is listed with {name} {shown(row[column])}, "
+                f"and before with {shown(known[column])}; {one} is one clip of one class"
             )
     return ""
 

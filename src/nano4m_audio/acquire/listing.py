@@ -42,7 +42,7 @@ def with_folder_classes(config: _Config, begun: Path | None = None) -> _Config:
 
 
 def folder_digest(root: str, clips_csv: str | None) -> str:
-    """Digest of the names, sizes and modification times of all files below ``root``, also behind
+    """Digest of the names, sizes and times of change of all files below ``root``, also behind
     links to folders: of whatever a scan would list.
 
     The list itself is left out: it is an input of its own. Returns "missing" for an absent folder,

@@ -127,10 +127,13 @@ def _is_ts(head: bytes, packet_bytes: int) -> bool:
 
 
 def fingerprints(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield (path, size and time of change) of every file below ``root``, hidden ones too."""
+    """Yield (path, size and times of change) of every file below ``root``, hidden ones too.
+
+    The time that the system notes itself is among them: any program may set the other one.
+    """
     for name in walk(root, hidden=True).files:
         try:
             info = Path(root, name).stat()
-            yield name, f"{info.st_size}\0{info.st_mtime_ns}"
+            yield name, f"{info.st_size}\0{info.st_mtime_ns}\0{info.st_ctime_ns}"
         except OSError:
             yield name, "not there"

@@ -33,14 +33,24 @@ BACKOFF_S = (1.0, 4.0, 15.0)
 TIMEOUT_S = 30.0
 _MAX_RETRY_AFTER_S = 60.0
 _BLOCK = 1 << 20
+_MESSAGE_CHARS = 300
+_MOST_COUNTED = 10**18
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
-class _Refused(Exception):
+class _Fault(Exception):
+    """What is wrong with a mirror. It may quote the mirror: one line of printable characters."""
+
+    def __str__(self) -> str:
+        text = "".join(c if c.isprintable() else " " for c in super().__str__())
+        return " ".join(text.split())[:_MESSAGE_CHARS]
+
+
+class _Refused(_Fault):
     """This mirror cannot give the file; asking again would not help."""
 
 
-class _Interrupted(Exception):
+class _Interrupted(_Fault):
     """The transfer broke off; the next attempt goes on where it stopped, after ``wait_s``."""
 
     def __init__(self, why: str, wait_s: float = 0.0) -> None:
@@ -261,9 +271,12 @@ def _opener() -> request.OpenerDirector:
 
 
 def _count(text: str | None) -> int | None:
-    """A number of a header; None for anything else that a server may write there."""
+    """A number of a header, or the largest that counts; None for anything else that a server may
+    write there."""
     text = (text or "").strip()
-    return int(text) if text.isascii() and text.isdecimal() else None
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= 18 else _MOST_COUNTED
 
 
 def _total_bytes(headers: Message, start: int) -> int | None:

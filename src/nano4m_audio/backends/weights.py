@@ -307,11 +307,10 @@ def _record(weights_id: str, file: WeightFile, digest: str) -> None:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, from the note of an earlier look if size and time are still the same."""
-    stat = path.stat()
+    """SHA-256 of a file, from the note of an earlier look if size and times are still the same."""
     noted = _read_json(path.with_name(_VERIFIED)).get(path.name)
-    if noted and noted[:2] == [stat.st_size, stat.st_mtime_ns]:
-        return noted[2]
+    if noted and noted[:-1] == _state(path):
+        return noted[-1]
     digest = sha256(path)
     if os.access(path.parent, os.W_OK):
         _remember(path, digest)
@@ -319,9 +318,15 @@ def _digest(path: Path) -> str:
 
 
 def _remember(path: Path, digest: str) -> None:
-    stat, notes = path.stat(), path.with_name(_VERIFIED)
-    known = {**_read_json(notes), path.name: [stat.st_size, stat.st_mtime_ns, digest]}
+    notes = path.with_name(_VERIFIED)
+    known = {**_read_json(notes), path.name: [*_state(path), digest]}
     write_json(notes, known)
+
+
+def _state(path: Path) -> list[int]:
+    """Size and times of a file; the last one is the system's own, which no program sets back."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -164,11 +164,26 @@ def command_line() -> Sections:
 
 
 def main() -> None:
-    """Run the command line; a UserError is one line on stderr, and its exit status."""
+    """Run the command line; a UserError is one line on stderr, and its exit status.
+
+    It may quote a file of unknown origin: what could move the cursor is taken out.
+    """
     without("pandas")
     try:
         begin_job(sys.argv)
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
         raise SystemExit(error.exit_status) from None
+    except OSError as error:  # of a file that is not ours to read, or of a disk
+        if error.filename is None or not error.strerror:
+            raise
+        _say(f"{error.filename} cannot be used ({error.strerror}): put that right and run again")
+        raise SystemExit(1) from None
+
+
+def _say(message: str) -> None:
+    from nano4m_audio.running import printable
+
+    lines = f"error: {message}".split("\n")
+    print(*(printable(line, most=20_000) for line in lines), sep="\n", file=sys.stderr)

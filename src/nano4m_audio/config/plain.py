@@ -140,6 +140,7 @@ def _scalar(text: str) -> Any:
 def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
     """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
     try:
+        _check_merges(path)
         values = read(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
@@ -153,3 +154,26 @@ def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
         raise UserError(f"{path}: a config file is a mapping of keys to values")
     check_plain(values, str(path))
     return values
+
+
+def _check_merges(path: Path | str) -> None:
+    """Raise UserError for merge keys (<<) that copy mappings into mappings without measure, which
+    YAML does before anyone sees a value."""
+    text = Path(path).read_text("utf-8")
+    root = yaml.compose(text, Loader=yaml.SafeLoader) if "<<" in text else None
+    if root is not None and _keys_of(root, {}) > MAX_VALUES:
+        raise UserError(f"{path}: its merges (<<) make more than {MAX_VALUES:,} keys of it")
+
+
+def _keys_of(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many keys what ``node`` merges gives it, or any mapping inside it, at most."""
+    if id(node) in known or isinstance(node, yaml.ScalarNode):
+        return known.get(id(node), 0)
+    known[id(node)] = 0  # for a node inside itself
+    if isinstance(node, yaml.SequenceNode):
+        known[id(node)] = sum(_keys_of(item, known) for item in node.value)
+    else:
+        inner = [(key, _keys_of(value, known)) for key, value in node.value]
+        merged = sum(n for key, n in inner if key.tag == "tag:yaml.org,2002:merge")
+        known[id(node)] = max([len(inner) + merged, *(n for _, n in inner)])
+    return known[id(node)]

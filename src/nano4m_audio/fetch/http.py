@@ -97,7 +97,10 @@ class Client:
                 return Answer(url, response.status, response.headers, response)
             response.close()
             self._drop(url)
-            following = urljoin(url, target)
+            try:
+                following = urljoin(url, target)
+            except ValueError as error:
+                raise Refused(f"refused: led to no address ({error})") from None
             if _host(following) != _host(url):
                 headers = {k: v for k, v in headers.items() if k.lower() not in _PERSONAL}
             url = following
@@ -348,7 +351,8 @@ def _whole(client: Client, url: str, headers: Mapping[str, str]) -> Iterator[byt
 def _check_size(client: Client, n_bytes: int) -> None:
     most = client.guard.budget.n_bytes
     if n_bytes > most:
-        raise failure(Exhausted(f"too large: {n_bytes / 1e6:.0f} MB, more than {most / 1e6:.0f}"))
+        said = f"{min(n_bytes, 10**18) / 1e6:.0f} MB, more than {most / 1e6:.0f}"
+        raise failure(Exhausted(f"too large: {said}"))
 
 
 def check_answer(answer: Answer) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import pickle
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -224,22 +224,28 @@ def _load_weights_only(path: Path) -> Any:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         stand_ins: list[Any] = [(_Inert, name) for name in names if name != "argparse.Namespace"]
-        with torch.serialization.safe_globals([argparse.Namespace, *stand_ins]):
+        with (
+            warnings.catch_warnings(),  # of the pickle's protocol: what is wrong is said below
+            torch.serialization.safe_globals([argparse.Namespace, *stand_ins]),
+        ):
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle may raise anything
         if names:
-            raise UserError(f"{path}: refused, it asks for {', '.join(names)}") from error
+            asked = ", ".join(name for name in names if name.isprintable())[:300]
+            raise UserError(f"{path}: refused, it asks for {asked}") from error
         raise UserError(f"{path}: not a torch checkpoint") from error
 
 
 def _config_of_metadata(metadata: Mapping[str, str], state: State, path: Path) -> ModelConfig:
     if "config" in metadata:
         try:
-            return _ours(json.loads(metadata["config"]), path)
-        except json.JSONDecodeError as error:
+            config = json.loads(metadata["config"])
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: its config is not JSON ({error})") from None
+        return _ours(config, path)
     if "vocab_sizes" in metadata:
         return _reference_config({k: _literal(v) for k, v in metadata.items()}, path)
     return _guessed_config(state, path)
@@ -253,7 +259,9 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _ours(values: Mapping[str, Any], path: Path) -> ModelConfig:
+def _ours(values: Any, path: Path) -> ModelConfig:
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: its config is no JSON object")
     known = {key: value for key, value in values.items() if key in ModelConfig.model_fields}
     return parse(ModelConfig, known, f"{path}: not the config of a nano4M model")
 

@@ -51,7 +51,7 @@ def load_model(path: Path) -> FourM:
     try:
         model = FourM(ModelConfig.model_validate(json.loads(metadata["config"])))
         model.load_state_dict(state, strict=True)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(f"{path} does not fit its own configuration: {error}") from error
     return model
 

@@ -5,7 +5,6 @@ They say whether a run fits into an evening and onto a disk, no more: films diff
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,5 +134,5 @@ def _last_config(results: Results) -> Config | None:
     try:
         path = last_settings(results.settings, "config")
         return parse_json(Config, str(path)) if path else None
-    except (UserError, json.JSONDecodeError):
+    except UserError:
         return None
