@@ -386,7 +386,9 @@ def follow(settings: TrainSettings, data: TokenData, limit_s: float) -> Pace:
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            train(settings, data, synthetic(settings.model.modalities, 0), Path(folder), watch=watch)
+            train(
+                settings, data, synthetic(settings.model.modalities, 0), Path(folder), watch=watch
+            )
         except _Enough:
             pass
     return pace
