@@ -267,20 +267,23 @@ def random_roles(
     several times faster than sorting indices.
     """
     columns = np.arange(width, dtype=np.uint32)
-    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width).astype(np.uint32)
-    keys <<= width.bit_length()
+    bits = _random_bits(rng, len(inputs) * width).reshape(-1, width)
+    keys = np.left_shift(bits, width.bit_length(), dtype=np.uint32)
     keys |= columns
     if (length < width).any():
         keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
     ranked = np.sort(keys, axis=1)  # [n, width]
-    rows = np.arange(len(inputs))
+    firsts = np.arange(0, ranked.size, width)
 
     def least(n: np.ndarray) -> np.ndarray:
         """Whether a position is among the ``n`` [batch] of its row with the smallest keys."""
-        bound = np.where(n < width, ranked[rows, np.minimum(n, width - 1)], _PADDING)
+        bound = np.where(n < width, ranked.take(firsts + n, mode="clip"), _PADDING)
         return (keys < bound[:, None]).view(np.int8)
 
-    return TARGET * least(inputs + targets) - least(inputs)
+    roles = least(inputs + targets)
+    roles *= TARGET
+    roles -= least(inputs)
+    return roles
 
 
 def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -302,8 +305,12 @@ def span_roles(
     starts = rng.integers(0, (length - total) // stride, endpoint=True) * stride
     # Positions before the start wrap around to large numbers.
     ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]  # [batch, width]
-    used, given = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))  # [batch, width]
-    return TARGET * used.view(np.int8) - given.view(np.int8)  # 2 - 1: an input
+    used, given = (
+        (ahead < n.astype(np.uint16)[:, None]).view(np.int8) for n in (total, inputs)
+    )  # [batch, width]
+    used *= TARGET
+    used -= given  # 2 - 1: an input
+    return used
 
 
 def draw_roles(
@@ -352,13 +359,13 @@ def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packe
     """
     positions, modalities = _columns(tuple(t.shape[1] for t in tokens))
     flat = np.concatenate(tokens, axis=1).ravel()  # [batch * all widths]
-    firsts = np.arange(len(roles)) * roles.shape[1]
+    bounds = np.arange(len(roles) + 1) * roles.shape[1]
 
     def side(role: int) -> Packed:
-        indices = np.flatnonzero(roles == role)  # [n], into flat
-        starts = np.searchsorted(indices, firsts)
-        lengths = np.append(starts[1:], len(indices)) - starts  # [batch]
-        columns = indices - np.repeat(firsts, lengths)  # [n], within the sample
+        indices = (roles == role).ravel().nonzero()[0]  # [n], into flat
+        starts = indices.searchsorted(bounds)
+        lengths = starts[1:] - starts[:-1]  # [batch]
+        columns = indices - bounds[:-1].repeat(lengths)  # [n], within the sample
         return Packed(
             tokens=flat.take(indices).astype(np.int64),
             positions=positions.take(columns),
