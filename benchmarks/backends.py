@@ -106,7 +106,7 @@ def depth_anything_v2_small(folder: Path, compute: Compute, n: int) -> Case:
 
     from nano4m_audio.backends.depth_anything import DepthAnythingV2Small
 
-    net = random_weights.depth_anything_v2_small(folder)
+    net: Any = random_weights.depth_anything_v2_small(folder)
     processor = DPTImageProcessor(
         size={"height": 518, "width": 518},
         ensure_multiple_of=14,
@@ -198,7 +198,7 @@ def clap(folder: Path, compute: Compute, n: int) -> Case:
 
     from nano4m_audio.backends.clap import ClapAudio
 
-    net = random_weights.clap(folder).to(compute.device)
+    net: Any = random_weights.clap(folder).to(compute.device)
     extractor = ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc")
 
     def one(waveform: np.ndarray) -> torch.Tensor:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,8 @@ def mini() -> Iterator[tuple[str, Callable[[], Timed]]]:
         ("audio_tokenizer", "encode", windows(2), 1),
     ]
     for kind, method, items, per_clip in kinds:
-        yield (
-            f"mini {kind.replace('_', ' ')}",
-            lambda k=kind, m=method, i=items, p=per_clip: case(k, m, i, p),
-        )
+        name = f"mini {kind.replace('_', ' ')}"
+        yield name, partial(case, kind, method, items, per_clip)
 
 
 def large(compute: Compute, few: bool) -> Iterator[tuple[str, Callable[[], Timed]]]:
@@ -87,7 +86,7 @@ def large(compute: Compute, few: bool) -> Iterator[tuple[str, Callable[[], Timed
         from nano4m_audio.backends.dsine.estimator import DsineNormals
         from nano4m_audio.backends.dsine.model import Dsine
 
-        estimate = DsineNormals(placed(randomised(Dsine())), compute).estimate
+        estimate = DsineNormals(randomised(Dsine()), compute).estimate
         return Timed(pictures(KEYFRAMES), KEYFRAMES, estimate)
 
     def fourm() -> Timed:
@@ -95,15 +94,12 @@ def large(compute: Compute, few: bool) -> Iterator[tuple[str, Callable[[], Timed
         from nano4m_audio.backends.divae.tokenizer import FourmRgbTokenizer
         from nano4m_audio.tokenize.keyframes import rgb_image
 
-        tokenize = FourmRgbTokenizer(placed(randomised(Divae(SETTINGS))), compute).tokenize
+        tokenize = FourmRgbTokenizer(randomised(Divae(SETTINGS)), compute).tokenize
         return Timed(rgb_image(pictures(KEYFRAMES)), KEYFRAMES, tokenize)
-
-    def placed(net: Any) -> Any:
-        return net.to(compute.device)
 
     for name in CASES:
         if not few or name not in _LARGE:
-            yield name, lambda name=name: listed(name)
+            yield name, partial(listed, name)
     if not few:
         yield "dsine", dsine
         yield "fourm_16k, RGB into tokens", fourm

@@ -1,7 +1,7 @@
 """What the check of a GPU measures of training: attention, compiling, precision, resuming, speed.
 
-A part is a function of ``Scale`` and ``Notes``: it computes the same at any scale on any device, and
-says "needs a GPU" where a number would mean nothing without one.
+A part is a function of ``Scale`` and ``Notes``: it computes the same at any scale on any device,
+and says "needs a GPU" where a number would mean nothing without one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -331,10 +331,8 @@ def weights_after(
     if leave_at is not None:
         at_every_step = settings.hardware.model_copy(update={"checkpoint_every_s": 0.0})
         saving = settings.model_copy(update={"hardware": at_every_step})
-        try:
+        with suppress(_Enough):
             train(saving, data, nothing, folder, watch=watch)
-        except _Enough:
-            pass
     done = train(settings, data, nothing, folder)
     if leave_at is not None and not done.resumed_from_step:
         raise RuntimeError("the training did not go on from its state")
@@ -384,13 +382,9 @@ def follow(settings: TrainSettings, data: TokenData, limit_s: float) -> Pace:
         if pace.seconds[step] > limit_s or step == settings.optim.steps:
             raise _Enough  # before the last state is written, which a run does once
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            train(
-                settings, data, synthetic(settings.model.modalities, 0), Path(folder), watch=watch
-            )
-        except _Enough:
-            pass
+    nothing = synthetic(settings.model.modalities, 0)
+    with tempfile.TemporaryDirectory() as folder, suppress(_Enough):
+        train(settings, data, nothing, Path(folder), watch=watch)
     return pace
 
 

@@ -205,7 +205,7 @@ def draw_counts(
             if not is_mixed[:, m].all():
                 whole = np.where(single[:, 0], inputs[:, m], inputs[:, m] // stride * stride)
                 apart = whole, targets[:, m] // stride * stride
-                spans = np.where(is_mixed[:, m], spans, apart)
+                spans = tuple(np.where(is_mixed[:, m], spans, apart))
             inputs[:, m], targets[:, m] = spans
     _fill_empty(inputs, targets, units, lengths, plan.allowed & ~alone, asked)
     return inputs, targets
