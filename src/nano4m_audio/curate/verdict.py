@@ -50,12 +50,12 @@ def verdicts(results: Results, shard: str, settings: Verdict) -> None:
     for batch in candidates.to_batches(_CLIPS):
         some = batch.to_pylist()
         ids = [row["clip_id"] for row in some]
-        rows = [source.rows(ids) for source in (media, clips, audio, visual)]
+        known = [source.rows(ids) for source in (media, clips, audio, visual)]
         values: dict[str, dict[str, Any]] = {}
         for source in numbers:
             for clip_id, found in source.rows(ids).items():
                 values.setdefault(clip_id, {}).update(found)
-        judged = [_verdict(candidate, *rows, values, settings) for candidate in some]
+        judged = [_verdict(candidate, known, values, settings) for candidate in some]
         made.append(pa.Table.from_pylist(judged, schema=made[0].schema))
     write_table(results.table("verdicts", shard), pa.concat_tables(made).combine_chunks())
 
@@ -76,14 +76,13 @@ class _ById:
 
 def _verdict(
     candidate: Row,
-    media: Mapping[str, Row],
-    clips: Mapping[str, Row],
-    audio: Mapping[str, Row],
-    visual: Mapping[str, Row],
+    known: Sequence[Mapping[str, Row]],
     numbers: Mapping[str, Row],
     settings: Verdict,
 ) -> dict[str, Any]:
-    """The row of a candidate, whose clip may not have come as far as scores."""
+    """The row of a candidate, whose clip may not have come as far as scores. ``known`` are its rows
+    of media, clips, scores of sound and of pictures, by id."""
+    media, clips, audio, visual = known
     clip_id = candidate["clip_id"]
     stages = (media.get(clip_id), clips.get(clip_id))
     failed = next((row for row in stages if row and row["status"] != "ok"), None)
