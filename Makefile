@@ -4,7 +4,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test test-all test-portable chaos lint docs picture format setup slurm s3 web clean
+.PHONY: help report smoke test test-all test-portable chaos gpu-check lint docs picture format \
+	setup slurm s3 web clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +46,9 @@ docs: .venv/.ready  ## write docs/DATA.md from the schemas
 
 picture: report  ## draw docs/report.png, the first screen of the demo's report, with Chromium
 	python docs/picture.py results/report.html docs/report.png
+
+gpu-check: .venv/.ready  ## check and time on a GPU what only it can show, within ten minutes
+	python -m benchmarks.gpu_check
 
 format: .venv/.ready  ## format Python and rules
 	ruff check --fix .

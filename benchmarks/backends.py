@@ -4,8 +4,8 @@ The loop calls the upstream package for one item after the other; both run in th
 turns, on the same random weights (speed does not depend on values) and inputs. On a CPU rates are
 per second of CPU time, that is per core and blind to other programs; elsewhere per second.
 
-Example: OMP_NUM_THREADS=1 python benchmarks/backends.py --quick panns_cnn14 silero
-Example: python benchmarks/backends.py --device cuda --dtype bfloat16
+Example: OMP_NUM_THREADS=1 python -m benchmarks.backends --quick panns_cnn14 silero
+Example: python -m benchmarks.backends --device cuda --dtype bfloat16
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import random_weights
 import torch
 
+from benchmarks import random_weights
 from nano4m_audio.backends.compute import Compute
 
 PAPER_CLIPS, FULL_CLIPS = 9_192, 150_000
@@ -106,7 +106,7 @@ def depth_anything_v2_small(folder: Path, compute: Compute, n: int) -> Case:
 
     from nano4m_audio.backends.depth_anything import DepthAnythingV2Small
 
-    net = random_weights.depth_anything_v2_small(folder)
+    net: Any = random_weights.depth_anything_v2_small(folder)
     processor = DPTImageProcessor(
         size={"height": 518, "width": 518},
         ensure_multiple_of=14,
@@ -198,7 +198,7 @@ def clap(folder: Path, compute: Compute, n: int) -> Case:
 
     from nano4m_audio.backends.clap import ClapAudio
 
-    net = random_weights.clap(folder).to(compute.device)
+    net: Any = random_weights.clap(folder).to(compute.device)
     extractor = ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc")
 
     def one(waveform: np.ndarray) -> torch.Tensor:

@@ -77,8 +77,13 @@ VARIANTS = [
     )
 ]
 Variant = tuple[str, str, str, str]
-#: Dense bfloat16 peak [FLOP/s] and memory bandwidth [B/s] by name of the card (data sheets).
-CARDS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "A100": (312e12, 2.0e12)}
+#: Peak of dense bfloat16 [FLOP/s] and memory bandwidth [B/s] by what CUDA calls the card (data
+#: sheets; the PCIe and NVL forms of Hopper are slower and are not in them).
+CARDS = {
+    "H100 80GB HBM3": (989.4e12, 3.35e12),
+    "H200": (989.4e12, 4.8e12),
+    "A100": (312e12, 2.0e12),
+}
 
 
 @dataclass
@@ -108,8 +113,15 @@ def synthetic(modalities: tuple[Modality, ...], clips: int, seed: int = 0) -> To
     return TokenData(modalities, arrays, captions)
 
 
+def card_of(name: str) -> tuple[float, float] | None:
+    """Peak and bandwidth of a card by what CUDA calls it, if the data sheet is known here."""
+    return next((v for k, v in CARDS.items() if k in name and "NVL" not in name), None)
+
+
 def flops_of(share: Share, settings: TrainSettings) -> float:
-    """Floating-point operations that the real tokens of a step need, forward and backward."""
+    """Floating-point operations that the real tokens of a step need, forward and backward: three
+    times those of the forward pass, two for each weight that a token meets and for each product of
+    attention. Padding, norms, softmax and the optimiser count nothing."""
     model = settings.model
     d, hidden = model.dim, int(model.mlp_ratio * model.dim)
     n_in = sum(share.inputs.counts)
@@ -117,7 +129,7 @@ def flops_of(share: Share, settings: TrainSettings) -> float:
     encoder = model.encoder_depth * n_in * (4 * d * d + 2 * d * hidden)
     decoder = model.decoder_depth * (n_out * (6 * d * d + 2 * d * hidden) + n_in * 2 * d * d)
     own = settings.objective.per_modality_vocab
-    ids = [m.vocab_size if own else model.vocab_size for m in PAPER]
+    ids = [m.vocab_size if own else model.vocab_size for m in model.modalities]
     logits = sum(n * v * d for n, v in zip(share.targets.counts, ids, strict=False))
     mixing = (
         2
@@ -215,7 +227,7 @@ def explain_bound(spent: Times, parameters: int, data: TokenData, run: Run, rank
     """Model FLOPs utilisation, the least times of a step's parts, and the paper's run."""
     step_s = statistics.median(spent.wall_s)
     name = torch.cuda.get_device_name(ranks.device)
-    card = next((v for k, v in CARDS.items() if k in name), None)
+    card = card_of(name)
     started = time.perf_counter()
     for step in range(20):
         draw_share(step, run.settings, data, ranks)

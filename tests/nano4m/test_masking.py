@@ -306,7 +306,7 @@ def test_weights_of_a_mixture_go_from_start_to_end() -> None:
         assert now.at(0.3) is now
         (inputs, _), _ = masked(now, np.tile(WIDTHS, (4000, 1)), 11)
         assert (inputs[:, 1:] == 0).all(axis=1).mean() == pytest.approx(share, abs=0.04)
-    assert config.at(1.0).components() != config.components()
+    assert config.at(1.0).mixture != config.mixture
     (last, _), (plain, _) = (
         masked(c, np.tile(WIDTHS, (50, 1)), 12)[0] for c in (config.at(1.0), config)
     )

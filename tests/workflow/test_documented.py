@@ -48,6 +48,7 @@ HOW = {
     "make setup": RUN,
     "make setup TORCH=cpu": PLAN,  # run in test_setup.py
     "make picture": PLAN,
+    "make gpu-check": PLAN,  # run at toy size in test_gpu_check.py
     "make lint": PLAN,
     "make test-all": PLAN,
     "make docs": RUN,

@@ -62,13 +62,13 @@ def draw_plan(
     """Draw the component of the mixture, the dropped modalities, the single sources and those
     without a source."""
     shape = batch, len(modalities)
-    weights = np.array([c.weight for c in config.components()])
-    chosen = np.zeros(batch, np.int64)
-    if len(weights) > 1:
+    inputs, targets = (np.array(config.alphas(side, modalities)) for side in ("input", "target"))
+    if len(inputs) > 1:
+        weights = np.array([c.weight for c in config.mixture])
         chosen = rng.choice(len(weights), batch, p=weights / weights.sum())
-    inputs, targets = (
-        np.array(config.alphas(side, modalities))[chosen] for side in ("input", "target")
-    )
+        inputs, targets = inputs[chosen], targets[chosen]
+    else:
+        inputs, targets = np.repeat(inputs, batch, axis=0), np.repeat(targets, batch, axis=0)
     allowed = inputs > 0  # [batch, M]
     if config.modality_dropout:
         dropped = np.where(allowed, rng.random(shape), -1)
@@ -99,6 +99,8 @@ def draw_weights(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarr
     ``alphas`` and ``allowed`` have the shape of the result. Below 0.1 in log space and scaled to a
     largest weight of 1, because a plain gamma draw underflows to 0 for all modalities at once.
     """
+    if (alphas == 1).all():  # what a gamma draw of 1 is, without looking at each alpha
+        return rng.standard_exponential(alphas.shape) * allowed
     if alphas.min(initial=1) >= 0.1:
         return rng.standard_gamma(alphas) * allowed
     alphas = np.maximum(alphas, 1e-9)
@@ -172,10 +174,12 @@ def draw_counts(
     is_source, is_alone = (
         one[:, None] == np.arange(len(modalities)) for one in (plan.source, plan.alone)
     )  # [batch, M]
-    single, alone = (one.any(axis=1, keepdims=True) for one in (is_source, is_alone))  # [batch, 1]
+    single, alone = (one[:, None] >= 0 for one in (plan.source, plan.alone))  # [batch, 1]
+    some_single, some_alone = single.any(), alone.any()
     shown, asked = plan.allowed, (plan.target_alphas > 0) & ~is_source
-    asked = np.where(asked.any(axis=1, keepdims=True), asked, ~is_source)
-    if alone.any():
+    if some_single:
+        asked = np.where(asked.any(axis=1, keepdims=True), asked, ~is_source)
+    if some_alone:
         shown, asked = (np.where(alone, is_alone, other) for other in (shown, asked))
         n_input = _without_source(rng, n_input, config, plan, is_alone)
     shares = draw_shares(  # [2 batch, M]: first the inputs, then the targets
@@ -184,8 +188,12 @@ def draw_counts(
         np.concatenate([plan.input_alphas, plan.target_alphas]),
         np.concatenate([shown, asked]),
     )
-    room = np.where(alone, (lengths - units) // units * units, lengths)  # alone: one is a target
-    inputs = np.where(single, lengths * is_source, np.minimum(shares[:batch], room))
+    room = lengths
+    if some_alone:  # one token is a target
+        room = np.where(alone, (lengths - units) // units * units, lengths)
+    inputs = np.minimum(shares[:batch], room)
+    if some_single:
+        inputs = np.where(single, lengths * is_source, inputs)
     targets = np.minimum(shares[batch:], lengths - inputs)
     longest = np.array([m.max_tokens for m in modalities])
     if (lengths < longest).any():
@@ -194,9 +202,11 @@ def draw_counts(
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
             spans = span_lengths(inputs[:, m], targets[:, m], stride, lengths[:, m])
-            whole = np.where(single[:, 0], inputs[:, m], inputs[:, m] // stride * stride)
-            apart = whole, targets[:, m] // stride * stride
-            inputs[:, m], targets[:, m] = np.where(is_mixed[:, m], spans, apart)
+            if not is_mixed[:, m].all():
+                whole = np.where(single[:, 0], inputs[:, m], inputs[:, m] // stride * stride)
+                apart = whole, targets[:, m] // stride * stride
+                spans = tuple(np.where(is_mixed[:, m], spans, apart))
+            inputs[:, m], targets[:, m] = spans
     _fill_empty(inputs, targets, units, lengths, plan.allowed & ~alone, asked)
     return inputs, targets
 
@@ -227,11 +237,13 @@ def _fill_empty(
     """Give a sample without inputs some of the first modality that is ``allowed``, one without
     targets some of the first that is ``asked`` for and has room, or else of any that has: an empty
     side would be a wasted sample, or NaN. Without any that is allowed, it stays empty."""
-    blind = np.flatnonzero((inputs.sum(axis=1) == 0) & allowed.any(axis=1))
-    first = allowed[blind].argmax(axis=1)
-    inputs[blind, first] = units[first]
+    empty = ~inputs.any(axis=1)
+    if empty.any():
+        blind = np.flatnonzero(empty & allowed.any(axis=1))
+        first = allowed[blind].argmax(axis=1)
+        inputs[blind, first] = units[first]
     np.minimum(targets, lengths - inputs, out=targets)
-    idle = targets.sum(axis=1) == 0
+    idle = ~targets.any(axis=1)
     if idle.any():
         room = lengths - inputs >= units
         room = np.where((room & asked).any(axis=1, keepdims=True), room & asked, room)
@@ -255,20 +267,23 @@ def random_roles(
     several times faster than sorting indices.
     """
     columns = np.arange(width, dtype=np.uint32)
-    keys = _random_bits(rng, len(inputs) * width).reshape(-1, width).astype(np.uint32)
-    keys <<= width.bit_length()
+    bits = _random_bits(rng, len(inputs) * width).reshape(-1, width)
+    keys = np.left_shift(bits, width.bit_length(), dtype=np.uint32)
     keys |= columns
     if (length < width).any():
         keys[columns >= length[:, None]] |= _PADDING  # comes last and is never reached
     ranked = np.sort(keys, axis=1)  # [n, width]
-    rows = np.arange(len(inputs))
+    firsts = np.arange(0, ranked.size, width)
 
     def least(n: np.ndarray) -> np.ndarray:
         """Whether a position is among the ``n`` [batch] of its row with the smallest keys."""
-        bound = np.where(n < width, ranked[rows, np.minimum(n, width - 1)], _PADDING)
+        bound = np.where(n < width, ranked.take(firsts + n, mode="clip"), _PADDING)
         return (keys < bound[:, None]).view(np.int8)
 
-    return TARGET * least(inputs + targets) - least(inputs)
+    roles = least(inputs + targets)
+    roles *= TARGET
+    roles -= least(inputs)
+    return roles
 
 
 def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -290,8 +305,12 @@ def span_roles(
     starts = rng.integers(0, (length - total) // stride, endpoint=True) * stride
     # Positions before the start wrap around to large numbers.
     ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]  # [batch, width]
-    used, given = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))  # [batch, width]
-    return TARGET * used.view(np.int8) - given.view(np.int8)  # 2 - 1: an input
+    used, given = (
+        (ahead < n.astype(np.uint16)[:, None]).view(np.int8) for n in (total, inputs)
+    )  # [batch, width]
+    used *= TARGET
+    used -= given  # 2 - 1: an input
+    return used
 
 
 def draw_roles(
@@ -321,17 +340,16 @@ def draw_roles(
             parts[m] = drawn[i :: len(alike)]
     roles = np.concatenate(parts, axis=1)
     # A complete modality as input may be longer than the range.
-    most_inputs = np.where(plan.source < 0, config.input_tokens[1], roles.shape[1])
-    most_targets = np.full(len(roles), config.target_tokens[1])
-    _cut(roles, INPUT, inputs.sum(axis=1), most_inputs)
-    _cut(roles, TARGET, targets.sum(axis=1), most_targets)
+    _cut(roles, INPUT, inputs * (plan.source < 0)[:, None], config.input_tokens[1])
+    _cut(roles, TARGET, targets, config.target_tokens[1])
     return roles
 
 
-def _cut(roles: np.ndarray, role: int, counts: np.ndarray, limits: np.ndarray) -> None:
-    """Take the last tokens of a role from samples that have more than their limit."""
-    for row in np.flatnonzero(counts > limits):
-        roles[row, np.flatnonzero(roles[row] == role)[limits[row] :]] = UNUSED
+def _cut(roles: np.ndarray, role: int, counts: np.ndarray, limit: int) -> None:
+    """Take the last tokens of a role from samples that have more than ``limit``, by their
+    ``counts`` [batch, M]."""
+    for row in np.flatnonzero(counts.sum(axis=1) > limit):
+        roles[row, np.flatnonzero(roles[row] == role)[limit:]] = UNUSED
 
 
 def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packed]:
@@ -341,16 +359,17 @@ def pack(roles: np.ndarray, tokens: Sequence[np.ndarray]) -> tuple[Packed, Packe
     """
     positions, modalities = _columns(tuple(t.shape[1] for t in tokens))
     flat = np.concatenate(tokens, axis=1).ravel()  # [batch * all widths]
-    firsts = np.arange(len(roles)) * roles.shape[1]
+    bounds = np.arange(len(roles) + 1) * roles.shape[1]
 
     def side(role: int) -> Packed:
-        indices = np.flatnonzero(roles == role)  # [n], into flat
-        lengths = np.diff(np.searchsorted(indices, firsts), append=len(indices))  # [batch]
-        columns = indices - np.repeat(firsts, lengths)  # [n], within the sample
+        indices = (roles == role).ravel().nonzero()[0]  # [n], into flat
+        starts = indices.searchsorted(bounds)
+        lengths = starts[1:] - starts[:-1]  # [batch]
+        columns = indices - bounds[:-1].repeat(lengths)  # [n], within the sample
         return Packed(
-            tokens=flat[indices].astype(np.int64),
-            positions=positions[columns],
-            modalities=modalities[columns],
+            tokens=flat.take(indices).astype(np.int64),
+            positions=positions.take(columns),
+            modalities=modalities.take(columns),
             lengths=lengths,
         )
 

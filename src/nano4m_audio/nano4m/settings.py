@@ -211,15 +211,11 @@ class MaskingConfig(Section):
         )
         return self.model_copy(update={"mixture": mixture})
 
-    def components(self) -> tuple[Component, ...]:
-        """The mixture, or the one pair of alphas as a mixture of one."""
-        single = Component(input_alpha=self.input_alpha, target_alpha=self.target_alpha)
-        return self.mixture or (single,)
-
     def alphas(self, side: str, modalities: Sequence[Modality]) -> list[list[float]]:
         """Concentrations per component and modality, in order; ``side``: input or target."""
         names = [m.name for m in modalities]
-        return [_alphas(getattr(c, f"{side}_alpha"), names, side) for c in self.components()]
+        parts = self.mixture or (self,)
+        return [_alphas(getattr(part, f"{side}_alpha"), names, side) for part in parts]
 
 
 def _alphas(value: Alphas, names: Sequence[str], side: str) -> list[float]:

@@ -32,14 +32,16 @@ HELD_OUT = ("test", "val")
 
 @dataclass(frozen=True)
 class Measured:
-    """What the tokenizer does to the images of one clip: values per image, and its tokens."""
+    """What the tokenizer does to the images of one clip: values per image, and its tokens.
+
+    ``example``: its first image and what that decodes to; None for most, as all would fill memory.
+    """
 
     clip_id: str
     psnr_db: np.ndarray
     ssim: np.ndarray
     tokens: np.ndarray
-    images: np.ndarray
-    decoded: np.ndarray
+    example: tuple[np.ndarray, np.ndarray] | None
 
 
 def measure_quality(
@@ -65,8 +67,8 @@ def measure_quality(
 
     def make() -> None:
         tokenizer = registry.load(kind, backend, compute)
-        clips = _run(tokenizer, results.store, modality, picks)
-        write_bytes(sheet, _examples(modality, clips, settings.examples))
+        clips = _run(tokenizer, results.store, modality, picks, settings.examples)
+        write_bytes(sheet, _examples(modality, clips))
         head = {"key": key, "split": split, "identity": identity}
         write_json(stored, {**head, **_summary(clips, groups, tokenizer.vocab_size, settings)})
 
@@ -84,14 +86,20 @@ def _held_out(results: Results, modality: str, frames: int) -> tuple[str, list[P
     return "", []
 
 
-def _run(tokenizer: Any, store: Path, modality: str, picks: Sequence[Pick]) -> list[Measured]:
-    clips = []
+def _run(
+    tokenizer: Any, store: Path, modality: str, picks: Sequence[Pick], most: int
+) -> list[Measured]:
+    """Measure all picks; images of ``most`` of them, evenly spread, are kept."""
+    clips: list[Measured] = []
+    count = min(most, len(picks))
+    shown = {i * len(picks) // count for i in range(count)}
     pairs = track(read_all(store, modality, picks), len(picks), f"quality {modality} [clips]")
     for pick, images in pairs:
         tokens = tokenizer.tokenize(images)
         decoded = tokenizer.decode(tokens)
         values = psnr_db(images, decoded), ssim(images, decoded)
-        clips.append(Measured(pick.clip_id, *values, tokens, images[:1], decoded[:1]))
+        pair = (images[0].copy(), decoded[0].copy()) if len(clips) in shown else None
+        clips.append(Measured(pick.clip_id, *values, tokens, pair))
     return clips
 
 
@@ -134,15 +142,14 @@ def _mean(
     return {"value": float(sums.sum() / counts.sum()), "low": low, "high": high}
 
 
-def _examples(modality: str, clips: Sequence[Measured], most: int) -> bytes:
+def _examples(modality: str, clips: Sequence[Measured]) -> bytes:
     """A PNG with one image of some clips above its decoding; one grey pixel if there is none."""
     from PIL import Image
 
-    count = min(most, len(clips))
-    shown = [clips[i * len(clips) // count] for i in range(count)]
     columns = [
-        np.concatenate([visible(modality, clip.images[0]), visible(modality, clip.decoded[0])])
-        for clip in shown
+        np.concatenate([visible(modality, image) for image in clip.example])
+        for clip in clips
+        if clip.example
     ]
     sheet = np.concatenate(columns, axis=1) if columns else np.full((1, 1, 3), 128, np.uint8)
     buffer = io.BytesIO()
