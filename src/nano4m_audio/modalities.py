@@ -23,7 +23,8 @@ class ModalitySpec:
     ``about`` completes "tokenizer of the ...". ``tokenizer`` and ``estimator`` are kinds of
     backends; a modality without estimator is made from the clip itself. ``form`` is how its maps
     are stored, beside float columns (name, meaning). ``published`` is its folder in the published
-    layout.
+    layout. A modality without ``default`` is optional: a run has it where the config names its
+    tokenizer.
     """
 
     name: str
@@ -36,6 +37,11 @@ class ModalitySpec:
     estimator: str = ""
     form: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def optional(self) -> bool:
+        """Whether runs may be without it."""
+        return not self.default
 
     @property
     def source(self) -> str:
@@ -51,6 +57,15 @@ class ModalitySpec:
 _TABLE = (
     ModalitySpec("rgb", "image", "Picture", "keyframes", "rgb_tokenizer", "tok_rgb@196"),
     ModalitySpec("audio", "audio", "Sound", "audio window", "audio_tokenizer", "tok_audio@512"),
+    ModalitySpec(
+        "semantic",
+        "audio",
+        "Sound, semantic",
+        "audio window, as clusters of its features",
+        "semantic_tokenizer",
+        "tok_semantic@22",
+        default="",
+    ),
     ModalitySpec(
         "depth",
         "image",
@@ -80,7 +95,7 @@ _TABLE = (
     ),
 )
 
-#: By name, in the order of the engine.
+#: By name, in the order of the engine; of the optional ones a run has those that its config names.
 MODALITIES = {row.name: row for row in _TABLE}
 #: Modalities of kind image, and those of them that are estimated from RGB.
 IMAGES = tuple(row.name for row in _TABLE if row.kind == "image")

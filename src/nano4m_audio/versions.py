@@ -48,6 +48,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name, row in MODALITIES.items()
     },
     "tokenizers": ("tokenizers.train:train_tokenizer", *_forms(LABELS)),
+    "semantic": ("tokenizers.semantic:fit_semantic",),
     "quality": ("tokenizers.quality:measure_quality", *_forms(LABELS)),
     # Not the stage around them: a training is too dear to repeat because its bookkeeping changed.
     "train": ("nano4m.train:train", "training.token_sets:read_token_sets"),

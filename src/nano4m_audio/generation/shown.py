@@ -144,7 +144,7 @@ def _read_inputs(
     chosen = read_sets(results, trained)[settings.split]
     if not len(chosen):
         raise UserError(
-            f"the {settings.split} split has no clip with all five modalities: nothing to show; "
+            f"the {settings.split} split has no clip with all modalities: nothing to show; "
             "use more clips or another split"
         )
     clips = np.array(over_classes(chosen.classes, settings.clips), np.int64)
