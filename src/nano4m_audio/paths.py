@@ -127,6 +127,11 @@ class Results(os.PathLike[str]):
         """The page that compares runs."""
         return self.root / "experiments.html"
 
+    @property
+    def study(self) -> Path:
+        """What the experiments say of a question, and of the levers that were tried."""
+        return self.root / "study.md"
+
     def run(self, experiment: str) -> Path:
         """The folder of a training run."""
         return self.root / "runs" / experiment

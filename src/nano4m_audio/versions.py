@@ -66,6 +66,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "clip_media": ("browser.stage:show_shard",),
     "clips_page": ("browser.stage:build_page", "report/templates", "report/static"),
     "experiments": ("report.experiments:build_page", "report/templates", "report/static"),
+    "study": ("report.study:write_study", "report/templates/study.md.j2"),
     "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }

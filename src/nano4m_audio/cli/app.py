@@ -36,7 +36,7 @@ SECTIONS = {
     "Before a run": ("check", "config", "weights", "classes"),
     "Of a finished run": (
         *("clips", "generate", "export", "import", "audit", "release", "verify"),
-        *("experiments", "du", "gc"),
+        *("experiments", "study", "du", "gc"),
     ),
     "Stages, which snakemake runs one after the other": (
         *("barnyard", "candidates", "fetch", "media", "decode", "score", "verdict", "split"),

@@ -170,6 +170,13 @@ class ClipsPageSettings(ClipMediaSettings):
     captions: dict[str, Any] = {}
 
 
+class Study(Section):
+    """What ``snakemake study`` asks of the experiments: that of ``report.experiment`` first, then what
+    each lever changes in it. Runs that differ by their seed alone are taken together."""
+
+    levers: dict[str, str] = Field({}, description="experiment -> what it changes, in words")
+
+
 class Config(Candidates):
     """The whole file."""
 
@@ -193,6 +200,7 @@ class Config(Candidates):
     evaluate: Evaluate = Evaluate()
     generate: Generate = Generate()
     report: Report = Report()
+    study: Study = Study()
     mini: Mini = Mini()
 
     @model_validator(mode="before")
@@ -252,6 +260,10 @@ class Config(Candidates):
                     f"and a multiple of {audio.n_codebooks}, "
                     f"with tokenize.audio = {self.tokenize.audio}"
                 )
+        for name in self.study.levers:
+            if name not in self.experiments:
+                hint = did_you_mean(name, self.experiments)
+                raise ValueError(f"study.levers: {name!r} is not in experiments{hint}")
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"
