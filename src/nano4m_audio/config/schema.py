@@ -171,8 +171,8 @@ class ClipsPageSettings(ClipMediaSettings):
 
 
 class Study(Section):
-    """What ``snakemake study`` asks of the experiments: that of ``report.experiment`` first, then what
-    each lever changes in it. Runs that differ by their seed alone are taken together."""
+    """What ``snakemake study`` asks of the experiments: that of ``report.experiment`` first, then
+    what each lever changes in it. Runs that differ by their seed alone are taken together."""
 
     levers: dict[str, str] = Field({}, description="experiment -> what it changes, in words")
 

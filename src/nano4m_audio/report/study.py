@@ -52,8 +52,8 @@ QUESTIONS = (
         "cross_entropy",
         "audio",
         "cross-entropy of sound",
-        "nats per token of sound under the masks that each run was trained with: not to be compared "
-        "where these differ; lower is better",
+        "nats per token of sound under the masks that each run was trained with: not to be "
+        "compared where these differ; lower is better",
     ),
     Question(
         "gain",
