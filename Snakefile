@@ -45,6 +45,7 @@ localrules:
     split,
     proof,
     experiments,
+    study,
     release,
 
 

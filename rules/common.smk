@@ -26,7 +26,8 @@ from nano4m_audio.lineage import outdated
 from nano4m_audio.locks import in_use
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
-from nano4m_audio.prerequisites import check_weights
+from nano4m_audio.shards import drop_others
+from nano4m_audio.prerequisites import check_weights, heard_uses
 from nano4m_audio.settings_files import SettingsFiles, last_settings, record_command
 from nano4m_audio.shared_store import RUN, mark, name_run
 from nano4m_audio.tokenize.names import from_file_name
@@ -53,6 +54,7 @@ BEGUN = (
     else or_exit(last_settings, RESULTS.settings, "candidates")
 )
 CONFIG = or_exit(with_folder_classes, CONFIG, BEGUN)
+RESULTS = Results(planned=CONFIG.modalities)
 if workflow.output_settings.dryrun:
     or_exit(check_record, CONFIG, RESULTS.root)
 
@@ -76,6 +78,7 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_weights, planned_uses())
     IN_USE.append(or_exit(in_use, RESULTS.store))
     write_record(CONFIG, RESULTS.root)
+    drop_others(RESULTS)
     SETTINGS.write()
     write_plan(RESULTS, or_exit(mark, RESULTS.store), planned_jobs())
     record_command(RESULTS.settings, sys.argv)
@@ -162,8 +165,18 @@ def planned_uses():
             key = f"score.{what}"
         elif stage == "label":
             key = f"label.{values['modality']}"
+        elif job.rule.name == "tokenizer_fit":
+            uses += [
+                (
+                    f"semantic.{values['tokenizer']}",
+                    CONFIG.semantic[values["tokenizer"]].features,
+                )
+            ]
+            continue
         elif stage == "tokenize":
             key = f"tokenize.{values['modality']}"
+            if values["modality"] == "semantic":
+                uses += heard_uses(CONFIG)
         elif job.rule.name == "tokenizer_quality":
             key = f"tokenize.{values['modality']}"
             name = from_file_name(values["measured"])

@@ -90,6 +90,26 @@ rule experiments:
         "nano4m-audio experiments --settings={params.settings:q} 2> {log}"
 
 
+rule study:
+    input:
+        files=experiment_files(RESULTS, CONFIG),
+    output:
+        RESULTS.study,
+    log:
+        "results/logs/study.log",
+    benchmark:
+        "results/benchmarks/study.tsv"
+    conda:
+        "../envs/nano4m-audio.yaml"
+    resources:
+        mem_mb=more(2000),
+    params:
+        settings=SETTINGS.path("config", CONFIG),
+        version=stage_version("study"),
+    shell:
+        "nano4m-audio study --settings={params.settings:q} 2> {log}"
+
+
 rule release:
     input:
         tables=release_inputs(RESULTS, CONFIG.n_shards),

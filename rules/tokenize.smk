@@ -2,7 +2,7 @@
 
 TOKENIZE_SETTINGS = {
     name: SETTINGS.path(f"tokenize-{name}", CONFIG.tokenize_settings(name))
-    for name in MODALITIES
+    for name in CONFIG.modalities
 }
 
 

@@ -25,9 +25,56 @@ TOKENIZER_SETTINGS = {
 }
 
 
+def heard_by(name):
+    """What the registry knows of the features that a semantic tokenizer hears with."""
+    return get_spec("sound_features", CONFIG.semantic[name].features)
+
+
+SEMANTIC_SETTINGS = {
+    name: SETTINGS.path(f"semantic-{name}", semantic)
+    for name, semantic in CONFIG.semantic.items()
+}
+
+
 rule tokenizers:
     input:
         list(QUALITY_SETTINGS),
+        [RESULTS.tokenizer(n) / "run.json" for n in CONFIG.semantic]
+        if "semantic" in CONFIG.modalities
+        else [],
+
+
+rule tokenizer_fit:
+    input:
+        selected=RESULTS.tables("selected", CONFIG.n_shards),
+        clips=RESULTS.tables("clips", CONFIG.n_shards),
+    output:
+        weights=RESULTS.tokenizer("{tokenizer}") / "tokenizer.safetensors",
+        run=RESULTS.tokenizer("{tokenizer}") / "run.json",
+    log:
+        "results/logs/tokenizer_fit/{tokenizer}.log",
+    benchmark:
+        "results/benchmarks/tokenizer_fit/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer="|".join(CONFIG.semantic) or "none",
+    conda:
+        "../envs/nano4m-audio.yaml"
+    threads: 2
+    resources:
+        mem_mb=more(6000),
+        gpu=lambda wc: int(
+            CONFIG.compute.device != "cpu" and heard_by(wc.tokenizer).gpu
+        ),
+        device=CONFIG.compute.device,
+    params:
+        settings=lambda wc: SEMANTIC_SETTINGS[wc.tokenizer],
+        identity=lambda wc: or_exit(
+            identity, "sound_features", CONFIG.semantic[wc.tokenizer].features
+        ),
+        version=stage_version("semantic"),
+    shell:
+        "nano4m-audio tokenizer fit {wildcards.tokenizer} --settings={params.settings:q}"
+        " --device={resources.device} 2> {log}"
 
 
 rule tokenizer_train:

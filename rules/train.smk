@@ -4,7 +4,7 @@ from nano4m_audio.experiments import gpus_of, train_device, train_settings
 
 TOKENS = expand(
     "results/tokens/{modality}/{shard}.parquet",
-    modality=MODALITIES,
+    modality=CONFIG.modalities,
     shard=SHARDS,
 )
 TRAIN_SETTINGS = {

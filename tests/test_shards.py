@@ -12,7 +12,7 @@ import pytest
 from nano4m_audio.errors import UserError
 from nano4m_audio.lineage import outdated, record
 from nano4m_audio.paths import Results
-from nano4m_audio.shards import RECORD, count_shards, set_shards
+from nano4m_audio.shards import RECORD, count_shards, drop_others, set_shards
 from nano4m_audio.tables import write_rows
 from tests.tokens import write_tokens
 
@@ -79,6 +79,23 @@ def test_what_a_larger_number_left_is_removed_and_nothing_else(tmp_path, capsys)
         assert [p.stem for p in sorted((tmp_path / name).glob("0*.parquet"))] == ["0000", "0001"]
     assert other.exists() and count_shards(tmp_path) == 2
     assert outdated(tmp_path) == []
+
+
+def test_tables_of_a_modality_that_is_no_longer_asked_for_go(tmp_path):
+    results = Results(tmp_path)
+    write_tokens(tmp_path, CLIPS, shards=2)
+    assert "semantic" not in results.modalities
+    for path in results.tables("tokens/semantic", 2):
+        write_rows(path, "tokens/semantic", [])
+        record(path, [])
+    assert "semantic" in results.modalities and len(results.token_files(2)) == 6
+    drop_others(Results(tmp_path, planned=results.modalities))
+    assert "semantic" in results.modalities
+    five = tuple(name for name in results.modalities if name != "semantic")
+    drop_others(Results(tmp_path, planned=five))
+    assert results.modalities == five
+    assert not [p for p in (tmp_path / "tokens/semantic").rglob("*") if p.is_file()]
+    assert all(path.exists() for files in results.token_files(2).values() for path in files)
 
 
 def test_fewer_shards_leave_nothing_of_more(tmp_path):

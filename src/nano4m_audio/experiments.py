@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from nano4m_audio.backends.gpt2 import PAD
 from nano4m_audio.backends.registry import get_spec
 from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import BACKEND_KEYS, Config
+from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.modalities import IMAGES, MODALITIES
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.processor import native_bfloat16
@@ -16,8 +18,8 @@ from nano4m_audio.processor import native_bfloat16
 def modality_table(config: Config) -> list[dict[str, Any]]:
     """Name, vocabulary, length and span stride of the modalities, by the chosen tokenizers."""
     rows = []
-    for name, row in MODALITIES.items():
-        spec = config.tokenizer(name)
+    for name in config.modalities:
+        row, spec = MODALITIES[name], config.tokenizer(name)
         rows.append(
             {
                 "name": name,
@@ -34,15 +36,44 @@ def train_settings(config: Config, name: str) -> TrainSettings:
     """What the training of one experiment is told. Raises UserError for alphas of other modalities
     than the config has."""
     experiment = config.experiments[name]
-    modalities = modality_table(config)
+    modalities = _chosen(modality_table(config), experiment.data.modalities)
     for row in modalities:
         if row["name"] == "audio":
             row["max_tokens"] = experiment.data.audio_tokens or row["max_tokens"]
             row["span_stride"] = row["span_stride"] if experiment.masking.span_audio else None
     values = experiment.model_dump()
     values["model"]["modalities"] = modalities
+    values["masking"] = _without(
+        MODALITIES.keys() - {row["name"] for row in modalities}, values["masking"]
+    )
     values["tokenizers"] = {m: config.backend(f"tokenize.{m}") for m in IMAGES}
     return parse(TrainSettings, values, f"config: experiments.{name}")
+
+
+def _chosen(rows: list[dict[str, Any]], names: Sequence[str] | None) -> list[dict[str, Any]]:
+    """The rows of these modalities, or all."""
+    if names is None:
+        return rows
+    known = [row["name"] for row in rows]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" (it has {', '.join(known)})"
+            raise UserError(f"config: data.modalities: the run has no {name}{hint}")
+    return [row for row in rows if row["name"] in names]
+
+
+def _without(names: Collection[str], masking: dict[str, Any]) -> dict[str, Any]:
+    """``masking`` without the alphas of modalities that presets name and a run has not."""
+
+    def kept(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: alpha for name, alpha in value.items() if name not in names}
+
+    def alphas(section: dict[str, Any]) -> dict[str, Any]:
+        return {key: kept(value) for key, value in section.items()}
+
+    return {**alphas(masking), "mixture": [alphas(part) for part in masking["mixture"]]}
 
 
 def train_device(config: Config, name: str) -> str:

@@ -7,6 +7,7 @@ clip has.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,8 @@ class ModalitySpec:
     ``about`` completes "tokenizer of the ...". ``tokenizer`` and ``estimator`` are kinds of
     backends; a modality without estimator is made from the clip itself. ``form`` is how its maps
     are stored, beside float columns (name, meaning). ``published`` is its folder in the published
-    layout.
+    layout. A modality without ``default`` is optional: a run has it where the config names its
+    tokenizer. What is made from something else is made ``after`` these, where a model has them.
     """
 
     name: str
@@ -36,6 +38,12 @@ class ModalitySpec:
     estimator: str = ""
     form: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    after: tuple[str, ...] = ()
+
+    @property
+    def optional(self) -> bool:
+        """Whether runs may be without it."""
+        return not self.default
 
     @property
     def source(self) -> str:
@@ -50,7 +58,24 @@ class ModalitySpec:
 
 _TABLE = (
     ModalitySpec("rgb", "image", "Picture", "keyframes", "rgb_tokenizer", "tok_rgb@196"),
-    ModalitySpec("audio", "audio", "Sound", "audio window", "audio_tokenizer", "tok_audio@512"),
+    ModalitySpec(
+        "audio",
+        "audio",
+        "Sound",
+        "audio window",
+        "audio_tokenizer",
+        "tok_audio@512",
+        after=("semantic",),
+    ),
+    ModalitySpec(
+        "semantic",
+        "audio",
+        "Sound, semantic",
+        "audio window, as clusters of its features",
+        "semantic_tokenizer",
+        "tok_semantic@22",
+        default="",
+    ),
     ModalitySpec(
         "depth",
         "image",
@@ -80,8 +105,16 @@ _TABLE = (
     ),
 )
 
-#: By name, in the order of the engine.
+#: By name, in the order of the engine; of the optional ones a run has those that its config names.
 MODALITIES = {row.name: row for row in _TABLE}
+
+
+def route(target: str, known: Collection[str], given: str) -> list[str]:
+    """What a model of ``known`` modalities writes, in order, to make ``target`` from ``given``."""
+    before = [name for name in MODALITIES[target].after if name in known and name != given]
+    return [*before, target]
+
+
 #: Modalities of kind image, and those of them that are estimated from RGB.
 IMAGES = tuple(row.name for row in _TABLE if row.kind == "image")
 LABELS = tuple(row.name for row in _TABLE if row.estimator)

@@ -19,9 +19,10 @@ def shard_names(n_shards: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Results(os.PathLike[str]):
-    """A results folder."""
+    """A results folder. ``planned`` are the modalities of a run that has not made them yet."""
 
     root: Path = Path("results")
+    planned: tuple[str, ...] | None = None
 
     def __fspath__(self) -> str:
         return str(self.root)
@@ -43,6 +44,22 @@ class Results(os.PathLike[str]):
 
         return shard_names(count_shards(self.root))
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the folder has, or is planned to have, in the order of the engine."""
+        if self.planned is not None:
+            return self.planned
+        return tuple(
+            name
+            for name, row in MODALITIES.items()
+            if not row.optional or any((self.root / "tokens" / name).glob("*.parquet"))
+        )
+
+    @property
+    def token_tables(self) -> tuple[str, ...]:
+        """The names of the artifacts with their tokens."""
+        return tuple(f"tokens/{name}" for name in self.modalities)
+
     def tables(self, name: str, n_shards: int | None = None) -> list[Path]:
         """All shards of an artifact, in order; ``n_shards`` where they are not made yet."""
         shards = self.shards if n_shards is None else shard_names(n_shards)
@@ -50,7 +67,7 @@ class Results(os.PathLike[str]):
 
     def token_files(self, n_shards: int | None = None) -> dict[str, list[Path]]:
         """The shards of every modality's token table."""
-        return {name: self.tables(f"tokens/{name}", n_shards) for name in MODALITIES}
+        return {name: self.tables(f"tokens/{name}", n_shards) for name in self.modalities}
 
     @property
     def split(self) -> Path:
@@ -114,6 +131,11 @@ class Results(os.PathLike[str]):
     def experiments(self) -> Path:
         """The page that compares runs."""
         return self.root / "experiments.html"
+
+    @property
+    def study(self) -> Path:
+        """What the experiments say of a question, and of the levers that were tried."""
+        return self.root / "study.md"
 
     def run(self, experiment: str) -> Path:
         """The folder of a training run."""

@@ -17,14 +17,24 @@ Use = tuple[str, str]
 def backend_uses(config: Config) -> list[Use]:
     """Every backend that a run of this config loads: those in use and those that are measured."""
     measured = [(f"tokenize.{p}", name) for p in IMAGES for name in config.measured_tokenizers(p)]
-    return list(dict.fromkeys([*config.backends().items(), *measured]))
+    return list(dict.fromkeys([*config.backends().items(), *measured, *heard_uses(config)]))
+
+
+def heard_uses(config: Config) -> list[Use]:
+    """The features that semantic tokens in use are clusters of."""
+    name = (config.backend("tokenize.semantic") or "").removeprefix(TRAINED)
+    return [(f"semantic.{name}", config.semantic[name].features)] if name else []
+
+
+def _kind(key: str) -> str:
+    return "sound_features" if key.startswith("semantic.") else BACKEND_KEYS[key]
 
 
 def weights_of(uses: Iterable[Use]) -> dict[str, str]:
     """Weights ids that are fetched, with the config key that first needs each."""
     found: dict[str, str] = {}
     for key, name in uses:
-        if not name.startswith(TRAINED) and (needed := get_spec(BACKEND_KEYS[key], name).weights):
+        if not name.startswith(TRAINED) and (needed := get_spec(_kind(key), name).weights):
             found.setdefault(needed, key)
     return found
 

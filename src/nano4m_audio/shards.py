@@ -10,7 +10,7 @@ from pathlib import Path
 from nano4m_audio import lineage
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
-from nano4m_audio.paths import shard_names
+from nano4m_audio.paths import Results, shard_names
 from nano4m_audio.tables import SCHEMAS
 
 RECORD = "shards.json"
@@ -33,6 +33,15 @@ def set_shards(results: Path, n_shards: int) -> None:
         what = f"{len(left)} table{'s' * (len(left) > 1)} of shards beyond the {n_shards} of now"
         print(f"removed {what}; their rows are still in the store", file=sys.stderr)
     write_json(results / RECORD, {"n_shards": n_shards})
+
+
+def drop_others(results: Results) -> None:
+    """Remove the token tables of modalities that ``results`` is not planned to have: an earlier run
+    left them. Their rows stay in the store."""
+    for name in (n for n in SCHEMAS if n.startswith("tokens/") and n not in results.token_tables):
+        for path in _present(results / name):
+            path.unlink()
+            (path.parent / lineage.RECORDS / f"{path.name}.json").unlink(missing_ok=True)
 
 
 def count_shards(results: Path) -> int:

@@ -48,6 +48,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         for name, row in MODALITIES.items()
     },
     "tokenizers": ("tokenizers.train:train_tokenizer", *_forms(LABELS)),
+    "semantic": ("tokenizers.semantic:fit_semantic",),
     "quality": ("tokenizers.quality:measure_quality", *_forms(LABELS)),
     # Not the stage around them: a training is too dear to repeat because its bookkeeping changed.
     "train": ("nano4m.train:train", "training.token_sets:read_token_sets"),
@@ -65,6 +66,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "clip_media": ("browser.stage:show_shard",),
     "clips_page": ("browser.stage:build_page", "report/templates", "report/static"),
     "experiments": ("report.experiments:build_page", "report/templates", "report/static"),
+    "study": ("report.study:write_study", "report/templates/study.md.j2"),
     "release": ("release.build:build_release", "release/templates", "release/terms.yaml"),
     "report": ("report.stage:build_report", "report/templates", "report/static"),
 }

@@ -166,6 +166,20 @@ def test_a_file_that_is_not_the_one_seen_first_is_refused(cache):
     assert not weights.path_of("net", file).exists()
 
 
+def test_whoever_fetches_names_the_commit_where_the_list_pins_none(cache):
+    commit = "0123456789" * 4
+    with web.serving({f"/net/resolve/{commit}/a": web.whole(DATA)}) as server:
+        url = f"{server.url}/net/resolve/{weights.REVISION}/a"
+        (file,) = cache({"name": "a.bin", "urls": [url]})
+        for wrong in (None, "main", commit[1:]):
+            with pytest.raises(weights.NotFetched, match=r"/net/commits/main and name it, --rev"):
+                weights.fetch("net", file, revision=wrong)
+        assert server.seen == []
+        assert weights.fetch("net", file, revision=commit) is True
+    assert weights.folder("net").joinpath("a.bin").read_bytes() == DATA
+    assert all(weights.REVISION in f.urls[0] for f in weights.get_weights("net").files)
+
+
 def test_a_damaged_file_is_fetched_again(cache):
     with web.serving({"/a": web.whole(DATA)}) as server:
         (file,) = cache({"name": "a.bin", "urls": [f"{server.url}/a"], "sha256": SHA256})

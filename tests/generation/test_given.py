@@ -108,9 +108,13 @@ def test_a_sound_is_read_as_the_sound_of_a_clip(tmp_path) -> None:
             container.mux(audio.encode(frame))
         container.mux(audio.encode(None))
     expected = read_audio(decode_clip(film).audio_flac)
-    found = given.read_sound(path)
-    assert len(found) == 5 * 32_000
-    np.testing.assert_allclose(found[: len(expected)], expected[: len(found)], atol=2e-4)
+    for start in (0, 32_000):
+        found = given.read_sound(path, start / 32_000)
+        assert len(found) == windows.WINDOW_SAMPLES
+        np.testing.assert_allclose(found, expected[start:][: len(found)], atol=2e-4)
+    assert len(given.read_sound(path, 4.0)) == 32_000  # what is left
+    with pytest.raises(UserError, match=r"it has 5.0 s of sound, so no window starts at 5 s"):
+        given.read_sound(path, 5.0)
 
 
 def test_the_ids_of_a_sound_are_those_of_its_window(tmp_path) -> None:

@@ -19,12 +19,14 @@ from nano4m_audio.filters import FILTERS
 from nano4m_audio.label import maps
 from nano4m_audio.media import playable
 from nano4m_audio.media.stored import encode_flac
-from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.modalities import MODALITIES as KNOWN
 from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.report.inputs import COMPLETE, STOPS, ReportInputs
 from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows, write_table
 
+#: What every run has.
+MODALITIES = {name: row for name, row in KNOWN.items() if not row.optional}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 ORDER = list(STOPS)
 MEDIA_REASON, DECODE_REASON = "missing_file", "no_audio"

@@ -80,6 +80,8 @@ HOW = {
     "snakemake -n --directory my_web_clips --configfile configs/paper.yaml "
     "configs/vggsound_full.yaml": RUN,
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
+    "snakemake --cores all --configfile configs/semantic_audio.yaml": PLAN,
+    "snakemake study --configfile configs/study.yaml --cores 2": PLAN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
     "nano4m-audio weights add yamnet downloads/yamnet.tflite": FAILS + "yamnet.tflite",
     "nano4m-audio weights fetch --config configs/paper.yaml": FAILS + OFFLINE,

@@ -1,6 +1,7 @@
-"""A sixth modality and an audio tokenizer of another shape, through Snakemake to the report.
+"""More modalities and an audio tokenizer of another shape, through Snakemake to the report.
 
-Both are added as a contributor would: to the source of a copy of the package.
+The semantic one is asked for by the config. The others are added as a contributor would: to the
+source of a copy of the package.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ TOKENIZER = """  nine:
 """
 
 
+OVERLAY = {
+    "tokenize": {"audio": "nine", "semantic": "trained:heard"},
+    "semantic": {"heard": {"vocab_size": 32}},
+}
+
+
 def insert(path: Path, text: str, before: str = "", after: str = "") -> None:
     old, place = path.read_text(), before or after
     assert old.count(place) == 1
@@ -56,7 +63,7 @@ def test_one_row_makes_a_modality_and_two_files_a_tokenizer(tmp_path):
     shutil.copy(ROOT / "tests/tokenize/codecs.py", package / "backends/nine.py")
     insert(package / "backends/registry.yaml", TOKENIZER, after="audio_tokenizer:\n")
 
-    project = Project.make(tmp_path / "project", {**TINY, "tokenize": {"audio": "nine"}})
+    project = Project.make(tmp_path / "project", {**TINY, **OVERLAY})
     project.run(PYTHONPATH=str(package.parent))
 
     shallow = tokens(project, "shallow")
@@ -64,10 +71,18 @@ def test_one_row_makes_a_modality_and_two_files_a_tokenizer(tmp_path):
     assert all(
         len(ids) == 1 and len(ids[0]) == 9 * 294 for ids in tokens(project, "audio").values()
     )
+    heard = tokens(project, "semantic")
+    assert heard.keys() == shallow.keys()
+    assert all(len(ids) == 1 and len(ids[0]) == 22 for ids in heard.values())
+    assert 2 < len({i for ids in heard.values() for i in ids[0]}) <= 32
     run = json.loads((project.results / "runs/base/run.json").read_text())
     assert "shallow" in run["final_losses"]["train"] or "shallow" in run["final_losses"]["val"]
     assert (project.results / "quality/shallow/mini.json").is_file()
     for probe, metric in (("cross_entropy", "shallow"), ("structure", "rgb_to_shallow")):
         found = json.loads((project.results / f"evaluation/base/{probe}.json").read_text())
         assert metric in {row["name"] for row in found["metrics"]}
+    found = json.loads((project.results / "evaluation/base/classes.json").read_text())
+    assert {"semantic", "all"} <= found["predictions"].keys()
+    tasks = json.loads((project.results / "generated/base/index.json").read_text())["tasks"]
+    assert "rgb_to_semantic" in {task["name"] for task in tasks}
     assert "<figcaption>Shallow</figcaption>" in (project.results / "report.html").read_text()

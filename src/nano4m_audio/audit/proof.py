@@ -7,7 +7,7 @@ Thresholds are put to the numbers of the score tables, not to what verdicts say 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ from nano4m_audio.curate.verdict import failed_filters, has_numbers, limits_of
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS, Filter
-from nano4m_audio.modalities import LABELS, MODALITIES
+from nano4m_audio.modalities import LABELS
 from nano4m_audio.paths import Results
 from nano4m_audio.tables import read_batches, read_table
 
 _SCORES = ("scores/audio", "scores/visual", "scores/speech", "scores/fingerprints")
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
-_TOKENS = tuple(f"tokens/{name}" for name in MODALITIES)
-_INPUTS = (*("candidates", "media", "clips", *_SCORES, "verdicts", "selected", *_LABELS, *_TOKENS),)
+_INPUTS = ("candidates", "media", "clips", *_SCORES, "verdicts", "selected", *_LABELS)
+_TOKENS = "tokens/"
 _SHOWN = 5
 
 
@@ -55,7 +55,11 @@ class Claim:
 
 def proof_files(results: Results, n_shards: int | None = None) -> list[Path]:
     """Every file that the proof reads."""
-    tables = [path for name in _INPUTS for path in results.tables(name, n_shards)]
+    tables = [
+        path
+        for name in (*_INPUTS, *results.token_tables)
+        for path in results.tables(name, n_shards)
+    ]
     return [results.split, *tables]
 
 
@@ -100,7 +104,7 @@ def _words(name: str) -> str:
     return " ".join(reversed(name.split("/")))
 
 
-def _claims(settings: Verdict) -> dict[str, Claim]:
+def _claims(settings: Verdict, tokens: Sequence[str]) -> dict[str, Claim]:
     # A filter that is off unless asked for is no news.
     rows = [row for row in FILTERS if row.default is not None or settings.is_on(row)]
     listed = [
@@ -118,7 +122,7 @@ def _claims(settings: Verdict) -> dict[str, Claim]:
             Claim(
                 name, f"Every selected clip has {_words(name)}, or a reason", "selected clips", name
             )
-            for name in (*_LABELS, *_TOKENS)
+            for name in (*_LABELS, *tokens)
         ),
         Claim("modalities", "All modalities have the same clips", "selected clips", "tokens"),
     ]
@@ -127,7 +131,7 @@ def _claims(settings: Verdict) -> dict[str, Claim]:
 
 def check_claims(results: Results, settings: ProofSettings) -> list[Claim]:
     """Every claim, put to all rows under ``results``."""
-    claims = _claims(settings.verdict)
+    claims = _claims(settings.verdict, results.token_tables)
     rows = {row["clip_id"]: row for row in read_table(results.split, "split").to_pylist()}
     left = dict(rows)
     for shard in results.shards:
@@ -274,12 +278,12 @@ def _check_selected(
     wrong = [n for n in kept.keys() | selected.keys() if kept.get(n) != selected.get(n)]
     claims["selected"].put(len(kept), sorted(wrong))
     ids: list[set[str]] = []
-    for name in (*_LABELS, *_TOKENS):
+    for name in (*_LABELS, *results.token_tables):
         made, wrong = _made(results.table(name, shard), name)
         claims[name].put(
             len(selected), dict.fromkeys([*wrong, *sorted(set(made) ^ selected.keys())])
         )
-        if name in _TOKENS:
+        if name.startswith(_TOKENS):
             ids.append(set(made))
     every, common = set[str]().union(*ids), ids[0].intersection(*ids[1:])
     claims["modalities"].put(len(every), sorted(every - common))
@@ -290,7 +294,7 @@ def _made(path: Path, name: str) -> tuple[list[str], list[str]]:
     whole nor failed for a reason. Tokens are read group by group, and only counted."""
     made: list[str] = []
     wrong: list[str] = []
-    content = ["tokens"] if name in _TOKENS else []
+    content = ["tokens"] if name.startswith(_TOKENS) else []
     for batch in read_batches(path, name, ["clip_id", "status", "reason", *content]):
         ids, status, reason = (batch[c].to_pylist() for c in ("clip_id", "status", "reason"))
         lengths = pc.list_value_length(batch["tokens"]).to_pylist() if content else [1] * len(ids)

@@ -60,14 +60,18 @@ class Cnn14(nn.Module):
         self.fc1 = nn.Linear(2048, 2048)
         self.fc_audioset = nn.Linear(2048, N_LABELS)
 
-    def embed(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Log-mel [B, T, 64] -> [B, 2048], what the labels are told from."""
+    def moments(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Log-mel [B, T, 64] -> [B, T // 32, 2048], of every moment what is heard in it."""
         x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))  # one scale and shift per mel band
         x = x.transpose(1, 3)
         for i in range(1, len(_CHANNELS)):
             x = self.get_submodule(f"conv_block{i}")(x)
-        x = x.mean(3)
-        x = x.amax(2) + x.mean(2)
+        return x.mean(3).transpose(1, 2)
+
+    def embed(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Log-mel [B, T, 64] -> [B, 2048], what the labels are told from."""
+        x = self.moments(log_mel)
+        x = x.amax(1) + x.mean(1)
         return F.relu_(self.fc1(x))
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
@@ -119,3 +123,11 @@ class PannsEmbedder(_Panns):
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, samples] at 32 kHz in -1..1 -> float32 [B, 2048], not of unit length."""
         return self._run(self._net.embed, waveforms)
+
+
+class PannsSoundFeatures(_Panns):
+    """SoundFeatures: what Cnn14 computes before it pools over time."""
+
+    def moments(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] at 32 kHz -> float32 [B, T, 2048], 3.125 moments a second."""
+        return self._run(self._net.moments, waveforms)

@@ -139,6 +139,16 @@ class AudioEmbedder(Protocol):
         """float32 [B, samples] in -1..1, at most 10 s -> float32 [B, D]."""
 
 
+class SoundFeatures(Protocol):
+    """Describes every moment of a sound by a vector: what semantic tokens are clusters of."""
+
+    sample_rate_hz: int
+
+    def moments(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, samples] in -1..1, one audio window each -> float32 [B, T, D], T moments
+        evenly spread over the window."""
+
+
 class TextTokenizer(Protocol):
     """Turns a caption into ids with start and end marks."""
 

@@ -33,7 +33,8 @@ class BackendSpec:
     the CPU. ``dtypes`` are those in which its output stays close to float32: others are not used.
 
     Of a tokenizer: ``vocab_size`` ids, and ``n_tokens`` of them for an image, for an audio window
-    (of all its ``n_codebooks``) or for the longest text.
+    (of all its ``n_codebooks``) or for the longest text. ``rate_hz`` is how many moments of a
+    second features of sound tell of.
     """
 
     target: str
@@ -44,6 +45,7 @@ class BackendSpec:
     vocab_size: int = 0
     n_tokens: int = 0
     n_codebooks: int = 1
+    rate_hz: float = 0
     gpu: bool = False
     dtypes: Sequence[str] = ("float32",)
 
@@ -61,7 +63,7 @@ class BackendSpec:
 _WEIGHTS = Path(__file__).parent / "mini" / "weights"
 
 #: Kinds of tokenizers for images: those that can be trained on a run's own frames.
-_TRAINABLE = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
+_IMAGES = ("rgb_tokenizer", "depth_tokenizer", "normal_tokenizer")
 
 _LISTED = data_yaml(Path(__file__).with_name("registry.yaml").read_text("utf-8"))
 #: kind -> name -> spec.
@@ -70,7 +72,8 @@ REGISTRY: dict[str, dict[str, BackendSpec]] = {
     for kind, specs in _LISTED.items()
 }
 
-#: ``trained:FOLDER`` is an image tokenizer of the mini architecture with its weights in FOLDER.
+#: ``trained:FOLDER`` is an image tokenizer of the mini architecture, or clusters of sounds, with
+#: its weights in FOLDER.
 TRAINED = "trained:"
 TRAINED_WEIGHTS = "tokenizer.safetensors"
 _TRAINED_SPEC = BackendSpec(
@@ -78,6 +81,11 @@ _TRAINED_SPEC = BackendSpec(
     note="trained on this run's own frames",
     n_tokens=14 * 14,
 )
+_SEMANTIC_SPEC = BackendSpec(
+    "nano4m_audio.backends.semantic:SemanticTokenizer",
+    note="clusters of this run's own sounds",
+)
+_TRAINED_SPECS = {**dict.fromkeys(_IMAGES, _TRAINED_SPEC), "semantic_tokenizer": _SEMANTIC_SPEC}
 #: Token tables hold ids of 16 bits.
 MAX_VOCAB = 1 << 16
 
@@ -86,12 +94,12 @@ def get_spec(kind: str, name: str, key: str = "") -> BackendSpec:
     """Return the spec of a backend. Raises UserError, naming the ``key``, if it is unknown or has
     more ids than the token tables hold."""
     known = REGISTRY[kind]
-    if name.startswith(TRAINED) and kind in _TRAINABLE:
-        return _TRAINED_SPEC
+    if name.startswith(TRAINED) and kind in _TRAINED_SPECS:
+        return _TRAINED_SPECS[kind]
     if name not in known:
         raise UserError(
             f"{key or kind}: unknown backend {name!r}{did_you_mean(name, known)} "
-            f"(known: {', '.join(known)})"
+            f"(known: {', '.join(known) or 'trained:NAME'})"
         )
     if known[name].vocab_size > MAX_VOCAB:
         raise UserError(

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.files import copy_file, data_yaml, read_json, sha256, write_json
 from nano4m_audio.locks import locked
 
+#: In an address: the commit that whoever fetches names.
+REVISION = "{revision}"
 _LIST = Path(__file__).with_name("weights.yaml")
 _VERIFIED = ".verified.json"
 
@@ -233,8 +235,11 @@ def fetch(
     file: WeightFile,
     progress: Progress = lambda done, total: None,
     unreachable: Mapping[str, str] | None = None,
+    revision: str | None = None,
 ) -> bool:
     """Download one file unless it is there and right; returns whether it was downloaded.
+
+    ``revision`` is the commit to take, where the list pins none.
 
     ``unreachable`` holds addresses that are not worth a try (see network.unreachable; None: look).
     Raises NotFetched when it cannot be had, also in offline mode and for a file without a URL.
@@ -244,6 +249,8 @@ def fetch(
     if is_offline() or not file.urls:
         why = "offline mode is on" if file.urls else "no public address is known"
         raise NotFetched(why, weights_id, file)
+    if any(REVISION in url for url in file.urls):
+        file = _at(revision, weights_id, file)
     silent = network.unreachable(file.urls) if unreachable is None else unreachable
     urls = [url for url in file.urls if url not in silent]
     if not urls:
@@ -261,6 +268,18 @@ def fetch(
         _record(weights_id, file, digest)
         _remember(path, digest)
     return True
+
+
+def _at(revision: str | None, weights_id: str, file: WeightFile) -> WeightFile:
+    """The file at a commit. Raises NotFetched without one: a branch may hold another file soon."""
+    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        history = file.urls[0].partition("/resolve/")[0] + "/commits/main"
+        why = (
+            "no commit of it is pinned here: look it up at "
+            f"{history} and name it, --revision with its 40 hexadecimal digits"
+        )
+        raise NotFetched(why, weights_id, file)
+    return replace(file, urls=tuple(url.replace(REVISION, revision) for url in file.urls))
 
 
 def add_file(weights_id: str, source: Path) -> Path:

@@ -28,7 +28,7 @@ SECTIONS = {
     "During a run": ("status",),
     "Of a finished run": (
         *("clips", "generate", "export", "import", "audit", "release", "verify", "publish"),
-        *("experiments", "du", "gc"),
+        *("experiments", "study", "du", "gc"),
     ),
     "Stages, which snakemake runs one after the other": (
         *("barnyard", "candidates", "fetch", "media", "decode", "score", "verdict", "split"),
@@ -45,7 +45,7 @@ _APPS = {
         "tokenize",
     ),
     "web:app": ("fetch",),
-    "model:app": ("train", "evaluate", "experiments", "generations", "report"),
+    "model:app": ("train", "evaluate", "experiments", "study", "generations", "report"),
     "generate:app": ("generate",),
     "publish:app": ("audit", "proof", "release", "verify"),
     "tools:app": ("clips", "check", "du", "gc"),

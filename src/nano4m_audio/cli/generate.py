@@ -59,7 +59,10 @@ To = Annotated[
 From = Annotated[
     str | None, typer.Option("--from", help="modalities of the clips that are given: audio,rgb")
 ]
-Audio = Annotated[Path | None, typer.Option(help="a sound of yours: its first 3.4 s")]
+Audio = Annotated[Path | None, typer.Option(help="a sound of yours: 3.4 s of it, see --start")]
+Start = Annotated[
+    float, typer.Option(min=0, max=600, help="where in your sound these 3.4 s begin [s]")
+]
 Rgb = Annotated[Path | None, typer.Option(help="a picture of yours: its centre square")]
 Caption = Annotated[str | None, typer.Option(help="a text of yours")]
 Keep = Annotated[
@@ -100,6 +103,7 @@ def generate(
     to: To,
     given: From = None,
     audio: Audio = None,
+    start: Start = 0.0,
     rgb: Rgb = None,
     caption: Caption = None,
     keep: Keep = None,
@@ -122,6 +126,7 @@ def generate(
     from nano4m_audio.evaluate.models import Models
     from nano4m_audio.generation.make import printable
     from nano4m_audio.generation.request import Maker, Request, answer
+    from nano4m_audio.modalities import WINDOW_S
 
     root = results or (run.parent.parent if run.parent.name == "runs" else Path("results"))
     place = paths.Results(root)
@@ -130,7 +135,9 @@ def generate(
     settings = parse(Sampling, {**sampling, **chosen}, "generate")
     own = {"audio": audio, "rgb": rgb, "caption": caption}
     inputs = {name: str(value) for name, value in own.items() if value is not None}
-    request = Request(clips or [], _names(given), inputs, _names(to), keep, keyframe, samples)
+    request = Request(
+        clips or [], _names(given), inputs, _names(to), keep, keyframe, samples, start
+    )
     model, identity = _model(run, checkpoint, resolve_device(device), threads)
     models = Models(place, told.backends(), Compute(device, threads=threads))
     folder = out or place / "generated" / "by-hand"
@@ -139,6 +146,9 @@ def generate(
         texts = {name: one["text"] for name, one in sample["made"].items() if "text" in one}
         for name, text in texts.items():
             print(f"{printable(sample['name'] or name)}: {text}")
+    if audio is not None:
+        name = printable(str(audio))
+        print(f"heard of {name}: {WINDOW_S:.1f} s, from {start:g} s on (--start)", file=sys.stderr)
     count = sum(len(sample["made"]) for sample in made)
     print(f"{folder}: {count:,} made, and generated.json about them", file=sys.stderr)
 

@@ -108,6 +108,18 @@ def experiments(results: Results = RESULTS, settings: Settings = None) -> None:
     record(results.experiments, experiment_files(results, config))
 
 
+@app.command(epilog=example("study"))
+def study(results: Results = RESULTS, settings: Settings = None) -> None:
+    """Write results/study.md: does it hear what it cannot say, and which lever changes that?"""
+    from nano4m_audio.config.schema import Config
+    from nano4m_audio.report.experiments import experiment_files
+    from nano4m_audio.report.study import write_study
+
+    config = stage_settings(Config, "config", settings, results)
+    write_study(results, config)
+    record(results.study, experiment_files(results, config))
+
+
 @app.command(epilog=example("generations --experiment base"))
 def generations(
     experiment: Experiment,

@@ -23,7 +23,7 @@ from nano4m_audio.cli.options import (
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Train image tokenizers on this run's training clips, and measure any tokenizer.",
+    help="Train tokenizers on this run's training clips, and measure those of images.",
 )
 
 
@@ -52,6 +52,27 @@ def train(
     out = results.tokenizer(name)
     tables = image_tables(results, section.modality)
     record([out / TRAINED_WEIGHTS, out / RUN], tables)
+
+
+@app.command(epilog=example("tokenizer fit audio_semantic --settings '{\"vocab_size\": 64}'"))
+def fit(
+    name: Annotated[str, typer.Argument(help="name of the tokenizer")],
+    settings: Annotated[
+        str, typer.Option(help="its entry in the section semantic: JSON, or a file")
+    ] = "{}",
+    results: Results = RESULTS,
+    device: Device = "auto",
+    threads: Threads = 2,
+) -> None:
+    """Find the clusters of sounds that semantic tokens are ids of, in the training clips."""
+    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.tokenizers import Semantic
+    from nano4m_audio.tokenizers.semantic import RUN, TRAINED_WEIGHTS, fit_semantic
+
+    section = parse_json(Semantic, settings)
+    fit_semantic(results, name, section, compute_options(device, "float32", threads))
+    out = results.tokenizer(name)
+    record([out / TRAINED_WEIGHTS, out / RUN], results.tables("selected"))
 
 
 @app.command(epilog=example('tokenizer quality rgb --settings \'{"backend": "mini"}\''))

@@ -27,6 +27,9 @@ Ids = Annotated[list[str] | None, typer.Argument(help="ids of the list")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="all that the backends of this config file need")
 ]
+Revision = Annotated[
+    str | None, typer.Option(help="commit to take of an entry whose list pins none: 40 digits")
+]
 _LOG_EVERY_S = 10.0
 
 
@@ -77,11 +80,13 @@ def _sum(files: Sequence[tuple[Weights, WeightFile]]) -> str:
 
 
 @app.command(epilog="Example: nano4m-audio weights fetch --config configs/paper.yaml")
-def fetch(ids: Ids = None, config: ConfigFile = None) -> None:
+def fetch(ids: Ids = None, config: ConfigFile = None, revision: Revision = None) -> None:
     """Download what is not here yet; an interrupted download goes on where it stopped."""
     from nano4m_audio.backends import network, weights
 
     entries = _entries(ids, config)
+    if revision and len(entries) != 1:
+        raise UserError("--revision is a commit of one entry: name that alone")
     if not entries:
         raise UserError("nothing to fetch: name ids of `weights list`, or --config FILE")
     files = [(entry.id, file) for entry in entries for file in entry.files]
@@ -95,7 +100,7 @@ def fetch(ids: Ids = None, config: ConfigFile = None) -> None:
         label = f"{weights_id}/{file.name}"
         try:
             with _shown(label) as progress:
-                new = weights.fetch(weights_id, file, progress, silent)
+                new = weights.fetch(weights_id, file, progress, silent, revision)
             print(f"{label}: {'fetched' if new else 'already here'}", file=sys.stderr)
         except weights.NotFetched as error:
             problems.setdefault(error.why, []).append(label)

@@ -23,6 +23,7 @@ from nano4m_audio.config.tokenizers import (
     Mini,
     Quality,
     QualitySettings,
+    Semantic,
     Tokenize,
     Tokenizer,
 )
@@ -135,7 +136,9 @@ class GenerationsSettings(Generate):
     """What the stage ``generations`` is told: also the split, and the tokenizers by config key."""
 
     split: Literal["val", "test"] = "test"
-    backends: dict[str, str] = {f"tokenize.{name}": row.default for name, row in MODALITIES.items()}
+    backends: dict[str, str] = {
+        f"tokenize.{name}": row.default for name, row in MODALITIES.items() if row.default
+    }
 
 
 class Report(Section):
@@ -167,6 +170,13 @@ class ClipsPageSettings(ClipMediaSettings):
     captions: dict[str, Any] = {}
 
 
+class Study(Section):
+    """What ``snakemake study`` asks of the experiments: that of ``report.experiment`` first, then
+    what each lever changes in it. Runs that differ by their seed alone are taken together."""
+
+    levers: dict[str, str] = Field({}, description="experiment -> what it changes, in words")
+
+
 class Config(Candidates):
     """The whole file."""
 
@@ -180,12 +190,17 @@ class Config(Candidates):
     tokenizers: dict[str, Tokenizer] = Field(
         TOKENIZERS, description="tokenizers to train, by name; used as trained:NAME"
     )
+    semantic: dict[str, Semantic] = Field(
+        {"audio_semantic": Semantic()},
+        description="tokenizers of the meaning of sound, by name; used as trained:NAME",
+    )
     quality: Quality = Quality()
     experiments: dict[str, Experiment] = Field({"base": Experiment()}, description="runs by name")
     grids: dict[str, Grid] = Field({}, description="studies by name: experiments of all values")
     evaluate: Evaluate = Evaluate()
     generate: Generate = Generate()
     report: Report = Report()
+    study: Study = Study()
     mini: Mini = Mini()
 
     @model_validator(mode="before")
@@ -203,7 +218,7 @@ class Config(Candidates):
         plain = {name: grid.model_dump() for name, grid in grids.items()}
         return {**values, "experiments": expand(experiments, plain, run_keys())}
 
-    @field_validator("experiments", "grids", "tokenizers")
+    @field_validator("experiments", "grids", "tokenizers", "semantic")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
@@ -219,6 +234,8 @@ class Config(Candidates):
             name = self.backend(key)
             if name is not None:
                 self._check_backend(kind, name, key)
+        if both := self.tokenizers.keys() & self.semantic.keys():
+            raise ValueError(f"semantic.{min(both)}: tokenizers has one of this name, too")
         for image in IMAGES:
             for name in getattr(self.quality, image):
                 self._check_backend(MODALITIES[image].tokenizer, name, f"quality.{image}")
@@ -243,6 +260,10 @@ class Config(Candidates):
                     f"and a multiple of {audio.n_codebooks}, "
                     f"with tokenize.audio = {self.tokenize.audio}"
                 )
+        for name in self.study.levers:
+            if name not in self.experiments:
+                hint = did_you_mean(name, self.experiments)
+                raise ValueError(f"study.levers: {name!r} is not in experiments{hint}")
         if self.report.experiment not in self.experiments:
             raise ValueError(
                 f"report.experiment = {self.report.experiment!r} is not in experiments"
@@ -259,12 +280,19 @@ class Config(Candidates):
         if not name.startswith(TRAINED):
             return
         wanted, modality = name.removeprefix(TRAINED), key.partition(".")[2]
-        if wanted not in self.tokenizers:
-            hint = did_you_mean(wanted, self.tokenizers)
-            raise ValueError(f"{key} = {name!r}: {wanted!r} is not in tokenizers{hint}")
-        found = self.tokenizers[wanted].modality
+        section = "semantic" if modality == "semantic" else "tokenizers"
+        known = getattr(self, section)
+        if wanted not in known:
+            hint = did_you_mean(wanted, known)
+            raise ValueError(f"{key} = {name!r}: {wanted!r} is not in {section}{hint}")
+        found = "semantic" if section == "semantic" else known[wanted].modality
         if found != modality:
             raise ValueError(f"{key} = {name!r}: tokenizers.{wanted} is for {found}")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What every run has, and the optional modalities that have a tokenizer."""
+        return tuple(name for name in MODALITIES if getattr(self.tokenize, name) is not None)
 
     def tokenizer(self, modality: str) -> BackendSpec:
         """What is known of the tokenizer that ``modality`` selects."""
@@ -272,7 +300,11 @@ class Config(Candidates):
         spec = get_spec(MODALITIES[modality].tokenizer, name)
         if not name.startswith(TRAINED):
             return spec
-        return replace(spec, vocab_size=self.tokenizers[name.removeprefix(TRAINED)].vocab_size)
+        wanted = name.removeprefix(TRAINED)
+        if modality == "semantic":
+            own = self.semantic[wanted]
+            return replace(spec, vocab_size=own.vocab_size, n_tokens=own.n_tokens)
+        return replace(spec, vocab_size=self.tokenizers[wanted].vocab_size)
 
     def score_settings(self, what: str) -> dict[str, Any]:
         """What the score ``what`` is told; of the classes no more than it reads."""
@@ -330,7 +362,7 @@ class Config(Candidates):
 
     def generations_settings(self) -> GenerationsSettings:
         """What the stage ``generations`` is told."""
-        tokenizers = {f"tokenize.{name}": getattr(self.tokenize, name) for name in MODALITIES}
+        tokenizers = {f"tokenize.{name}": getattr(self.tokenize, name) for name in self.modalities}
         return GenerationsSettings(
             **self.generate.model_dump(), split=self.evaluate.split, backends=tokenizers
         )

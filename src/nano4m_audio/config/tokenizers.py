@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import prod
+from math import ceil, prod
 from string import Formatter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
-from nano4m_audio.errors import did_you_mean
-from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.backends.registry import REGISTRY, get_spec
+from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES, WINDOW_S
 from nano4m_audio.section import Section
 from nano4m_audio.taxonomy import SoundClass, known_classes
 
@@ -70,9 +71,23 @@ def _keys(base: type[Section], kind: Any, defaults: Mapping[str, Any], about: st
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **keys)
 
 
-Label = _keys(Labels, str, dict.fromkeys(LABELS, "mini"), "estimator")
-Tokenize = _keys(Templates, str, {n: row.default for n, row in MODALITIES.items()}, "tokenizer")
-Quality = _keys(Measured, tuple[str, ...], dict.fromkeys(IMAGES, ()), "names of more tokenizers")
+_NEEDED = {name: row.default for name, row in MODALITIES.items() if not row.optional}
+_OPTIONAL = [name for name, row in MODALITIES.items() if row.optional]
+if TYPE_CHECKING:
+    Label: TypeAlias = Any
+    Tokenize: TypeAlias = Any
+    Quality: TypeAlias = Any
+else:  # keys of a table, which a type checker cannot know
+    Label = _keys(Labels, str, dict.fromkeys(LABELS, "mini"), "estimator")
+    Tokenize = _keys(
+        _keys(Templates, str, _NEEDED, "tokenizer"),
+        str | None,
+        dict.fromkeys(_OPTIONAL),
+        "null: runs are without it; tokenizer",
+    )
+    Quality = _keys(
+        Measured, tuple[str, ...], dict.fromkeys(IMAGES, ()), "names of more tokenizers"
+    )
 
 
 class Tokenizer(Section):
@@ -102,6 +117,46 @@ class Tokenizer(Section):
     @property
     def vocab_size(self) -> int:
         return prod(self.levels)
+
+
+class Semantic(Section):
+    """Semantic sound tokens, ``tokenize.semantic: trained:NAME``: the clusters, found in this run's
+    own training clips, of what a model hears in each moment. No waveform is in them: a model that
+    writes them first writes the codes of ``audio`` after them."""
+
+    features: str = Field(
+        "mini",
+        description=f"what hears: {', '.join(REGISTRY['sound_features'])}; log_mel is no model",
+    )
+    vocab_size: int = Field(256, ge=2, le=8192, description="clusters: ids of the modality")
+    rate_hz: float = Field(
+        6.25, gt=0.5, le=50, description="ids a second, at most as many as the features have"
+    )
+    clips: int = Field(5000, ge=1, description="most training clips to cluster")
+    seed: int = Field(0, ge=0, description="seed of the first clusters")
+
+    @field_validator("features")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            get_spec("sound_features", value, "features")
+        except UserError as error:
+            raise ValueError(str(error).partition(": ")[2]) from None
+        return value
+
+    @model_validator(mode="after")
+    def _heard(self) -> Semantic:
+        most = get_spec("sound_features", self.features).rate_hz
+        if self.rate_hz > most:
+            raise ValueError(
+                f"rate_hz = {self.rate_hz:g}: {self.features} hears {most:g} moments a second"
+            )
+        return self
+
+    @property
+    def n_tokens(self) -> int:
+        """Ids of an audio window, the last of them for what is left of it."""
+        return ceil(WINDOW_S * self.rate_hz - 1e-6)
 
 
 _COARSE, _STEPS = (4, 4, 4, 4, 4), 1500

@@ -28,7 +28,7 @@ def write_card(
         facts = card_facts(results, config.model_dump(mode="json"), rows)
     else:
         sources = {name for row in rows for name in row["sources"]}
-        facts = counted(rows, sources)
+        facts = counted(rows, sources, results.modalities)
         facts |= {"title": "Tokens of labelled clips", "steps": [], "split": None}
     sizes = _sizes(config) if config else []
     card = render({**facts, **files, "clips": len(rows), "sizes": sizes}, "dataset.md.j2")
@@ -38,7 +38,8 @@ def write_card(
 def _sizes(config: Config) -> list[tuple[str, int, str]]:
     """Modality, number of ids, and how many a clip has."""
     found = []
-    for name, row in MODALITIES.items():
+    for name in config.modalities:
+        row = MODALITIES[name]
         spec = config.tokenizer(name)
         each = f"at most {spec.n_tokens}" if row.kind == "text" else f"{row.rows} x {spec.n_tokens}"
         found.append((name, spec.vocab_size, each))

@@ -32,7 +32,6 @@ from nano4m_audio.training import packing
 from nano4m_audio.training.token_sets import SPLITS, read_packed
 
 _INDEX = "clips.parquet"
-_GRIDS = tuple(name for name, row in MODALITIES.items() if row.kind != "text")
 
 
 def open_dataset(
@@ -44,7 +43,7 @@ def open_dataset(
 ) -> TokenDataset:
     """The clips of a finished results folder that have tokens of all modalities, by split and id.
 
-    ``split`` is "train", "val" or "test" (None: all clips), ``modalities`` None all five.
+    ``split`` is "train", "val" or "test" (None: all clips), ``modalities`` None all of them.
     ``keyframes`` is how many of the ten of a clip its items have, evenly spread: 1 takes the middle
     one, "all" all ten. Tokens are packed into mapped files of ``store`` (that of the results
     folder) when they are first opened.
@@ -53,9 +52,9 @@ def open_dataset(
     folder = Results(Path(results).absolute())
     if split is not None:
         _known(split, SPLITS, "split")
-    names = list(MODALITIES) if modalities is None else _names(modalities)
+    names = list(folder.modalities) if modalities is None else _names(modalities)
     for name in names:
-        _known(name, MODALITIES, "modality")
+        _known(name, folder.modalities, "modality")
     count = KEYFRAMES if keyframes == "all" else keyframes
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= KEYFRAMES:
         raise UserError(f'keyframes = {keyframes!r}: 1 to {KEYFRAMES}, or "all"')
@@ -72,7 +71,7 @@ def open_dataset(
     kept = folder.store if store is None else Path(store).absolute()
     found = read_packed(folder.split, files, sizes, kept, in_memory_bytes=-1)
     if found.folder is None:
-        raise UserError(f"{results}: no clip has tokens of all {len(MODALITIES)} modalities")
+        raise UserError(f"{results}: no clip has tokens of all {len(files)} modalities")
     if not (found.folder / _INDEX).exists():
         write_table(found.folder / _INDEX, found.clips.select(["clip_id", "class_name", "split"]))
     known = {m.name: m.vocab_size for m in sizes}
@@ -141,7 +140,8 @@ class TokenDataset(Dataset[dict[str, Any]]):
     @cached_property
     def _mapped(self) -> _Mapped:
         try:
-            mapped, captions = packing.load(self._packed, _GRIDS)
+            grids = [n for n in self.results.modalities if MODALITIES[n].kind != "text"]
+            mapped, captions = packing.load(self._packed, grids)
             clips = read_any(self._packed / _INDEX, ["clip_id", "class_name", "split"])
         except FileNotFoundError as error:
             raise UserError(f"{error.filename} is gone: open the dataset again") from None
@@ -232,7 +232,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
         and normals in colours. Audio: mono, float32 [samples] of tokens [512], and its rate [Hz].
         Caption: text. Raises UserError for other tokens.
         """
-        _known(modality, MODALITIES, "modality")
+        _known(modality, self.results.modalities, "modality")
         return self._media.decode(modality, np.asarray(tokens))
 
     def table(self) -> pa.Table:

@@ -122,7 +122,8 @@ class _Clips:
     def columns(self) -> list[Column]:
         """Name, type and meaning."""
         found = list(DESCRIBED)
-        for name, row in MODALITIES.items():
+        for name in self.results.modalities:
+            row = MODALITIES[name]
             kind = pa.list_(_IDS) if row.kind == "image" else _IDS
             rows = ", one row per keyframe" if row.kind == "image" else ""
             found.append((name, kind, f"token ids of its {row.about}{rows}"))
@@ -154,11 +155,11 @@ class _Clips:
             places = range(first, min(first + _CHUNK, stop))
             own = described[first : places.stop]
             columns: dict[str, Any] = {name: own[name] for name in own.column_names}
-            for name, row in MODALITIES.items():
+            for name in self.results.modalities:
                 ids = [clips.tokens(i, name) for i in places]
                 kind = self.schema.field(name).type
                 columns[name] = nested_lists([i.astype(np.uint16) for i in ids], kind)
-                if row.kind == "text":
+                if MODALITIES[name].kind == "text":
                     columns["caption_text"] = [self._text.decode(i.tolist()) for i in ids]
             clip_ids = own["clip_id"].to_pylist()
             if self.frames:
@@ -243,7 +244,7 @@ def _write_tars(clips: _Clips, folder: Path) -> dict[str, str]:
 def _add_sample(tar: tarfile.TarFile, row: dict[str, Any]) -> None:
     """The members of one clip, one after the other; equal rows give equal bytes."""
     members: dict[str, bytes] = {}
-    for name in MODALITIES:
+    for name in [name for name in MODALITIES if name in row]:
         buffer = io.BytesIO()
         np.save(buffer, np.array(row.pop(name), np.uint16))
         members[f"{name}.npy"] = buffer.getvalue()

@@ -23,15 +23,17 @@ from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.objective import own_table
 
 TOP_K = (1, 3, 5)
-#: What the class is told from; sources with a modality that the run has not are left out.
+#: What the class is told from; sources with a modality that the run has not are left out, and all
+#: are those of the run.
 SOURCES = {
     "audio": ("audio",),
+    "semantic": ("semantic",),
     "rgb": ("rgb",),
     "depth": ("depth",),
     "normals": ("normals",),
     "pictures": tuple(name for name, row in MODALITIES.items() if row.kind == "image"),
     "audio_rgb": ("audio", "rgb"),
-    "all": tuple(name for name, row in MODALITIES.items() if row.kind != "text"),
+    "all": tuple(n for n, row in MODALITIES.items() if row.kind != "text" and not row.optional),
 }
 
 
@@ -94,8 +96,11 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 
 def known_sources(inputs: ProbeInputs) -> dict[str, tuple[str, ...]]:
     """Those of SOURCES that the run was trained with."""
-    names = {m.name for m in inputs.settings.model.modalities}
-    return {source: needed for source, needed in SOURCES.items() if names.issuperset(needed)}
+    names = [m.name for m in inputs.settings.model.modalities]
+    found = {source: own for source, own in SOURCES.items() if set(names).issuperset(own)}
+    if "all" in found:
+        found["all"] = tuple(name for name in names if MODALITIES[name].kind != "text")
+    return found
 
 
 def confusion(true: np.ndarray, guess: np.ndarray, n_classes: int) -> np.ndarray:

@@ -19,8 +19,9 @@ from nano4m_audio.evaluate import distances, judges, loudness
 from nano4m_audio.evaluate.common import BATCH_SIZE, ProbeInputs
 from nano4m_audio.evaluate.judges import REAL
 from nano4m_audio.media.colours import image_of
+from nano4m_audio.modalities import route
 from nano4m_audio.nano4m.data import TokenData, whole
-from nano4m_audio.nano4m.generate import generate
+from nano4m_audio.nano4m.generate import generate_chain
 from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.tokenize.interleave import decode_ids
 
@@ -146,13 +147,16 @@ def made_tokens(cast: judges.Cast, source: str, target: str) -> np.ndarray:
     """Tokens of ``target`` made from all of ``source`` of each clip: int64 [n, tokens]."""
     inputs, clips = cast.inputs, cast.clips
     given, wanted = inputs.modality(source), inputs.modality(target)
+    names = [m.name for m in inputs.settings.model.modalities]
+    steps = [inputs.modality(name) for name in route(target, names, source)]
     rows = own_tokens(inputs, inputs.data, source, clips)
     lengths = inputs.data.lengths[clips, given]
     out = []
     for start in range(0, len(clips), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
         seen = whole(given, rows[part], lengths[part])
-        out.append(generate(inputs.model, seen, wanted, sampling(inputs), clips[part]))
+        made = generate_chain(inputs.model, seen, steps, sampling(inputs), clips[part])
+        out.append(made[wanted])
     return np.concatenate(out)
 
 

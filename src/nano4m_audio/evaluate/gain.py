@@ -20,7 +20,10 @@ from nano4m_audio.evaluate.fixed_targets import FixedTargets, Shown, difference,
 from nano4m_audio.intervals import holm
 
 #: The directions that are told first, and as curves over how much of the source is shown.
-MAIN = (("audio", "caption"), ("rgb", "caption"), ("rgb", "audio"), ("audio", "rgb"))
+MAIN = (
+    *(("audio", "caption"), ("rgb", "caption"), ("rgb", "audio"), ("audio", "rgb")),
+    *(("semantic", "caption"), ("rgb", "semantic"), ("semantic", "audio")),
+)
 #: All other modalities together as a source.
 ALL = "all"
 SHARES = (0.25, 0.5, 0.75)

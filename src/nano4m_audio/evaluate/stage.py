@@ -58,7 +58,7 @@ def evaluate_run(
     chosen = sets[settings.split]
     if not len(chosen):
         raise UserError(
-            f"the {settings.split} split has no clip with all five modalities: nothing to "
+            f"the {settings.split} split has no clip with all modalities: nothing to "
             "evaluate; use more clips or another split"
         )
     groups = (

@@ -20,7 +20,7 @@ from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.media import windows
 from nano4m_audio.media.crop import square_crop
 from nano4m_audio.media.stored import encode_flac, read_audio
-from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.modalities import MODALITIES, WINDOW_S
 from nano4m_audio.nano4m.generate import NOTHING
 from nano4m_audio.nano4m.settings import Modality
 from nano4m_audio.paths import Results
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: Containers of sound beside those of clips; playlists would make libav open other files.
 _SOUND_FORMATS = "wav,w64,flac,mp3,aac,aiff,ogg,mov,mp4,m4a,matroska,webm"
-#: So much of a sound file is read: what a clip has at most by default.
-_MOST_SOUND_S = 30.0
 _LIMITS = Limits(memory_mb=2000, cpu_s=300, wall_s=900)
 _PICTURES = ("PNG", "JPEG", "WEBP")
 
@@ -88,9 +86,9 @@ def kept(ids: np.ndarray, modality: Modality, share: float) -> np.ndarray:
     return np.where(np.arange(ids.shape[1]) < counts[:, None], ids, NOTHING)
 
 
-def sound_ids(path: Path, tokenizer: AudioTokenizer) -> np.ndarray:
-    """The ids of the first window of a sound file: int64 [n]."""
-    waveform = windows.cut(read_sound(path), 0.0)[None]
+def sound_ids(path: Path, tokenizer: AudioTokenizer, start_s: float = 0.0) -> np.ndarray:
+    """The ids of the window of a sound file that starts at ``start_s``: int64 [n]."""
+    waveform = windows.cut(read_sound(path, start_s), 0.0)[None]
     waveform = windows.resample(waveform, tokenizer.sample_rate_hz)
     samples = windows.window_samples(tokenizer.sample_rate_hz)
     codes = tokenizer.encode(windows.fit_length(waveform, samples))
@@ -110,12 +108,13 @@ def text_ids(text: str, tokenizer: TextTokenizer) -> np.ndarray:
     return np.array(tokenizer.encode(text), np.int64)
 
 
-def read_sound(path: Path) -> np.ndarray:
-    """The beginning of a sound file, mixed to mono and stored as the pipeline does: float32 [n] at
-    32 kHz. Raises UserError for a file that is no sound."""
+def read_sound(path: Path, start_s: float = 0.0) -> np.ndarray:
+    """A sound file from ``start_s`` on, as much as a window has, mixed to mono and stored as the
+    pipeline does: float32 [n] at 32 kHz. Raises UserError for a file that is no sound, or ends
+    before."""
     with Child(decode_sound, _LIMITS) as decode:
         try:
-            found = decode(path)
+            found = decode(path, start_s)
         except Died as death:
             found = death.message
     if isinstance(found, str):
@@ -123,24 +122,29 @@ def read_sound(path: Path) -> np.ndarray:
     return found
 
 
-def decode_sound(path: Path) -> np.ndarray | str:
+def decode_sound(path: Path, start_s: float) -> np.ndarray | str:
     """What ``read_sound`` does, in a process of its own; why not, for a file that is no sound."""
     import av
 
     try:
         with opened(path) as source:
-            track = _track(source)
-        length_s = min(max((run.end_s for run in track.runs), default=0.0), _MOST_SOUND_S)
-        if length_s <= 0:
+            track = _track(source, start_s + WINDOW_S)
+        rate_hz = windows.SAMPLE_RATE_HZ
+        end_s = max((run.end_s for run in track.runs), default=0.0)
+        if end_s <= 0:
             return "it has no sound"
-        samples = track.render(round(length_s * windows.SAMPLE_RATE_HZ), windows.SAMPLE_RATE_HZ)
-        return read_audio(encode_flac(samples, windows.SAMPLE_RATE_HZ))
+        first = round(start_s * rate_hz)
+        samples = track.render(round(min(end_s, start_s + WINDOW_S) * rate_hz), rate_hz)[first:]
+        if not len(samples):
+            return f"it has {end_s:.1f} s of sound, so no window starts at {start_s:g} s"
+        return read_audio(encode_flac(samples, rate_hz))
     except (MediaError, av.error.FFmpegError, ValueError, ArithmeticError, KeyError) as error:
         return getattr(error, "strerror", None) or str(error)
 
 
-def _track(source: Source) -> SoundTrack:
-    """The decoded beginning of the first stream of sound. Raises what libav raises."""
+def _track(source: Source, most_s: float) -> SoundTrack:
+    """The decoded beginning of the first stream of sound, a little more than ``most_s``. Raises
+    what libav raises."""
     import av
 
     options = {"format_whitelist": _SOUND_FORMATS, "protocol_whitelist": "none"}
@@ -157,7 +161,7 @@ def _track(source: Source) -> SoundTrack:
             time_s = track.decoded_s
             if stamp is not None and frame.time_base is not None:
                 time_s = float(stamp * frame.time_base) - origin_s
-            if track.decoded_s > _MOST_SOUND_S:
+            if track.decoded_s > most_s + 1:
                 break
             track.feed(frame, time_s)
     return track

@@ -17,7 +17,7 @@ from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import sha256, write_bytes, write_json
 from nano4m_audio.generation import given, make
-from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.modalities import MODALITIES, WINDOW_S
 from nano4m_audio.nano4m.generate import (
     NOTHING,
     Marks,
@@ -41,7 +41,8 @@ class Request:
 
     ``targets`` are made one after the other, each from what is given and was made before it.
     ``keep`` is the share of a target's own tokens that stays, where it is given as well.
-    ``variants`` of each clip are made, with different draws.
+    ``variants`` of each clip are made, with different draws. ``start_s`` is where the window of a
+    user's sound starts.
     """
 
     clips: Sequence[str]
@@ -51,6 +52,7 @@ class Request:
     keep: float | None = None
     keyframe: int = 5
     variants: int = 1
+    start_s: float = 0.0
 
     def check(self, known: Sequence[str]) -> None:
         """Raise UserError for a request that makes no sense for a model of ``known`` modalities."""
@@ -206,7 +208,7 @@ def _inputs(request: Request, maker: Maker, n_clips: int) -> dict[str, np.ndarra
     """Ids of everything that is given: int64 [n_clips, max_tokens] by modality."""
     encode: dict[str, Callable[[str, Any], np.ndarray]] = {
         "image": lambda path, tokenizer: given.picture_ids(Path(path), tokenizer),
-        "audio": lambda path, tokenizer: given.sound_ids(Path(path), tokenizer),
+        "audio": lambda path, tokenizer: given.sound_ids(Path(path), tokenizer, request.start_s),
         "text": given.text_ids,
     }
     inputs = {}
@@ -230,11 +232,15 @@ def _record(
     request: Request, maker: Maker, sampling: Sampling, samples: list[dict[str, Any]]
 ) -> dict[str, Any]:
     used = dict.fromkeys([*request.inputs, *request.targets])
-    files = {
+    files: dict[str, dict[str, Any]] = {
         name: {"file": os.fsencode(text).decode("utf-8", "replace"), "sha256": sha256(Path(text))}
         for name, text in request.inputs.items()
         if MODALITIES[name].kind != "text"
     }
+    heard = {"start_s": request.start_s, "seconds": round(WINDOW_S, 3)}
+    for name in files:
+        if MODALITIES[name].kind == "audio":
+            files[name] |= heard
     return {
         "model": dict(maker.identity),
         "tokenizers": {name: maker.models.identity(f"tokenize.{name}") for name in used},

@@ -23,7 +23,7 @@ from nano4m_audio.evaluate.models import Models
 from nano4m_audio.files import copy_file, read_json, sha256, write_json
 from nano4m_audio.generation.tasks import Shown, Task, agreement, tasks_of
 from nano4m_audio.generation.views import Things, View, view_of, write
-from nano4m_audio.modalities import MODALITIES
+from nano4m_audio.modalities import MODALITIES, route
 from nano4m_audio.nano4m.sampling import Sampling
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
@@ -144,7 +144,7 @@ def _read_inputs(
     chosen = read_sets(results, trained)[settings.split]
     if not len(chosen):
         raise UserError(
-            f"the {settings.split} split has no clip with all five modalities: nothing to show; "
+            f"the {settings.split} split has no clip with all modalities: nothing to show; "
             "use more clips or another split"
         )
     clips = np.array(over_classes(chosen.classes, settings.clips), np.int64)
@@ -210,14 +210,17 @@ def _run(
     """What is known of a task, what is shown as given (None: the whole source), and what the model
     makes of it."""
     from nano4m_audio.generation.make import marks_of
-    from nano4m_audio.nano4m.generate import generate
+    from nano4m_audio.nano4m.generate import generate_chain
 
     source, target = views[task.source], views[task.target]
     place = shown.names.index(task.target)
     given = shown.given(task, source.frame, settings.seed)
     marks = {place: marks_of(target.tokenizer)} if target.kind == "text" else None
     numbers = np.arange(len(shown))
-    made = generate(model, shown.packed(task, given), place, settings, numbers, marks=marks)
+    names = [task.target] if task.partial else route(task.target, shown.names, task.source)
+    steps = [shown.names.index(name) for name in names]
+    packed = shown.packed(task, given)
+    made = generate_chain(model, packed, steps, settings, numbers, marks=marks)[place]
     asked = ~given if task.partial else np.ones(made.shape, bool)
     facts = {
         "name": task.name,

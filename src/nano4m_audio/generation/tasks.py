@@ -41,6 +41,7 @@ TASKS = (
     Task("caption_to_rgb", "caption", "rgb"),
     Task("audio_to_rgb", "audio", "rgb"),
     Task("rgb_to_audio", "rgb", "audio"),
+    Task("rgb_to_semantic", "rgb", "semantic"),
     Task("rgb_filled", "rgb", "rgb", share=0.5),
     Task("audio_continued", "audio", "audio", share=0.8, start=True),
 )

@@ -97,7 +97,7 @@ def export_tokens(results: Results, root: Path) -> int:
 def widest(files: Mapping[str, Sequence[Path]]) -> list[Modality]:
     """The modalities of tables of tokens (by modality) whose tokenizers are not known: as many
     tokens as the rows have, and every id that the tables can hold."""
-    return [Modality(name, _MAX_ID + 1, _width(name, files[name])) for name in MODALITIES]
+    return [Modality(name, _MAX_ID + 1, _width(name, files[name])) for name in files]
 
 
 def _width(name: str, files: Sequence[Path]) -> int:
@@ -161,6 +161,8 @@ def import_tokens(root: Path, results: Path, n_shards: int) -> int:
     tokenizer = registry.load("text_tokenizer", "gpt2")
     for i, shard in enumerate(shard_names(n_shards)):
         for name, folder in PUBLISHED_NAMES.items():
+            if MODALITIES[name].optional:
+                continue  # the published data set has none
             if name == "caption":
                 tokens = [np.array(tokenizer.encode(c.caption), np.uint16) for c in shards[i]]
             else:

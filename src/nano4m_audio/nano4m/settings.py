@@ -122,6 +122,12 @@ class DataConfig(Section):
     audio_tokens: int | None = Field(
         None, ge=1, description="audio window [tokens], from its beginning; null: all of it"
     )
+    modalities: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        exclude=True,
+        description="which of the config's modalities the model has; null: all of them",
+    )
 
 
 Weight = Annotated[float, Field(ge=0, le=1000)]

@@ -15,7 +15,6 @@ import yaml
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.files import sha256, write_bytes, write_json
 from nano4m_audio.filters import LISTED, Filter
-from nano4m_audio.modalities import MODALITIES
 from nano4m_audio.paths import Results
 from nano4m_audio.release.rows import RELEASED, SCHEMA, csv_text, release_rows
 from nano4m_audio.report.funnel import steps
@@ -61,7 +60,7 @@ def card_facts(
     verdict = Verdict.model_validate(config["verdict"])
     backends = backend_rows(config, results.root)
     return {
-        **counted(rows, _sources(config, rows)),
+        **counted(rows, _sources(config, rows), results.modalities),
         "title": config["report"]["title"],
         "counts": {
             "candidates": len(clips),
@@ -85,12 +84,14 @@ def card_facts(
     }
 
 
-def counted(rows: Sequence[Mapping[str, Any]], sources: Iterable[str]) -> dict[str, Any]:
+def counted(
+    rows: Sequence[Mapping[str, Any]], sources: Iterable[str], modalities: Iterable[str]
+) -> dict[str, Any]:
     """What cards say of clips alone: their classes and sources by split, and the terms of
     ``sources``."""
     return {
         "version": metadata.version("nano4m-audio"),
-        "modalities": list(MODALITIES),
+        "modalities": list(modalities),
         "classes": _by_split((row["class_name"], row["split"]) for row in rows),
         "sources": _by_split(("+".join(row["sources"]), row["split"]) for row in rows),
         "terms": _terms(sources),

@@ -71,7 +71,7 @@ def _shard_rows(results: Results, shard: str, split: Mapping[str, Any]) -> list[
     media, clips = table("media", "size_bytes", "sha256"), table("clips", "duration_s")
     judged = ("accepted", "reasons", *COLUMNS, "window_start_s", "keyframe_times_s")
     verdicts = table("verdicts", *judged)
-    digests = {name: token_digests(results, shard, name) for name in MODALITIES}
+    digests = {name: token_digests(results, shard, name) for name in results.modalities}
     listed = ("video_id", "start_s", "end_s", "class_name", "sources", "path", "byte_start")
     rows = []
     for clip_id, candidate in table("candidates", *listed).items():

@@ -146,8 +146,8 @@ def _in_results(results: Results) -> Found:
             if row["sha256"]:
                 found.ids[row["clip_id"]] = row["clip_id"]
                 found.hashes.setdefault(row["sha256"], row["clip_id"])
-        for name, digests in found.tokens.items():
-            digests.update(token_digests(results, shard, name))
+        for name in results.modalities:
+            found.tokens[name].update(token_digests(results, shard, name))
     return found
 
 

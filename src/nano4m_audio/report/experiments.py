@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: a cell per arm, None for an arm without it."""
+    """One metric (``name`` in its probe): a cell per arm, None for an arm without it."""
 
     title: str
     unit: str
     note: str
     cells: list[Cell | None]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,26 @@ def build_page(results: Results, config: Config) -> None:
     write_bytes(results.experiments, render_page("experiments.html.j2", c=page).encode())
 
 
-def compare(results: Results, config: Config) -> Comparison:
-    """All numbers of the page. The first arm is the one of ``report.experiment``."""
+def compare(
+    results: Results, config: Config, probes: Collection[str] = tuple(PROBES)
+) -> Comparison:
+    """All numbers of the page, or of these probes. The first arm is the one of
+    ``report.experiment``."""
     arms = find_arms(results, list(config.experiments), config.report.experiment)
     found = {run: read_evaluation(results.root, run) for arm in arms for run in arm.runs}
     first = next(iter(found[arms[0].runs[0]].values()))
     confidence = config.evaluate.confidence
-    rows = {name: _rows(name, arms, found, config) for name in PROBES}
+    rows = {name: _rows(name, arms, found, config) for name in probes}
     tests = [cell for some in rows.values() for row in some for cell in row.cells
              if cell and cell.p is not None]  # fmt: skip
     corrected = dict(zip(map(id, tests), holm([cell.p or 0.0 for cell in tests]), strict=True))
-    probes = [
+    shown = [
         (PROBES[name], [_corrected(row, corrected) for row in some])
         for name, some in rows.items()
         if some
     ]
     return Comparison(
-        config.report.title, arms, probes, first["clips"], len(set(first["groups"])),
+        config.report.title, arms, shown, first["clips"], len(set(first["groups"])),
         first["split"], len(tests), confidence,
     )  # fmt: skip
 
@@ -140,7 +144,7 @@ def _rows(
         known = next(m for some in per_arm for m in some if m)
         cells = [_cell(some, per_arm[0] if k else None, config) for k, some in enumerate(per_arm)]
         rows.append(
-            Row(known.get("title") or in_words(key[1]), known["unit"], known["note"], cells)
+            Row(known.get("title") or in_words(key[1]), known["unit"], known["note"], cells, key[1])
         )
     return rows
 

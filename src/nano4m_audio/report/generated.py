@@ -42,6 +42,11 @@ WORDS = {
         "Picture to sound",
         "Any sound of what is seen is right: listen for its voice, not for the true sound.",
     ),
+    "rgb_to_semantic": (
+        "Picture to semantic sound",
+        "Every id sounds as its cluster does on average: listen for what it is, not for how it "
+        "sounds. Sound itself was made after these ids.",
+    ),
     "rgb_filled": (
         "Picture filled in",
         "Half of the tokens are given, at random places; what is grey is made.",

@@ -14,7 +14,7 @@ from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.filters import FILTERS
 from nano4m_audio.generation.shown import INDEX
-from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.modalities import IMAGES, LABELS
 from nano4m_audio.paths import Results
 from nano4m_audio.probes import PROBES
 from nano4m_audio.reasons import NOT_FETCHED, Reason
@@ -38,7 +38,7 @@ STOPS = {
     **{row.reason: (row.passed, row.failed) for row in FILTERS},
     "duplicate": ("Not a copy", "copy"),
     "label": ("Depth and normals made", "no labels"),
-    "tokens": ("Tokens in all five modalities", "no tokens"),
+    "tokens": ("Tokens in all modalities", "no tokens"),
 }
 COMPLETE = "complete"
 #: Where a segment of a list can stop before.
@@ -47,7 +47,7 @@ FETCH_STOPS = {
     "fetch": ("Fetched", "not to be had"),
 }
 _LABELS = tuple(f"labels/{name}" for name in LABELS)
-_TOKENS = tuple(f"tokens/{modality}" for modality in MODALITIES)
+_TOKENS = "tokens/"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def report_files(results: Results, config: Config) -> list[Path]:
     """Every file under ``results`` that the report is made from, other than finished rows."""
     files = [results.split, results.listing, results.proof]
     files += [results.fetched] if config.source == "web" else []
-    for name in sorted(SCHEMAS.keys() - {"split", "fetched"}):  # what was fetched is in media, too
+    others = {n for n in SCHEMAS if n.startswith(_TOKENS)} - set(results.token_tables)
+    for name in sorted(SCHEMAS.keys() - {"split", "fetched"} - others):  # media tells of "fetched"
         files += results.tables(name, config.n_shards)
     for experiment in config.experiments:
         files += [results.run(experiment) / name for name in (RUN, METRICS, TIMING, START)]
@@ -167,17 +168,18 @@ def read_clips(results: Path) -> list[Clip]:
 
 def read_shard(results: Path, shard: str, split: Mapping[str, Any]) -> list[Clip]:
     """The candidates of a shard, in their order; ``split`` has the rows of its table by id."""
+    folder = Results(results)
 
     def table(name: str, columns: list[str]) -> dict[str, Any]:
-        path = results / name / f"{shard}.parquet"
+        path = folder.table(name, shard)
         return {row["clip_id"]: row for row in read_rows(path, name, columns)}
 
-    tables = {name: table(name, _STATUS) for name in ("media", *_LABELS, *_TOKENS)}
+    late = ("media", *_LABELS, *folder.token_tables)
+    tables = {name: table(name, _STATUS) for name in late}
     tables["clips"] = table("clips", [*_STATUS, "duration_s", "source_duration_s"])
     tables["verdicts"] = table("verdicts", SCHEMAS["verdicts"].names)
     tables["selected"] = table("selected", ["clip_id"])
-    path = results / "candidates" / f"{shard}.parquet"
-    rows = read_rows(path, "candidates", _IDENTITY)
+    rows = read_rows(folder.table("candidates", shard), "candidates", _IDENTITY)
     return [_read_clip(row, shard, tables, split) for row in rows]
 
 
@@ -206,7 +208,9 @@ def _read_clip(
         verdict=verdict,
         split=split_row,
         token_keys={
-            m: t[clip_id]["key"] for m in MODALITIES if clip_id in (t := tables[f"tokens/{m}"])
+            name.removeprefix(_TOKENS): table[clip_id]["key"]
+            for name, table in tables.items()
+            if name.startswith(_TOKENS) and clip_id in table
         },
         cut=_is_cut(tables["clips"].get(clip_id, {})),
         start_s=row["start_s"] or 0.0,
@@ -258,7 +262,8 @@ def _stop_late(
         return "duplicate", {"reason": str(Reason.DUPLICATE), "message": split["duplicate_of"]}
     if not selected:
         raise UserError(f"selected: there is no row for clip {clip_id!r}: run split again")
-    for stop, names in (("label", _LABELS), ("tokens", _TOKENS)):
+    tokens = [name for name in tables if name.startswith(_TOKENS)]
+    for stop, names in (("label", _LABELS), ("tokens", tokens)):
         for name in names:
             row = _row(tables[name], clip_id, name)
             if row["status"] != "ok":
@@ -272,11 +277,12 @@ def count_tokens(results: Path, complete: Sequence[Clip]) -> dict[str, int]:
     import pyarrow.compute as pc
 
     wanted = [clip.clip_id for clip in complete]
-    totals = dict.fromkeys(MODALITIES, 0)
+    folder = Results(results)
+    totals = dict.fromkeys(folder.modalities, 0)
     for shard in sorted({clip.shard for clip in complete}):
-        for modality in MODALITIES:
+        for modality in totals:
             name = f"tokens/{modality}"
-            table = read_table(results / name / f"{shard}.parquet", name, ["clip_id", "tokens"])
+            table = read_table(folder.table(name, shard), name, ["clip_id", "tokens"])
             tokens = table.filter(pc.is_in(table["clip_id"], pa.array(wanted)))["tokens"]
             while pa.types.is_list(tokens.type):
                 tokens = pc.list_flatten(tokens)

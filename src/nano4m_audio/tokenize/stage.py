@@ -64,10 +64,11 @@ def tokenize_clips(
         for chunk in chunks(usable, chunk_size):
             tokens = make(tokenizer, source, [item.inputs for item in chunk])
             for item, ids in zip(chunk, tokens, strict=True):
-                if modality.kind != "text" and ids.shape != (modality.rows, spec.n_tokens):
+                wanted = modality.rows, spec.n_tokens or tokenizer.n_tokens
+                if modality.kind != "text" and ids.shape != wanted:
                     raise UserError(
                         f"{name}: {settings.backend} makes tokens {list(ids.shape)} of a clip, "
-                        f"not the {[modality.rows, spec.n_tokens]} of its row in the registry"
+                        f"not the {list(wanted)} of its row in the registry"
                     )
                 yield {"key": item.key, **_checked(ids, tokenizer)}
 

@@ -142,7 +142,7 @@ def _compute(
 ) -> None:
     """Begin or continue a run; the first process records, watches and keeps it."""
     if not len(sets["train"]):
-        raise UserError("no clip to train on: the train split has no clip with all five modalities")
+        raise UserError("no clip to train on: the train split has no clip with all modalities")
     if not _leads():
         _train(settings, sets, folder, progress, None)
         return

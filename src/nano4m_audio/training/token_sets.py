@@ -1,4 +1,4 @@
-"""The tokens of the clips that have all five modalities, read from the token tables.
+"""The tokens of the clips that have all modalities, read from the token tables.
 
 Only identities are read at first; then every shard is read once, row group by row group, straight
 into one packed array per modality. When those would not fit in the memory budget they are files in

@@ -19,7 +19,7 @@ from nano4m_audio.audit.manifest import FORMULA
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.filters import CATALOGUE, COLUMNS, FILTERS, Filter
-from nano4m_audio.modalities import LABELS, MODALITIES
+from nano4m_audio.modalities import LABELS
 from nano4m_audio.paths import Results
 from nano4m_audio.reasons import Reason
 from nano4m_audio.tables import read_table
@@ -32,7 +32,7 @@ SCORES = {
 _TEXTS = ("clip_id", "class", "source", "file", "state", "reasons", "split", "copy_of", "message")
 #: What clips can be sorted by.
 SORTS = (*_TEXTS[:-1], *SCORES)
-_LATE = (*(f"labels/{name}" for name in LABELS), *(f"tokens/{name}" for name in MODALITIES))
+_LABELS = tuple(f"labels/{name}" for name in LABELS)
 _WIDEST = {"clip_id": 32, "class": 16, "source": 20, "reasons": 32, "copy_of": 32, "file": 60}
 
 
@@ -123,7 +123,7 @@ def _late(results: Results) -> dict[str, tuple[str, str]]:
     """Reason and message of the clips that failed after the split, by the first stage that did."""
     failed: dict[str, tuple[str, str]] = {}
     columns = ["clip_id", "status", "reason", "message"]
-    for name in _LATE:
+    for name in (*_LABELS, *results.token_tables):
         for path in results.tables(name):
             if not path.exists():
                 continue

@@ -39,9 +39,13 @@ class TaggerNet(nn.Module):
         whole = waveforms.shape[1] // _HOP * _HOP
         return (self.log_mel(waveforms[:, :whole]) / 5).unsqueeze(1)
 
+    def maps(self, features: torch.Tensor) -> torch.Tensor:
+        """What is pooled over time: [B, 96, 4, 22], 6.25 moments a second."""
+        return self.trunk(features.contiguous(memory_format=torch.channels_last))
+
     def pooled(self, features: torch.Tensor) -> torch.Tensor:
         """What the head sees: [B, 768], largest and mean value over time of each map and height."""
-        maps = self.trunk(features.contiguous(memory_format=torch.channels_last))
+        maps = self.maps(features)
         return torch.cat([maps.amax(3), maps.mean(3)], 1).flatten(1)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
@@ -82,3 +86,20 @@ class MiniEmbedder(MiniBackend):
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
         """float32 [B, 109227] at 32 kHz -> float32 [B, 768], not of unit length."""
         return run_each(lambda x: self.net.pooled(self.net.features(x)), waveforms, self.threads)
+
+
+class MiniSoundFeatures(MiniBackend):
+    """SoundFeatures: what the mini tagger computes before it pools over time."""
+
+    net: TaggerNet
+    member = MiniTagger.member
+    sample_rate_hz = SAMPLE_RATE_HZ
+    build_net = MiniTagger.build_net
+
+    def moments(self, waveforms: np.ndarray) -> np.ndarray:
+        """float32 [B, 109227] at 32 kHz -> float32 [B, 22, 384]."""
+
+        def run(waveform: torch.Tensor) -> torch.Tensor:
+            return self.net.maps(self.net.features(waveform)).flatten(1, 2).transpose(1, 2)
+
+        return run_each(run, waveforms, self.threads)
