@@ -14,6 +14,7 @@ from nano4m_audio.paths import Results
 from nano4m_audio.report import experiments
 from nano4m_audio.report.stage import build_report
 from nano4m_audio.shards import set_shards
+from tests.browser.test_maps import write_scores
 from tests.report.axe import SCHEMES, WIDTHS, findings
 from tests.report.fake import (
     HOSTILE,
@@ -41,6 +42,7 @@ def results(tmp_path_factory) -> Path:
     found = Results(inputs.results)
     for shard in found.shards:
         show_shard(found, shard, ClipMediaSettings(truth=str(truth)))
+    write_scores(found, [clip.clip_id for clip in inputs.clips])
     build_page(found, ClipsPageSettings(truth=str(truth)))
     build_report(inputs, found.report, with_examples=False)
     several = Results(root / "several")
