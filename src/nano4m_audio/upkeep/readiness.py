@@ -232,7 +232,8 @@ def _disk(ready: Readiness, config: Config, clips: int, results: Results) -> Non
 def _time(ready: Readiness, config: Config, clips: int, cores: int, results: Results) -> None:
     found = needed_time(config, clips, cores, results)
     figures = "an earlier run here" if found.measured_here else "docs/BENCHMARKS.md"
-    text = f"time: about {_minutes(found.clips_min)} on {cores} cores from films to tokens"
+    on = f"{cores} core{'s' * (cores != 1)}"
+    text = f"time: about {_minutes(found.clips_min)} on {on} from films to tokens"
     if found.training_min is None:
         text += "; for training and what follows there is no figure"
     else:
@@ -244,7 +245,7 @@ def _time(ready: Readiness, config: Config, clips: int, cores: int, results: Res
 
 
 def _minutes(value: float) -> str:
-    return f"{value:.0f} min" if value < 120 else f"{value / 60:,.0f} h"
+    return f"{max(1, value):.0f} min" if value < 120 else f"{value / 60:,.0f} h"
 
 
 def _memory(ready: Readiness, config: Config) -> None:
