@@ -6,6 +6,8 @@ import base64
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def unpack(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
 
 
-def clips_in(data: dict) -> list[tuple[str, str, int]]:
+def clips_in(data: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     """Class, source and truth of every clip, as the page's script decodes them."""
     runs = np.array(data["runs"], int).reshape(-1, 4)
     return [
