@@ -141,8 +141,8 @@ def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[st
     """The probes whose numbers in the paper may stand beside those of this run.
 
     The demo shows them all, as an example, beside a caveat. A run on other data has them where they
-    measure the same thing: losses of the same tokenizers' tokens, and the class, its caption, or one
-    clip among others, out of the same classes.
+    measure the same thing: losses of the same tokenizers' tokens, and the class, its caption, or
+    one clip among others, out of the same classes.
     """
     probes = {metric["probe"] for metric in paper["metrics"]}
     same_tokens = all(config["tokenize"][m] == name for m, name in paper["tokenizers"].items())
