@@ -68,6 +68,14 @@ envvars:
     RUN,
 
 
+def begin():
+    """What there is to say of disk, memory and time before anything runs."""
+    from nano4m_audio.upkeep.readiness import at_start
+
+    found = at_start(CONFIG, RESULTS, workflow.cores or 1)
+    return [*found.problems, *(fact for fact in found.facts if "memory" not in fact)]
+
+
 # Holds a lock as long as this process lives: nothing is cleaned up under a run.
 IN_USE = []
 
@@ -76,13 +84,14 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
     or_exit(check_record, CONFIG, RESULTS.root)
     or_exit(CONFIG.chosen_source.check_runnable)
     or_exit(check_weights, planned_uses())
+    notes = [*begin(), *slow_choices(CONFIG)]  # before the lock makes the store
     IN_USE.append(or_exit(in_use, RESULTS.store))
     write_record(CONFIG, RESULTS.root)
     drop_others(RESULTS)
     SETTINGS.write()
     write_plan(RESULTS, or_exit(mark, RESULTS.store), planned_jobs())
     record_command(RESULTS.settings, sys.argv)
-    for line in slow_choices(CONFIG):
+    for line in notes:
         print(f"note: {line}", file=sys.stderr)
 
 

@@ -21,6 +21,7 @@ from nano4m_audio.media.stored import read_frame
 from nano4m_audio.paths import Results
 from nano4m_audio.report.inputs import Clip
 from nano4m_audio.shards import set_shards
+from tests.browser.test_maps import write_scores
 from tests.report.fake import HOSTILE, Fate, write_results
 
 FATES = [
@@ -117,6 +118,7 @@ def test_without_an_index_the_page_is_one_line_of_error(results):
 
 def test_the_inputs_are_what_is_there(results):
     make_all(results)
+    write_scores(results, ["clip0000"])
     assert all(path.exists() for path in page_inputs(results))
     assert set(shard_inputs(results, "0001")) < set(page_inputs(results))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from nano4m_audio.config.grids import members
-from nano4m_audio.report import figures
+from nano4m_audio.report import figures, metrics
 from nano4m_audio.report.runs import Run
 from nano4m_audio.report.stage import build_report
 from nano4m_audio.report.training import studies
@@ -89,3 +90,28 @@ def test_the_page_shows_the_study_apart_from_the_other_experiments(tmp_path):
     assert "Paper (9,192 real clips): d6w512 is called the sweet spot" in page
     assert "Lowest mean: <b>model_size_d6w512</b>" in page and "4.250" in page
     assert "Experiments side by side" not in page
+
+
+def test_decisions_of_the_paper_stand_beside_those_of_the_run(tmp_path):
+    inputs = write_results(tmp_path, default_fates(("pig", "cow"), 4))
+    found = metrics.collect(inputs)
+    rows = {row.title: row for row in found.decisions}
+    losses = {row.name: row.ours["value"] for row in found.rows if row.probe == "cross_entropy"}
+    assert rows["RGB tokenizer"].value == losses["rgb"] and rows["RGB tokenizer"].after == 9.2
+    assert rows["RGB tokenizer"].chosen == inputs.config["tokenize"]["rgb"]
+    kept = sum(clip.accepted for clip in inputs.clips)
+    assert f": {kept} of " in rows["Thresholds"].chosen and rows["Thresholds"].value is None
+    # On data and tokens of its own a run has nothing to stand beside.
+    other = {**inputs.config, "source": "folder"}
+    assert metrics.collect(dataclasses.replace(inputs, config=other)).decisions == []
+
+
+def test_losses_are_drawn_as_parts_of_a_uniform_guess(tmp_path):
+    found = metrics.collect(write_results(tmp_path, default_fates(("pig", "cow"), 4)))
+    assert found.of_chance
+    whole = {row.name: row for row in found.rows if row.probe == "cross_entropy"}
+    for row in found.of_chance:
+        first = whole[row.name]
+        assert row.ours["value"] * first.ours["chance"] == pytest.approx(first.ours["value"])
+        assert row.paper["value"] * first.paper["chance"] == pytest.approx(first.paper["value"])
+        assert row.ours["chance"] == 1

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -180,6 +181,29 @@ def test_little_memory(here, monkeypatch):
     monkeypatch.setattr(readiness, "_available_bytes", lambda: 10**9)
     (found,) = problems(check("config.yaml", status=1))
     assert found.startswith("memory: 1.0 GB are available")
+
+
+def test_a_first_run_is_told_its_space_and_time_and_a_later_one_only_what_is_short(
+    tmp_path, monkeypatch
+):
+    results = Results(tmp_path / "results")
+    begun = time.process_time()
+    first = readiness.at_start(Config(), results, 2)
+    assert time.process_time() - begun < 0.5
+    assert not first.problems
+    assert [fact.split(":")[0] for fact in first.facts] == ["disk", "time", "memory"]
+    results.store.mkdir(parents=True)
+    later = readiness.at_start(Config(), results, 2)
+    assert not later.problems and [fact.split(":")[0] for fact in later.facts] == ["memory"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(10**12, 10**12, 10**9))
+    monkeypatch.setattr(readiness, "_available_bytes", lambda: 10**9)
+    short = readiness.at_start(Config(), results, 2).problems
+    assert [line.split(":")[0] for line in short] == ["disk", "memory"]
+    results.store.rmdir()
+    assert "are needed, 1.0 GB are free" in readiness.at_start(Config(), results, 2).problems[0]
+    web = Config.model_validate({"source": "web"})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "yt_dlp" in readiness.at_start(web, results, 2).problems[0]
 
 
 def test_more_clips_take_more_and_what_is_there_is_not_needed_again(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from nano4m_audio.browser.maps import View, as_data, drawing, neighbours
 from nano4m_audio.browser.media import CLIP_ENDINGS, MAP_ENDINGS, SHOWN, SIZE_PX
 from nano4m_audio.config.schema import ClipsPageSettings
 from nano4m_audio.config.tokenizers import TokenizeSettings
@@ -45,12 +46,17 @@ class Known:
     judged: Sequence[Judged] = ()
 
 
+def in_order(clips: Sequence[Clip]) -> list[Clip]:
+    """The rows of the page."""
+    return sorted(clips, key=lambda clip: clip.clip_id)
+
+
 def collect(clips: Sequence[Clip], settings: ClipsPageSettings, known: Known) -> dict[str, Any]:
     """Plain values: names and thresholds, and columns with one entry per clip in the order of ids.
 
     What few clips have is an object from row to value.
     """
-    rows = sorted(clips, key=lambda clip: clip.clip_id)
+    rows = in_order(clips)
     place = {clip.clip_id: i for i, clip in enumerate(rows)}
     found = {clip.stop for clip in rows}
     names = {
@@ -194,13 +200,17 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def render(data: Mapping[str, Any], title: str) -> str:
-    """The HTML of the page."""
+def render(data: Mapping[str, Any], title: str, maps: Sequence[View] = ()) -> str:
+    """The HTML of the page. The places on ``maps`` are in the order of the data's rows."""
+    classes = [data["classes"][i] for i in data["class"]]
     return render_page(
         "clips.html.j2",
-        ("clips.js",),
+        ("map.js", "clips.js"),
         title=title,
-        data=script_json(data),
+        data=script_json({**data, "maps": as_data(maps)}),
         counts={"clips": len(data["id"]), "shown": len(data["files"])},
+        maps=maps,
+        beside=neighbours(maps[0], classes) if maps else [],
+        drawing=drawing(maps[0], classes) if maps else "",
         own_css=Markup(_CSS.read_text("utf-8")),
     )

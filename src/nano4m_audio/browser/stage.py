@@ -11,6 +11,7 @@ from typing import Any
 
 from nano4m_audio.browser import media, page
 from nano4m_audio.browser.choose import choose
+from nano4m_audio.browser.maps import make_views, map_inputs
 from nano4m_audio.config.schema import ClipMediaSettings, ClipsPageSettings
 from nano4m_audio.files import read_json, remove_leftovers, write_bytes, write_json
 from nano4m_audio.modalities import LABELS
@@ -43,7 +44,12 @@ def page_inputs(results: Results, n_shards: int | None = None) -> list[Path]:
     shards = results.shards if n_shards is None else shard_names(n_shards)
     names = (*_TABLES, *results.token_tables)
     tables = (path for name in names for path in results.tables(name, n_shards))
-    return [results.split, *tables, *map(results.clip_media, shards)]
+    return [
+        results.split,
+        *tables,
+        *map_inputs(results, n_shards),
+        *map(results.clip_media, shards),
+    ]
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,8 @@ def build_page(results: Results, settings: ClipsPageSettings) -> None:
     clips = read_clips(results.root)
     known = page.Known(media_of, _durations(results, shards), _judged(clips, settings.truth))
     data = page.collect(clips, settings, known)
-    write_bytes(results.clips_page, page.render(data, settings.title).encode("utf-8"))
+    maps = make_views(results, [clip.clip_id for clip in page.in_order(clips)])
+    write_bytes(results.clips_page, page.render(data, settings.title, maps).encode("utf-8"))
     _remove_old(results, shards)
 
 

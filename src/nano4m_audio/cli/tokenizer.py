@@ -65,7 +65,7 @@ def fit(
     threads: Threads = 2,
 ) -> None:
     """Find the clusters of sounds that semantic tokens are ids of, in the training clips."""
-    from nano4m_audio.config.reading import parse_json
+    from nano4m_audio.config.parsing import parse_json
     from nano4m_audio.config.tokenizers import Semantic
     from nano4m_audio.tokenizers.semantic import RUN, TRAINED_WEIGHTS, fit_semantic
 

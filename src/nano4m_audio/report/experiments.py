@@ -83,7 +83,8 @@ def build_page(results: Results, config: Config) -> None:
     from nano4m_audio.report.stage import render_page
 
     page = compare(results, config)
-    write_bytes(results.experiments, render_page("experiments.html.j2", c=page).encode())
+    html = render_page("experiments.html.j2", ("page.js",), c=page)
+    write_bytes(results.experiments, html.encode())
 
 
 def compare(

@@ -1,14 +1,16 @@
-"""What the page needs to say, while a slider moves, which clips another threshold would keep.
+"""What the page needs to say, while sliders move, which clips other thresholds would keep.
 
-One filter moves at a time and the others stay, so a clip matters to a filter only if it passes all
-others: these *cells* are written, each with its value, class, source and truth. A threshold is
-compared with them as ``Filter.fails`` does it, both sides as float32. Therefore the count before
-the first move is the report's own, and every later one is what a new run would find (before copies
-are removed). Should a recorded verdict contradict the config's thresholds, its filter is left out.
+Written is every decodable clip that no other filter than those with a slider is against: its value
+for each of them, its class, source and truth. A threshold is compared as ``Filter.fails`` does it,
+both sides as float32, and a clip is kept where all filters let it pass, however many sliders were
+moved. Therefore the count before the first move is the report's own, and every later one is what a
+new run would find (before copies are removed). Should a recorded verdict contradict the config's
+thresholds, its filter has no slider.
 
-Up to ``EXACT`` clips, a cell is one clip with its float32 value. Above, clips of equal class,
-source and truth between the same two of some hundred edges are one cell with a count. The slider
-stops at edges only, the config's own thresholds are edges, and at an edge the comparison is exact.
+Clips of equal class, source and truth follow each other, so that these are counts. Up to ``EXACT``
+clips, values are float32 and every clip has its id. Above, a value is the place of the clip among
+some two hundred edges, a byte: the slider stops at edges only, the config's own thresholds are
+edges, and at an edge the comparison is exact. Ids are those of the clips next to the thresholds.
 """
 
 from __future__ import annotations
@@ -28,27 +30,23 @@ from nano4m_audio.report.truth import expected_of, read_truth
 
 #: Up to this many decodable clips, every one is written.
 EXACT = 10_000
-#: Bytes of base64 that the cells of all filters may take together, and the first number of bins.
-_BUDGET, _BINS, _FEWEST_BINS = 850_000, 512, 16
+#: Steps of a slider where a value is a byte.
+_BINS = 200
+#: Where not every clip has its id: those on each side of a threshold, of all classes together, and
+#: at least of every class.
+_NAMED, _FEWEST_NAMED = 400, 2
 #: What is known of a clip, as a number: nothing that counts, that it should stay, or go.
 _TRUTHS = {"keep": 1, "reject": 2}
-#: No reason: the clip passes all filters.
-_NONE = 255
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Parallel arrays of the decodable clips that fail at most one filter.
-
-    ``fails``: uint8, the place of that filter in ``FILTERS`` or 255. ``classes``, ``sources``:
-    uint16, places in lists of names. ``truth``: uint8 (0 unknown, 1 to keep, 2 to reject).
-    """
+class Rows:
+    """The clips in their order; ``runs``: class, source and truth of clips that follow each other
+    and how many they are, [m, 4]; ``classes``: the class of every clip (a place in the list)."""
 
     clips: Sequence[Clip]
-    fails: np.ndarray
+    runs: np.ndarray
     classes: np.ndarray
-    sources: np.ndarray
-    truth: np.ndarray
 
 
 def explore(inputs: ReportInputs, spans: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -61,32 +59,28 @@ def explore(inputs: ReportInputs, spans: Mapping[str, tuple[float, float]]) -> d
     classes = sorted({clip.class_name for clip in decoded})
     sources = sorted({clip.source for clip in decoded})
     truth, good = _truths(inputs)
-    cells = _cells(decoded, classes, sources, truth)
-    rows = [f for f in FILTERS if f.key in spans and _agrees(decoded, f, settings)]
+    filters = [f for f in FILTERS if f.key in spans and _agrees(decoded, f, settings)]
+    rows = _rows(decoded, filters, classes, sources, truth)
     exact = len(decoded) <= EXACT
-    values = {f.key: _values(cells.clips, f) for f in rows}
-    found = {f.key: _described(f, settings, classes, spans[f.key]) for f in rows}
-    if exact:
-        for f in rows:
-            found[f.key]["values"] = pack(values[f.key].astype("<f4"))
-    else:
-        shape = (len(classes), len(sources))
-        for key, written in _binned(rows, values, cells, shape, found).items():
-            found[key].update(written)
-    shared = {
-        "ids": [clip.clip_id for clip in cells.clips],
-        "fails": pack(cells.fails.astype("u1")),
-        "class": pack(cells.classes.astype("<u2")),
-        "source": pack(cells.sources.astype("<u2")),
-        "truth": pack(cells.truth.astype("u1")),
-    }
+    found, named = {}, set[int]()
+    for f in filters:
+        about = _described(f, settings, classes, spans[f.key])
+        values = _values(rows.clips, f)
+        if exact:
+            written: dict[str, Any] = {"values": pack(values.astype("<f4"))}
+        else:
+            written = _binned(f, values, about)
+            named |= _nearest(f, values, rows, [settings.threshold(f, name) for name in classes])
+        found[f.key] = {**about, **written}
+    ids: Any = [clip.clip_id for clip in rows.clips]
     return {
         "decodable": len(decoded),
         "kept": sum(clip.accepted for clip in decoded),
         "classes": classes,
         "sources": sources,
         "good": good,
-        "clips": shared if exact else None,
+        "runs": rows.runs.ravel().tolist(),
+        "ids": ids if exact else {i: ids[i] for i in sorted(named)},
         "filters": found,
     }
 
@@ -109,23 +103,27 @@ def _truths(inputs: ReportInputs) -> tuple[dict[str, int], int | None]:
     return found, sum(word == _TRUTHS["keep"] for word in found.values())
 
 
-def _cells(
+def _rows(
     decoded: Sequence[Clip],
+    filters: Sequence[Filter],
     classes: Sequence[str],
     sources: Sequence[str],
     truth: Mapping[str, int],
-) -> Cells:
-    clips = [clip for clip in decoded if len(clip.verdict["reasons"]) <= 1]
-    place = {row.reason: i for i, row in enumerate(FILTERS)}
+) -> Rows:
+    known = {row.reason for row in filters}
     of_class = {name: i for i, name in enumerate(classes)}
     of_source = {name: i for i, name in enumerate(sources)}
-    reasons = [clip.verdict["reasons"] for clip in clips]
-    return Cells(
-        clips,
-        np.array([place[found[0]] if found else _NONE for found in reasons], np.int64),
-        np.array([of_class[clip.class_name] for clip in clips], np.int64),
-        np.array([of_source[clip.source] for clip in clips], np.int64),
-        np.array([truth.get(clip.clip_id, 0) for clip in clips], np.int64),
+    kinds = sorted(
+        (of_class[c.class_name], of_source[c.source], truth.get(c.clip_id, 0), i)
+        for i, c in enumerate(decoded)
+        if known.issuperset(c.verdict["reasons"])
+    )
+    table = np.array(kinds, np.int64).reshape(-1, 4)
+    runs, counts = np.unique(table[:, :3], axis=0, return_counts=True)
+    return Rows(
+        [decoded[i] for i in table[:, 3].tolist()],
+        np.concatenate([runs, counts[:, None]], axis=1),
+        table[:, 0],
     )
 
 
@@ -164,7 +162,6 @@ def _described(
     return {
         "title": row.title,
         "side": row.side,
-        "reason": FILTERS.index(row),
         "threshold": getattr(settings, row.key),
         "own": own,
         "axis": list(span),
@@ -174,64 +171,34 @@ def _described(
     }
 
 
-def _binned(
-    rows: Sequence[Filter],
-    values: Mapping[str, np.ndarray],
-    cells: Cells,
-    shape: tuple[int, int],
-    found: Mapping[str, Mapping[str, Any]],
-) -> dict[str, dict[str, Any]]:
-    """The cells of all filters, each in so many bins that all of them together fit the budget."""
-    bins = dict.fromkeys((row.key for row in rows), _BINS)
-    out: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        out[row.key] = _bin(row, values[row.key], cells, shape, found[row.key], _BINS)
-    while sum(len(o["cells"]) for o in out.values()) > _BUDGET:
-        largest = max(rows, key=lambda row: len(out[row.key]["cells"]))
-        key = largest.key
-        if bins[key] <= _FEWEST_BINS:
-            break
-        bins[key] //= 2
-        out[key] = _bin(largest, values[key], cells, shape, found[key], bins[key])
-    return out
-
-
-def _bin(
-    row: Filter,
-    values: np.ndarray,
-    cells: Cells,
-    shape: tuple[int, int],
-    about: Mapping[str, Any],
-    bins: int,
-) -> dict[str, Any]:
-    """Counts of (class, source, truth, bin), one varint each: the step to the next flat index, and
-    in its two lowest bits the count less one; 3 stands for a count of four or more, which follows
-    as a varint less four. Bin k of "min" lies from edge k-1 to below edge k; of "max" above edge
-    k-1 to edge k."""
-    wide = (about["high"] - about["low"]) / bins
-    grid = [round(about["low"] + i * wide, 6) for i in range(bins + 1)]
+def _binned(row: Filter, values: np.ndarray, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The edges, and the place of every value among them. Bin k of "min" lies from edge k-1 to
+    below edge k; of "max" above edge k-1 to edge k."""
+    wide = (about["high"] - about["low"]) / _BINS
+    grid = [round(about["low"] + i * wide, 6) for i in range(_BINS + 1)]
     own = [about["threshold"], *about["own"].values()]
     edges = sorted({*grid, *(limit for limit in own if limit is not None)})
     sharp = np.array(edges, np.float32)
-    chosen = np.isin(cells.fails, (_NONE, FILTERS.index(row)))
-    value = values[chosen]
-    place = np.searchsorted(sharp, value, side="right" if row.side == "min" else "left")
+    place = np.searchsorted(sharp, values, side="right" if row.side == "min" else "left")
     # No number passes nothing, wherever the search put it.
-    place[np.isnan(value)] = 0 if row.side == "min" else len(edges)
-    _, sources = shape
-    flat = cells.classes[chosen] * sources + cells.sources[chosen]
-    flat = (flat * len({0, *_TRUTHS.values()}) + cells.truth[chosen]) * (len(edges) + 1) + place
-    places, counts = np.unique(flat, return_counts=True)
-    written = bytearray()
-    for step, n in zip(np.diff(places, prepend=0).tolist(), counts.tolist(), strict=True):
-        written += _varint(4 * step + min(n - 1, 3))
-        if n > 3:
-            written += _varint(n - 4)
-    return {"edges": edges, "cells": base64.b64encode(bytes(written)).decode()}
+    place[np.isnan(values)] = 0 if row.side == "min" else len(edges)
+    return {"edges": edges, "bins": pack(place.astype("u1" if len(edges) < 256 else "<u2"))}
 
 
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the highest bit says that more follow."""
-    if number < 128:
-        return bytes((number,))
-    return bytes((number & 127 | 128,)) + _varint(number >> 7)
+def _nearest(
+    row: Filter, values: np.ndarray, rows: Rows, limits: Sequence[float | None]
+) -> set[int]:
+    """The clips next to the threshold of their class, on both sides, which no other filter is
+    against."""
+    alone = [set(clip.verdict["reasons"]) <= {row.reason} for clip in rows.clips]
+    known = np.flatnonzero(np.array(alone, bool) & np.isfinite(values))
+    most, found = max(_FEWEST_NAMED, _NAMED // max(len(limits), 1)), set[int]()
+    for place, limit in enumerate(limits):
+        if limit is None:
+            continue
+        mine = known[rows.classes[known] == place]
+        far = values[mine] - limit
+        for side in (far < 0, far >= 0):
+            order = np.argsort(np.abs(far[side]), kind="stable")[:most]
+            found.update(mine[side][order].tolist())
+    return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
 import yaml
 
 from nano4m_audio.probes import PROBES, Probe
-from nano4m_audio.report.beside import Fact
+from nano4m_audio.report.beside import Decision, Fact, decisions
 from nano4m_audio.report.beside import collect as beside_facts
 from nano4m_audio.report.inputs import ReportInputs
 from nano4m_audio.report.runs import baselines_of, read_evaluation
@@ -64,7 +64,8 @@ class Evaluation:
     """All metrics, and the caveat of the paper's numbers; none of these are shown without a caveat.
     ``label`` says where they come from. ``details`` are the JSON of the probes, for what they have
     beside metrics: metrics_<probe>.html.j2 shows it. ``entropies``: see ``paper_entropies``.
-    ``facts`` and ``per_class`` are the paper's, where its numbers are shown."""
+    ``facts``, ``decisions`` and ``per_class`` are the paper's, where its numbers are shown.
+    ``of_chance``: see ``of_chance``."""
 
     rows: list[MetricRow]
     details: Mapping[str, Mapping[str, Any]]
@@ -73,6 +74,8 @@ class Evaluation:
     entropies: Mapping[str, Any] | None = None
     facts: Sequence[Fact] = ()
     per_class: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    decisions: Sequence[Decision] = ()
+    of_chance: Sequence[MetricRow] = ()
 
 
 def collect(inputs: ReportInputs) -> Evaluation:
@@ -81,15 +84,40 @@ def collect(inputs: ReportInputs) -> Evaluation:
     beside = papers_probes(config, paper)
     evaluation = read_evaluation(inputs.results, config["report"]["experiment"])
     source = "synthetic" if config["source"] == "barnyard" else "real"
+    rows = metric_rows(evaluation, rgb_fidelity(inputs.tokenizers), paper, beside)
+    losses = {r.name: r.ours["value"] for r in rows if r.probe == "cross_entropy" and r.ours}
     return Evaluation(
-        metric_rows(evaluation, rgb_fidelity(inputs.tokenizers), paper, beside),
+        rows,
         evaluation,
         paper["caveats"][source] if beside else "",
         paper["label"],
         paper_entropies(paper) if "cross_entropy" in beside else None,
         beside_facts(inputs, paper) if beside else [],
         paper["per_class"] if "classes" in beside else {},
+        decisions(inputs, paper, losses) if beside else [],
+        of_chance(rows),
     )
+
+
+def of_chance(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """The cross-entropies as parts of that of a uniform guess: the first figure of the paper, in
+    which tokenizers of any vocabulary stand side by side."""
+    found = []
+    for row in rows:
+        if row.probe == "cross_entropy" and row.ours and row.ours.get("chance"):
+            ours, baseline, paper = (
+                _part(side, (side or {}).get("chance") or row.ours["chance"])
+                for side in (row.ours, row.baseline, row.paper)
+            )
+            found.append(replace(row, unit="accuracy", ours=ours, baseline=baseline, paper=paper))
+    return found
+
+
+def _part(side: Mapping[str, Any] | None, whole: float) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    keys = ("value", "low", "high", "chance")
+    return {key: side[key] / whole for key in keys if side.get(key) is not None}
 
 
 def paper_entropies(paper: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -113,15 +141,15 @@ def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[st
     """The probes whose numbers in the paper may stand beside those of this run.
 
     The demo shows them all, as an example, beside a caveat. A run on other data has them where they
-    measure the same thing: losses of the same tokenizers' tokens, and the class, or one clip among
-    others, out of the same classes.
+    measure the same thing: losses of the same tokenizers' tokens, and the class, its caption, or
+    one clip among others, out of the same classes.
     """
     probes = {metric["probe"] for metric in paper["metrics"]}
     same_tokens = all(config["tokenize"][m] == name for m, name in paper["tokenizers"].items())
     if config["source"] != "barnyard" and not same_tokens:
         return set()
     same_classes = set(config["classes"]) == set(class_names())
-    return probes if same_classes else probes - {"classes", "retrieval", "external"}
+    return probes if same_classes else probes - {"classes", "retrieval", "external", "gain"}
 
 
 def metric_rows(

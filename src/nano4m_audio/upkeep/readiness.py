@@ -69,10 +69,7 @@ def check_config(config: Config, results: Results, cores: int) -> Readiness:
         config = classes_known
         rows = _clips(ready, config, results)
     _weights(ready, config)
-    if config.source in _PACKAGES:
-        package, how = _PACKAGES[config.source]
-        if importlib.util.find_spec(package) is None:
-            ready.problems.append(f"the package {package} is not installed: {how}")
+    _packages(ready, config)
     clips = config.barnyard.clips if config.source == "barnyard" else len(rows or ())
     _disk(ready, config, clips, results)
     if clips:
@@ -80,6 +77,32 @@ def check_config(config: Config, results: Results, cores: int) -> Readiness:
     _memory(ready, config)
     _devices(ready, config)
     return ready
+
+
+def at_start(config: Config, results: Results, cores: int) -> Readiness:
+    """What can be told at once when a run begins whose source and weights are known to be there:
+    packages, disk and memory; of a first run also how long it will take.
+
+    How much of an earlier run is left to do is not asked: that means reading all that it wrote.
+    """
+    ready = Readiness()
+    _packages(ready, config)
+    first = not results.store.is_dir()
+    clips = config.barnyard.clips if first and config.source == "barnyard" else 0
+    if clips:
+        _disk(ready, config, clips, results)
+        _time(ready, config, clips, cores, results)
+    else:
+        _little_disk(ready, results)
+    _memory(ready, config)
+    return ready
+
+
+def _packages(ready: Readiness, config: Config) -> None:
+    if config.source in _PACKAGES:
+        package, how = _PACKAGES[config.source]
+        if importlib.util.find_spec(package) is None:
+            ready.problems.append(f"the package {package} is not installed: {how}")
 
 
 def _line(text: str) -> str:
@@ -188,9 +211,20 @@ def _weights(ready: Readiness, config: Config) -> None:
     ready.facts.append(f"weights to fetch: {count}")
 
 
-def _disk(ready: Readiness, config: Config, clips: int, results: Results) -> None:
+def _free(results: Results) -> tuple[int, Path]:
+    """Free bytes where the results are, and that folder."""
     folder = next(p for p in results.root.resolve().parents if p.is_dir())
-    free, needed = shutil.disk_usage(folder).free, needed_bytes(config, clips, results)
+    return shutil.disk_usage(folder).free, folder
+
+
+def _little_disk(ready: Readiness, results: Results) -> None:
+    free, folder = _free(results)
+    if free < _FEWEST_GB * _GB:
+        ready.problems.append(f"disk: only {free / _GB:,.1f} GB are free in {folder}")
+
+
+def _disk(ready: Readiness, config: Config, clips: int, results: Results) -> None:
+    (free, folder), needed = _free(results), needed_bytes(config, clips, results)
     text = f"disk: about {needed / _GB:,.1f} GB more are needed, {free / _GB:,.1f} GB are free"
     parts = " and ".join(
         f"{size * clips / _GB:,.1f} GB {what}" for what, size in CLIP_BYTES.items()
@@ -202,7 +236,8 @@ def _disk(ready: Readiness, config: Config, clips: int, results: Results) -> Non
 def _time(ready: Readiness, config: Config, clips: int, cores: int, results: Results) -> None:
     found = needed_time(config, clips, cores, results)
     figures = "an earlier run here" if found.measured_here else "docs/BENCHMARKS.md"
-    text = f"time: about {_minutes(found.clips_min)} on {cores} cores from films to tokens"
+    on = f"{cores} core{'s' * (cores != 1)}"
+    text = f"time: about {_minutes(found.clips_min)} on {on} from films to tokens"
     if found.training_min is None:
         text += "; for training and what follows there is no figure"
     else:
@@ -214,7 +249,7 @@ def _time(ready: Readiness, config: Config, clips: int, cores: int, results: Res
 
 
 def _minutes(value: float) -> str:
-    return f"{value:.0f} min" if value < 120 else f"{value / 60:,.0f} h"
+    return f"{max(1, value):.0f} min" if value < 120 else f"{value / 60:,.0f} h"
 
 
 def _memory(ready: Readiness, config: Config) -> None:

@@ -41,12 +41,12 @@
 
   const limitOf = (filter, row) => filter.limits[data.class[row]];
 
-  function outcome(row) {
-    const kept = data.stop[row] === inDataset;
-    const split = data.splits[data.split[row]];
-    const text = kept ? split || "in the dataset" : data.stops[data.stop[row]][1];
-    return make("span", { class: kept ? "mark" : "mark out", text });
+  function became(row) {
+    if (data.stop[row] !== inDataset) return data.stops[data.stop[row]][1];
+    return data.splits[data.split[row]] || "in the dataset";
   }
+
+  const outcome = (row) => make("span", { class: data.stop[row] === inDataset ? "mark" : "mark out", text: became(row) });
 
   function fileOf(row, name, ending) {
     const files = data.files[row];
@@ -127,6 +127,7 @@
     page = Math.max(0, Math.floor(shown.indexOf(open) / PAGE));
     list();
     where();
+    map.update(shown);
   }
 
   function turn(by) {
@@ -293,6 +294,7 @@
       else link.removeAttribute("aria-current");
     }
     where();
+    map.update();
     document.title = document.title.replace(/^.*\u2002|^/, `${data.id[row].slice(0, 60)}\u2002`);
   }
 
@@ -309,6 +311,12 @@
   function follow(first) {
     const hash = location.hash.slice(1);
     if (hash === "list") return;
+    if (hash === "map" && at("map")) {
+      at("map").open = true;
+      at("map").scrollIntoView();
+      at("canvas").focus({ preventScroll: true });
+      return;
+    }
     let id = hash;
     try {
       id = decodeURIComponent(hash);
@@ -362,6 +370,16 @@
     }
   }
 
+  const map = clipMap({
+    data, at, make, number, value, className: nameOfClass, outcome: became, kept: inDataset,
+    opened: () => open,
+    thumb: (row) => fileOf(row, "clip", data.media.clip[0]),
+    open: (row) => {
+      history.replaceState(null, "", linkTo(row));
+      show(row);
+      if (matchMedia("(max-width: 860px)").matches) at("clip").scrollIntoView();
+    },
+  });
   choices();
   let waiting = 0;
   at("search").addEventListener("input", () => {
@@ -374,7 +392,7 @@
   at("back").addEventListener("click", () => turn(-1));
   at("on").addEventListener("click", () => turn(1));
   document.addEventListener("keydown", (event) => {
-    const busy = event.target.closest?.("input, select, textarea, audio, .scroll");
+    const busy = event.target.closest?.("input, select, textarea, audio, canvas, .scroll");
     if (busy || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     if (event.key === "ArrowRight") step(1);
     else if (event.key === "ArrowLeft") step(-1);
@@ -384,6 +402,6 @@
   addEventListener("hashchange", () => follow(false));
   filter();
   follow(true);
-  if (open < 0 && !location.hash && total && matchMedia("(min-width: 861px)").matches) show(shown[0]);
+  if (open < 0 && ["", "#map"].includes(location.hash) && total && matchMedia("(min-width: 861px)").matches) show(shown[0]);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 })();

@@ -9,7 +9,7 @@
   const SHOWN = 40; // clips named on each side
   // Only a page that leads to the browser of clips has one.
   const BROWSER = document.querySelector('a[href$="clips.html"]')?.getAttribute("href");
-  const NONE = 255, GOOD = 1, BAD = 2, TRUTHS = 3;
+  const GOOD = 1, BAD = 2;
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const grouped = new Intl.NumberFormat("en-US"); // made once: making it takes longest
@@ -20,51 +20,31 @@
   const written = (x) => String(x).replace("-", MINUS);
   const rounded = (x) => Number(x.toFixed(6));
 
-  // Parallel arrays: one entry per clip, or per bin of equal clips.
-  function readCells(filter) {
-    if (data.clips) {
-      const all = readClips();
-      const values = new Float32Array(bytes(filter.values).buffer);
-      const mine = [];
-      all.fails.forEach((f, i) => { if (f === NONE || f === filter.reason) mine.push(i); });
-      const pick = (array) => mine.map((i) => array[i]);
-      return { values: pick(values), classes: pick(all.classes), sources: pick(all.sources),
-        truth: pick(all.truth), weights: mine.map(() => 1), ids: mine };
-    }
-    const cells = { values: [], classes: [], sources: [], truth: [], weights: [], ids: null };
-    const stream = bytes(filter.cells), edges = filter.edges, width = edges.length + 1;
-    let at = 0, flat = 0;
-    const varint = () => {
-      let number = 0, factor = 1, byte;
-      do { byte = stream[at++]; number += (byte & 127) * factor; factor *= 128; } while (byte & 128);
-      return number;
-    };
-    while (at < stream.length) {
-      const head = varint();
-      flat += Math.floor(head / 4);
-      cells.weights.push(head % 4 < 3 ? head % 4 + 1 : varint() + 4);
-      const bin = flat % width, group = Math.floor(flat / width);
-      const place = Math.floor(group / TRUTHS);
-      // An edge that is as good as every value of its bin.
-      cells.values.push(filter.side === "min"
-        ? (bin ? Math.fround(edges[bin - 1]) : -Infinity)
-        : (bin < edges.length ? Math.fround(edges[bin]) : Infinity));
-      cells.truth.push(group % TRUTHS);
-      cells.sources.push(place % data.sources.length);
-      cells.classes.push(Math.floor(place / data.sources.length));
-    }
-    return cells;
-  }
-
+  // Class, source and truth of every clip: clips that share them follow each other.
   let clips = null;
   function readClips() {
-    clips ??= {
-      fails: bytes(data.clips.fails),
-      classes: new Uint16Array(bytes(data.clips.class).buffer),
-      sources: new Uint16Array(bytes(data.clips.source).buffer),
-      truth: bytes(data.clips.truth),
-    };
+    if (clips) return clips;
+    const { runs } = data;
+    let total = 0;
+    for (let r = 3; r < runs.length; r += 4) total += runs[r];
+    clips = { total, classes: new Uint16Array(total), sources: new Uint16Array(total),
+      truth: new Uint8Array(total), fails: new Uint8Array(total), failed: new Uint8Array(total) };
+    for (let r = 0, at = 0; r < runs.length; r += 4) {
+      const end = at + runs[r + 3];
+      ["classes", "sources", "truth"].forEach((name, k) => clips[name].fill(runs[r + k], at, end));
+      at = end;
+    }
     return clips;
+  }
+
+  // The value of every clip, or the edge that is as good as every value of its bin.
+  function readValues(filter) {
+    if (filter.values) return new Float32Array(bytes(filter.values).buffer);
+    const raw = bytes(filter.bins), { edges } = filter;
+    const bins = edges.length < 256 ? raw : new Uint16Array(raw.buffer);
+    const ends = filter.side === "min" ? [-Infinity, ...edges] : [...edges, Infinity];
+    const sharp = Float32Array.from(ends);
+    return Float32Array.from(bins, (bin) => sharp[bin]);
   }
 
   // The threshold of every class; ``moved`` is {scope, value}: scope null means all classes that
@@ -78,35 +58,47 @@
   }
 
   // As Filter.fails has it: single precision on both sides, and no number passes nothing.
-  function keep(filter, cells, limits) {
+  function passing(filter, values, limits) {
+    const { classes, total } = clips, low = filter.side === "min";
     const sharp = limits.map((x) => (x === null ? null : Math.fround(x)));
-    const low = filter.side === "min";
-    return cells.values.map((value, i) => {
-      const limit = sharp[cells.classes[i]];
-      return limit === null || (low ? value >= limit : value <= limit);
-    });
+    const passes = new Uint8Array(total);
+    for (let i = 0; i < total; i++) {
+      const limit = sharp[classes[i]];
+      passes[i] = limit === null || (low ? values[i] >= limit : values[i] <= limit) ? 1 : 0;
+    }
+    return passes;
   }
 
-  function tally(cells, kept) {
+  // Of the clips that no filter is against.
+  function tally(against) {
+    const { total, classes, sources, truth } = clips;
     const found = { all: 0, good: 0, bad: 0,
       classes: data.classes.map(() => 0), sources: data.sources.map(() => 0) };
-    kept.forEach((yes, i) => {
-      if (!yes) return;
-      const n = cells.weights[i];
-      found.all += n;
-      found.classes[cells.classes[i]] += n;
-      found.sources[cells.sources[i]] += n;
-      if (cells.truth[i] === GOOD) found.good += n;
-      if (cells.truth[i] === BAD) found.bad += n;
-    });
+    for (let i = 0; i < total; i++) {
+      if (against[i]) continue;
+      found.all += 1;
+      found.classes[classes[i]] += 1;
+      found.sources[sources[i]] += 1;
+      if (truth[i] === GOOD) found.good += 1;
+      else if (truth[i] === BAD) found.bad += 1;
+    }
     return found;
   }
 
-  function yaml(key, moved) {
-    const line = `${key}: ${moved.value === null ? "null" : moved.value}`;
-    if (moved.scope === null) return `verdict:\n  ${line}\n`;
+  // What was moved, as it is written in a config.
+  function yaml(moves) {
+    const line = ([key, { value }]) => `${key}: ${value === null ? "null" : value}`;
+    const general = moves.filter(([, moved]) => moved.scope === null);
+    const own = new Map();
+    for (const one of moves) {
+      const { scope } = one[1];
+      if (scope !== null) own.set(scope, [...(own.get(scope) ?? []), line(one)]);
+    }
+    let text = `verdict:\n${general.map((one) => `  ${line(one)}\n`).join("")}`;
+    if (own.size) text += "  per_class:\n";
     // A string of JSON is one of YAML, whatever is in it.
-    return `verdict:\n  per_class:\n    ${JSON.stringify(data.classes[moved.scope])}:\n      ${line}\n`;
+    for (const [c, lines] of own) text += `    ${JSON.stringify(data.classes[c])}:\n${lines.map((one) => `      ${one}\n`).join("")}`;
+    return text;
   }
 
   function element(tag, text, kind) {
@@ -117,23 +109,25 @@
   }
 
   // The clips that change sides, those next to the old threshold first.
-  function listClips(box, title, cells, places, from) {
+  function listClips(box, title, values, places, from) {
     box.replaceChildren();
     if (!places.length) return;
-    const far = new Map(places.map((i) => [i, from === null ? 0 : Math.abs(cells.values[i] - from) || 0]));
-    const sorted = [...places].sort((a, b) => far.get(a) - far.get(b));
+    const named = places.filter((i) => data.ids[i] !== undefined);
+    const far = new Map(named.map((i) => [i, from === null ? 0 : Math.abs(values[i] - from) || 0]));
+    named.sort((a, b) => far.get(a) - far.get(b));
     box.append(element("p", `${title}: ${commas(places.length)}`, "strong"));
     const list = element("ul");
-    for (const i of sorted.slice(0, SHOWN)) {
-      const id = data.clips.ids[cells.ids[i]];
+    for (const i of named.slice(0, SHOWN)) {
+      const id = data.ids[i];
       const link = element(BROWSER ? "a" : "span", id, "clip id");
       if (BROWSER) link.href = `${BROWSER}#${encodeURIComponent(id)}`;
-      const value = cells.values[i];
+      const value = values[i];
       const row = element("li");
       row.append(link, ` ${Number.isFinite(value) ? written(Number(value.toPrecision(4))) : DASH}`);
       list.append(row);
     }
-    if (sorted.length > SHOWN) list.append(element("li", `and ${commas(sorted.length - SHOWN)} more`));
+    const rest = places.length - Math.min(named.length, SHOWN);
+    if (rest) list.append(element("li", `${named.length ? "and " : ""}${commas(rest)}${named.length ? " more" : " that are not named here"}`));
     box.append(list);
   }
 
@@ -222,15 +216,23 @@
     const scale = scaleOf(filter, part.slider);
     const mark = marker(box.closest("figure").querySelector("svg"), filter);
     const own = Object.keys(filter.own).length;
-    let cells, kept, before, tables, moved = { scope: null, value: filter.threshold };
+    let values, passes, tables, moved = { scope: null, value: filter.threshold };
     const configured = () => limitsOf(filter, null)[moved.scope] ?? null;
     const first = () => (moved.scope === null ? filter.threshold : configured());
 
-    function load() { // the first use, not the opening of the page, pays for reading
-      if (cells) return;
-      cells = readCells(filter);
-      kept = keep(filter, cells, limitsOf(filter, null));
-      before = tally(cells, kept);
+    function load() {
+      values = readValues(filter);
+      passes = passing(filter, values, limitsOf(filter, null));
+      passes.forEach((yes, i) => { if (!yes) clips.fails[i] = ++clips.failed[i]; });
+    }
+
+    // Only this filter is asked again: a clip is kept where the number of those against it is 0.
+    function apply() {
+      if (!started) begin();
+      const now = passing(filter, values, limitsOf(filter, moved));
+      for (let i = 0; i < now.length; i++) clips.fails[i] += passes[i] - now[i];
+      passes = now;
+      refresh();
     }
 
     function showKnobs() {
@@ -243,10 +245,15 @@
       }
     }
 
-    function show() {
-      load();
-      const now = keep(filter, cells, limitsOf(filter, moved));
-      const after = tally(cells, now);
+    // "sound 0.2" where the slider is elsewhere than in the config.
+    function said() {
+      const { scope, value } = moved;
+      if (value === first()) return "";
+      const whom = scope === null ? "" : ` for ${data.classes[scope].slice(0, 60)}`;
+      return `${name} ${value === null ? "off" : written(value)}${whom}`;
+    }
+
+    function show(before, after) {
       const difference = after.all - before.all;
       let text = `${count(before.all)} \u2192 ${count(after.all)} of ${count(data.decodable)} ` +
         `decodable clips kept (${change(difference)}), before copies are removed.`;
@@ -255,35 +262,39 @@
         text += ` Precision ${share(before)} \u2192 ${share(after)}, recall ` +
           `${percent(before.good, data.good)} \u2192 ${percent(after.good, data.good)}.`;
       }
+      const others = panels.filter((one) => one.key !== key).map((one) => one.said()).filter(Boolean);
+      if (others.length) text += ` Together with ${others.join(", ")}.`;
       part.found.textContent = text;
       mark(moved.value, moved.value !== null && moved.value !== first());
-      part.yaml.textContent = yaml(key, moved);
-      if (part.more.open) showMore(now, after);
+      const moves = panels.filter((one) => one.key === key || one.said());
+      part.yaml.textContent = yaml(moves.map((one) => [one.key, one.moved()]));
+      if (part.more.open) showMore(before, after);
     }
 
-    function showMore(now, after) {
+    function showMore(before, after) {
       if (!tables) {
         tables = [countTable("class", data.classes), countTable("source", data.sources)];
         part.tables.append(...tables.map((t) => t.box));
       }
       tables[0].fill(before.classes, after.classes);
       tables[1].fill(before.sources, after.sources);
-      const hints = ["Merge this into the config; the other filters stay as they are."];
+      const hints = ["Merge this into the config; filters that were not moved stay as they are."];
       if (own && moved.scope === null) hints.push(`Classes with a threshold of their own keep it: ${commas(own)}.`);
-      if (!cells.ids) hints.push(`More than ${commas(10000)} clips are counted in bins, and those that change sides are not named.`);
+      if (filter.edges) hints.push(`With more than ${commas(10000)} clips a slider stops at ${commas(filter.edges.length)} values, at which counts are exact, and of the clips that change sides those next to the threshold are named.`);
       if (data.good !== null) hints.push("Copies count in neither precision nor recall: no filter can tell them from their originals.");
       part.hint.textContent = hints.join(" ");
-      if (!cells.ids) return;
       const won = [], lost = [];
-      now.forEach((yes, i) => { if (yes !== kept[i]) (yes ? won : lost).push(i); });
-      listClips(part.won, "Would be kept", cells, won, first());
-      listClips(part.lost, "Would be dropped", cells, lost, first());
+      for (let i = 0; i < clips.total; i++) {
+        if (!clips.fails[i] !== !clips.failed[i]) (clips.failed[i] ? won : lost).push(i);
+      }
+      listClips(part.won, "Would be kept", values, won, first());
+      listClips(part.lost, "Would be dropped", values, lost, first());
     }
 
     function move(value) {
       moved = { ...moved, value };
       showKnobs();
-      show();
+      apply();
     }
 
     part.slider.addEventListener("input", () => move(scale.value()));
@@ -293,7 +304,7 @@
       const value = Number.isNaN(x) ? null : x === first() ? x : filter.edges ? scale.snap(x) : rounded(x);
       moved = { ...moved, value };
       part.slider.value = value === null ? part.slider.value : scale.position(value);
-      show();
+      apply();
     });
     part.number.addEventListener("change", showKnobs);
     part.scope.addEventListener("change", () => {
@@ -305,10 +316,26 @@
       moved.scope = null;
       move(first());
     });
-    part.more.addEventListener("toggle", show);
+    part.more.addEventListener("toggle", () => refresh());
     part.copy.addEventListener("click", () => copy(part.yaml, part.copy));
     showKnobs();
-    setTimeout(show); // the page is seen before it counts
+    panels.push({ key, load, show, said, moved: () => moved });
+  }
+
+  // One thing for all sliders: those that were moved count together.
+  const panels = [];
+  let started = false, before = null;
+  function begin() {
+    started = true;
+    readClips();
+    for (const one of panels) one.load();
+    before = tally(clips.failed);
+  }
+
+  function refresh() {
+    if (!started) begin();
+    const after = tally(clips.fails);
+    for (const one of panels) one.show(before, after);
   }
 
   async function copy(from, button) {
@@ -326,4 +353,5 @@
     if (box.dataset.filter) start(box);
     else box.hidden = false;
   }
+  if (panels.length) setTimeout(refresh); // the page is seen before it counts
 })();
