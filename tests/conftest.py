@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# There are as many workers as cores: where each has several threads, they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is not a failure.
 settings.register_profile("no-deadline", deadline=None)
