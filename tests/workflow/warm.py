@@ -8,6 +8,7 @@ starts, as PYTHONPATH, they cannot see. Tests of kills and of Slurm start real p
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -143,7 +144,7 @@ def serve(listener: socket.socket) -> Request | None:
                     waiting.unregister(caller)
                 os.close(key.fd)
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-                with caller:
+                with caller, contextlib.suppress(BrokenPipeError):  # it may have been killed
                     caller.sendall(status.to_bytes(4, "big", signed=True))
             else:  # the caller has gone: its program goes, too
                 waiting.unregister(key.fileobj)
