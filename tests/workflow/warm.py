@@ -84,10 +84,15 @@ class Request:
     files: list[int]
 
     @classmethod
-    def read(cls, caller: socket.socket) -> Request:
+    def read(cls, caller: socket.socket) -> Request | None:
+        """None from a caller that was killed while it spoke."""
         head, files, _, _ = socket.recv_fds(caller, 8, 3)
         length = int.from_bytes(head, "big")
         content = caller.recv(length, socket.MSG_WAITALL)
+        if not length or len(content) < length:
+            for file in files:
+                os.close(file)
+            return None
         return cls(**json.loads(content), files=list(files))
 
     def run(self) -> None:
@@ -113,42 +118,46 @@ def serve(listener: socket.socket) -> Request | None:
     """Fork a process for every call, in which the request is returned; None when nobody calls any
     more."""
     waiting = selectors.DefaultSelector()
-    waiting.register(0, selectors.EVENT_READ)
-    waiting.register(listener, selectors.EVENT_READ)
-    callers: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor of their process
+    waiting.register(0, selectors.EVENT_READ, ("stop", 0))
+    waiting.register(listener, selectors.EVENT_READ, ("call", 0))
+    callers: dict[int, tuple[int, socket.socket]] = {}  # process -> its descriptor, who called
     while True:
         for key, _ in waiting.select():
-            if key.fd == 0:
+            event, process = key.data
+            if event == "stop":
                 return None
-            if key.fd == listener.fileno():
+            if event == "call":
                 caller, _ = listener.accept()
                 request = Request.read(caller)
+                if request is None:
+                    caller.close()
+                    continue
                 process = os.fork()
                 if not process:
                     waiting.close()
                     for one in (listener, caller, *(sock for _, sock in callers.values())):
                         one.close()
-                    for descriptor in callers:
+                    for descriptor, _ in callers.values():
                         os.close(descriptor)
                     return request
                 for file in request.files:
                     os.close(file)
                 descriptor = os.pidfd_open(process)
-                callers[descriptor] = process, caller
-                waiting.register(descriptor, selectors.EVENT_READ)
-                waiting.register(caller, selectors.EVENT_READ, descriptor)
-            elif key.fd in callers:  # the program has ended
-                process, caller = callers.pop(key.fd)
-                waiting.unregister(key.fd)
+                callers[process] = descriptor, caller
+                waiting.register(descriptor, selectors.EVENT_READ, ("ended", process))
+                waiting.register(caller, selectors.EVENT_READ, ("gone", process))
+            elif event == "ended":
+                descriptor, caller = callers.pop(process)
+                waiting.unregister(descriptor)
+                os.close(descriptor)
                 if caller.fileno() in waiting.get_map():
                     waiting.unregister(caller)
-                os.close(key.fd)
                 status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 with caller, contextlib.suppress(BrokenPipeError):  # it may have been killed
                     caller.sendall(status.to_bytes(4, "big", signed=True))
-            else:  # the caller has gone: its program goes, too
-                waiting.unregister(key.fileobj)
-                os.kill(callers[key.data][0], signal.SIGKILL)
+            elif process in callers:  # the caller has gone: its program goes, too
+                waiting.unregister(callers[process][1])
+                os.kill(process, signal.SIGKILL)
 
 
 def import_all() -> None:
