@@ -17,17 +17,20 @@ smoke: .venv/.ready  ## run every stage on eleven clips, from nothing, in the fo
 	rm -rf smoke
 	snakemake --cores $(CORES) results/report.html --directory smoke --configfile configs/smoke.yaml
 
+# Files go to the workers in the order of tests/conftest.py, not by how many tests they hold.
+PYTEST = pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: .venv/.ready  ## run the fast tests
-	pytest -n auto --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/.ready  ## run every test
-	pytest -n auto --dist loadfile
+	$(PYTEST)
 
 # Elsewhere nothing is computed that a processor could change.
 NUMBERS = $(addprefix tests/,acquire backends barnyard curate evaluate generation label media minitrain \
 	nano4m tokenize tokenizers test_intervals.py test_training.py)
 test-portable: .venv/.ready  ## run the fast tests of what is computed as on a processor one generation older
-	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings pytest -n auto --dist loadfile -m "not slow" $(NUMBERS)
+	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings $(PYTEST) -m "not slow" $(NUMBERS)
 
 # The tests that docs/RELIABILITY.md names, and all that is fuzzed, in full numbers: 2,000 damaged clips and the like.
 FAULTS = $$(grep -oE 'tests/[a-z0-9_/]+\.py::\w+' docs/RELIABILITY.md | sort -u)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# There are as many workers as cores: where each has several threads, they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is not a failure.
 settings.register_profile("no-deadline", deadline=None)
@@ -56,8 +60,9 @@ def gpu() -> str:
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need. The workflow, the longest of all, goes first, so that no worker
-    waits for it at the end."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    waits for it at the end: what needs no finished run while another worker makes one."""
+    waiting = {item.path for item in items if "finished" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: ("workflow" not in item.path.parts, item.path in waiting))
     for item in items:
         for name in NEEDS:
             if name in getattr(item, "fixturenames", ()):

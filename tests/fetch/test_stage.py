@@ -184,7 +184,7 @@ def test_a_kill_loses_no_finished_piece(tmp_path, film_bytes, how):
             while len(names_in(results)) < before + 2 and process.poll() is None:
                 time.sleep(0.05)
             process.send_signal(how)
-            process.wait(30)
+            process.wait(120)
         known = asked(server)
         done = {row.video_id for row in ledger.read_attempts(results.ledger)}
         subprocess.run(command, check=True, timeout=300)

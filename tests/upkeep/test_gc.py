@@ -123,8 +123,8 @@ def test_a_part_that_is_all_named_is_not_written_again(tmp_path):
 @pytest.fixture
 def cluttered(tmp_path) -> Results:
     """A store with everything that can go, and everything that stays."""
-    parts = [list(range(i, i + 6)) for i in range(0, 60, 6)]
-    results = make(tmp_path, {"0000": parts, "0001": parts[:3]}, set(range(0, 60, 4)) | {1, 2})
+    parts = [list(range(i, i + 15)) for i in range(0, 60, 15)]
+    results = make(tmp_path, {"0000": parts, "0001": parts[:2]}, set(range(0, 60, 4)) | {1, 2})
     for name in ("named", "old", "begun", "going"):
         folder = results.store / "train" / name
         folder.mkdir(parents=True)
@@ -223,10 +223,13 @@ def test_kill_9_at_any_time_leaves_a_store_that_reads(tmp_path):
     results = make(tmp_path, {"0000": parts}, named)
     command = [sys.executable, "-m", "nano4m_audio.cli", "gc", str(results), "--delete"]
     kills = 0
-    for attempt in range(200):
+    for pause_s in itertools.chain([0.0], (0.1 * 2**n for n in itertools.count())):
+        before = set(results.store.rglob("*"))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None and set(results.store.rglob("*")) == before:
+            time.sleep(0.01)  # its first step is to come
         try:
-            process.wait(1.0 + 0.05 * attempt)
+            process.wait(pause_s)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

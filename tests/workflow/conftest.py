@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from filelock import FileLock
 
 from tests.conftest import ROOT
+from tests.workflow.warm import TOOLS, programs
 
 TINY: dict[str, Any] = {
     "barnyard": {"purpose": "test", "seed": 5, "clips": 44, "clip_s": 4.5, "fps": 4,
@@ -25,12 +26,14 @@ TINY: dict[str, Any] = {
         "base": {
             "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32},
             "optim": {"steps": 6, "batch_size": 4, "warmup_steps": 2, "validate_every": 3},
+            "numerics": {"threads": 1},
         }
     },
     "evaluate": {"bootstrap": 100, "keyframes": 1},
     "generate": {"clips": 1, "steps": 2},
     "report": {"examples": 2},
 }  # fmt: skip
+LOOSER: dict[str, Any] = {**TINY, "verdict": {"visual_min": None, "audio_min": None}}
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,23 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         overlay = [] if "--configfile" in arguments else ["--configfile", "overlay.yaml"]
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *overlay]
+        return ["snakemake", "--cores", "2", *arguments, *overlay]
 
-    def environment(self, **more: str) -> dict[str, str]:
-        tools = str(Path(sys.executable).parent)
-        return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "CI": "", **more}
+    def environment(self, *tools: Path, **more: str) -> dict[str, str]:
+        """``tools``: folders in which programs are looked for first."""
+        path = ":".join([*map(str, tools), str(TOOLS), os.environ["PATH"]])
+        return {**os.environ, "PATH": path, "CI": "", **more}
 
-    def run(self, *arguments: str, check: bool = True, **environment: str) -> str:
-        """Run snakemake and return what it printed."""
+    def run(
+        self, *arguments: str, check: bool = True, tools: Sequence[Path] = (), **environment: str
+    ) -> str:
+        """Run snakemake and return what it printed. Its jobs see no other PYTHONPATH unless they
+        are started from nothing."""
+        served = () if "PYTHONPATH" in environment else (programs(),)
         done = subprocess.run(
             self.command(*(arguments or ("results/report.html",))),
             cwd=self.folder,
-            env=self.environment(**environment),
+            env=self.environment(*tools, *served, **environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,24 +104,46 @@ class Project:
         return {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A finished run. Tests that change it work on a copy; so does each of several workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+def made_once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Project]
+) -> Project:
+    """A copy of a project that one of several workers makes and runs."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(f"{shared}.lock"):
         if not (shared / "done").exists():
             shutil.rmtree(shared, ignore_errors=True)
-            Project.make(shared / "project", TINY).run()
+            make(shared / "project").run()
             (shared / "done").touch()
-    project = tmp_path_factory.mktemp("finished") / "project"
-    subprocess.run(["cp", "-a", str(shared / "project"), str(project)], check=True)
-    return Project(project)
+    return copied(Project(shared / "project"), factory.mktemp(name) / "project")
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """A copy with Snakemake's metadata and all time stamps."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", str(project.folder), str(folder)], check=True)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A finished run. Tests that change it work on a copy; so does each of several workers."""
+    return made_once(tmp_path_factory, "finished", lambda folder: Project.make(folder, TINY))
+
+
+@pytest.fixture(scope="session")
+def looser(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The finished run, run again without thresholds of picture and sound; only to be read."""
+
+    def make(folder: Path) -> Project:
+        project = copied(finished, folder)
+        project.write_overlay(LOOSER)
+        return project
+
+    return made_once(tmp_path_factory, "looser", make)
 
 
 @pytest.fixture
 def copy_of_finished(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished run, with its Snakemake metadata and time stamps."""
-    target = tmp_path / "project"
-    subprocess.run(["cp", "-a", str(finished.folder), str(target)], check=True)
-    return Project(target)
+    return copied(finished, tmp_path / "project")

@@ -6,7 +6,6 @@ import csv
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import yaml
 from nano4m_audio.tables import read_rows
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
+from tests.workflow.warm import programs
 
 FIELD = re.compile(r"(\S*?)\{(params|resources)\.(\w+)(:q)?\}")
 
@@ -106,7 +106,7 @@ def test_another_source_does_not_take_the_place_of_results(listed, tmp_path):
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+        [str(programs() / "snakemake"), *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ from nano4m_audio.cli.app import command_line
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
 from tests.workflow.test_commands import folder_config, small_folder
+from tests.workflow.warm import programs
 
 RUN = "runs"
 PLAN = "is planned"  # takes hours, models or a cluster
@@ -280,9 +281,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def write_small_configs(project: Project) -> None:
     """The demo's and the folder's config with the numbers of a small world."""
     tokenizers = {
-        name: {"modality": name, "steps": 1, "width": 5, "levels": [4, 4], "batch_size": 2}
+        name: {
+            "modality": name, "steps": 1, "width": 5, "levels": [4, 4], "batch_size": 2,
+            "threads": 1,
+        }
         for name in ("rgb", "depth", "normals")
-    }
+    }  # fmt: skip
     demo = yaml.safe_load((ROOT / "config.yaml").read_text())
     update_config(demo, TINY)
     (project.folder / "config.yaml").write_text(yaml.safe_dump(demo))
@@ -304,6 +308,18 @@ def make_checkout(project: Project) -> None:
     (venv / ".ready").touch()
 
 
+def serve_programs(venv: Path) -> None:
+    """Put the programs that start at once into an environment whose programs are links."""
+    (venv / "bin").unlink()
+    (venv / "bin").mkdir()
+    served = {path.name: path for path in programs().iterdir()}
+    for path in Path(sys.prefix, "bin").iterdir():
+        (venv / "bin" / path.name).symlink_to(served.get(path.name, path))
+    text = (venv / "bin/activate").read_text()
+    (venv / "bin/activate").unlink()
+    (venv / "bin/activate").write_text(text.replace(sys.prefix, str(venv)))
+
+
 def write_tools(folder: Path) -> None:
     """Slurm on one machine: this one is the only node of every job."""
     folder.mkdir()
@@ -319,6 +335,7 @@ def checkout(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     subprocess.run(["cp", "-a", str(finished.folder), str(folder)], check=True)
     project = Project(folder)
     make_checkout(project)
+    serve_programs(project.folder / ".venv")
     write_small_configs(project)
     small_folder(finished, folder / "my_project/clips", by_class=False)
     shutil.copytree(finished.results / "store", folder / "my_project/results/store")

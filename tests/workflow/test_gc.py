@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.workflow.conftest import TINY, Project
+from tests.workflow.conftest import LOOSER, TINY, Project
+from tests.workflow.warm import programs
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +19,8 @@ NO_TORCH = "raise ImportError('a job with nothing to compute must not load a mod
 
 def gc(project: Project, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "nano4m_audio.cli", "gc", *arguments],
-        cwd=project.folder, env=project.environment(), text=True,
+        ["nano4m-audio", "gc", *arguments],
+        cwd=project.folder, env=project.environment(programs()), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
@@ -31,11 +31,11 @@ def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_
     before = project.artifacts()
     assert "nothing to remove" in gc(project, "--delete")[1]
 
-    project.write_overlay({**TINY, "verdict": {"visual_min": None, "audio_min": None}})
+    project.write_overlay(LOOSER)
     modalities = ("rgb", "audio", "depth", "normals", "caption")
     tokens = [f"results/tokens/{name}/{shard}.parquet" for name in modalities for shard in SHARDS]
     run = subprocess.Popen(
-        project.command(*tokens), cwd=project.folder, env=project.environment(),
+        project.command(*tokens), cwd=project.folder, env=project.environment(programs()),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     refused = set()

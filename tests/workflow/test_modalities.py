@@ -15,6 +15,7 @@ import pytest
 from nano4m_audio.tables import read_any
 from tests.conftest import ROOT
 from tests.workflow.conftest import TINY, Project
+from tests.workflow.warm import programs
 
 pytestmark = pytest.mark.slow
 
@@ -56,15 +57,16 @@ def tokens(project: Project, modality: str) -> dict[str, list]:
     return {row["clip_id"]: row["tokens"] for row in rows}
 
 
-def test_one_row_makes_a_modality_and_two_files_a_tokenizer(tmp_path):
+def test_one_row_makes_a_modality_and_two_files_a_tokenizer(copy_of_finished, tmp_path):
     package = tmp_path / "src/nano4m_audio"
     shutil.copytree(ROOT / "src", package.parent, ignore=shutil.ignore_patterns("__pycache__"))
     insert(package / "modalities.py", ROW, before='    ModalitySpec(\n        "caption"')
     shutil.copy(ROOT / "tests/tokenize/codecs.py", package / "backends/nine.py")
     insert(package / "backends/registry.yaml", TOKENIZER, after="audio_tokenizer:\n")
 
-    project = Project.make(tmp_path / "project", {**TINY, **OVERLAY})
-    project.run(PYTHONPATH=str(package.parent))
+    project, source = copy_of_finished, str(package.parent)
+    project.write_overlay({**TINY, **OVERLAY})
+    project.run(tools=[programs(source)], PYTHONPATH=source)
 
     shallow = tokens(project, "shallow")
     assert shallow and shallow == tokens(project, "depth")

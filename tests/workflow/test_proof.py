@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import pytest
 
 from nano4m_audio.tables import read_rows, write_rows
 from tests.report.fake import without_costs
 from tests.workflow.conftest import TINY
+from tests.workflow.warm import programs
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def test_a_tampered_table_stops_the_proof_and_a_run_makes_it_again(copy_of_finis
     victim |= {"accepted": True, "reasons": []}
     write_rows(path, "verdicts", rows)
     done = subprocess.run(
-        [sys.executable, "-m", "nano4m_audio.cli", "proof"],
+        [str(programs() / "nano4m-audio"), "proof"],
         cwd=project.folder, env=project.environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and victim["clip_id"] in done.stderr.splitlines()[-1]

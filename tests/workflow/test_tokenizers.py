@@ -17,7 +17,10 @@ QUALITY = "results/quality/depth/trained-farm.json"
 
 
 def config(steps: int, selected: str = "trained:farm") -> dict:
-    farm = {"modality": "depth", "steps": steps, "width": 5, "levels": [4, 4], "batch_size": 2}
+    farm = {
+        "modality": "depth", "steps": steps, "width": 5, "levels": [4, 4], "batch_size": 2,
+        "threads": 1,
+    }  # fmt: skip
     return {**TINY, "tokenizers": {"farm": farm}, "tokenize": {"depth": selected}}
 
 

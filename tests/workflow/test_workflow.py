@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from nano4m_audio.tables import read_rows
-from tests.workflow.conftest import TINY, Project
+from tests.workflow.conftest import LOOSER, TINY, Project
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,10 @@ def test_a_second_call_has_nothing_to_do(finished):
 def test_cores_change_no_training(finished):
     """Weights depend on the number of threads, so the commands must not depend on --cores."""
     targets = "results/runs/base/run.json", "results/tokenizers/rgb/run.json"
-    plans = [finished.run("-n", "-p", "--forceall", *targets, "--cores", n) for n in ("1", "3")]
+    threads = "--config", "experiments.base.numerics.threads=2"
+    plans = [
+        finished.run("-n", "-p", "--forceall", *targets, *threads, "--cores", n) for n in ("1", "3")
+    ]
     commands = [
         [line for line in plan.splitlines() if "nano4m-audio train " in line or "er train " in line]
         for plan in plans
@@ -87,19 +91,17 @@ def test_a_threshold_that_changes_no_verdict_loads_no_model(copy_of_finished, tm
         assert project.computed(stage) == 0
 
 
-def test_a_looser_threshold_computes_exactly_the_new_clips(copy_of_finished):
-    project = copy_of_finished
-    before = {row["clip_id"] for row in rows(project, "selected")}
-    project.write_overlay({**TINY, "verdict": {"visual_min": None, "audio_min": None}})
-    project.run()
-    after = {row["clip_id"] for row in rows(project, "selected")}
+def test_a_looser_threshold_computes_exactly_the_new_clips(finished, looser):
+    before, after = (
+        {row["clip_id"] for row in rows(project, "selected")} for project in (finished, looser)
+    )
     assert before < after
     for stage in (
         "label_depth", "label_normals", "tokenize_rgb", "tokenize_depth", "tokenize_normals",
         "tokenize_audio",
     ):  # fmt: skip
-        assert project.computed(stage) == len(after - before), stage
-    assert project.computed("decode") <= TINY["barnyard"]["clips"]
+        assert looser.computed(stage) == len(after - before), stage
+    assert looser.computed("decode") <= TINY["barnyard"]["clips"]
 
 
 def test_a_grid_trains_and_is_compared_in_the_report(copy_of_finished):
@@ -122,20 +124,20 @@ def test_a_grid_trains_and_is_compared_in_the_report(copy_of_finished):
 
 
 def processes_of(session: int) -> list[int]:
+    """What still runs of a session."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.getsid(int(name)) == session:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            state = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[0]
+            if os.getsid(int(name)) == session and state != "Z":
                 found.append(int(name))
-        except ProcessLookupError:
-            continue
     return found
 
 
-def run_and_kill(project: Project, after_s: float) -> None:
-    """Start a run and kill every process of it at once, as a dying node does."""
+def run_and_kill(project: Project, after_s: float, *targets: str) -> None:
+    """Start a run of real processes and kill them all at once, as a dying node does."""
     process = subprocess.Popen(
-        project.command("results/report.html"),
+        project.command(*targets),
         cwd=project.folder,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
@@ -143,19 +145,22 @@ def run_and_kill(project: Project, after_s: float) -> None:
         start_new_session=True,
     )
     time.sleep(after_s)
-    for pid in processes_of(process.pid):
-        os.kill(pid, signal.SIGKILL)
+    while alive := processes_of(process.pid):  # one may have started another meanwhile
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
-def test_killed_runs_continue_to_the_same_bytes(finished, tmp_path):
-    project = Project.make(tmp_path / "project", TINY)
-    moments = random.Random(7)
-    for _ in range(5):
-        run_and_kill(project, moments.uniform(4, 16))
+def test_killed_runs_continue_to_the_same_bytes(looser, tmp_path):
+    """And a run from nothing gives what a changed threshold makes of a finished run."""
+    project = Project.make(tmp_path / "project", LOOSER)
+    wanted = looser.artifacts()
+    for after_s in (5, 9, 14):
+        run_and_kill(project, after_s, *(f"results/{name}" for name in wanted))
         project.run("--unlock")
-    project.run()
-    assert project.artifacts() == finished.artifacts()
+    project.run(*(f"results/{name}" for name in wanted))
+    assert project.artifacts() == wanted
 
 
 @pytest.mark.parametrize(
