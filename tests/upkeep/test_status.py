@@ -269,6 +269,7 @@ def test_a_bar_is_full_and_shows_whatever_there_is(counts: list[int]) -> None:
 def test_a_job_looks_for_the_mark_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv(shared_store.RUN, "")  # so that no other test is of this run
     store = tmp_path / "results/store"
     first = shared_store.name_run()
     assert os.environ[shared_store.RUN] == first == shared_store.mark(store)

@@ -108,3 +108,11 @@ def test_status_of_a_run_that_is_killed_fails_elsewhere_and_is_done(project: Pro
     assert "(1 of 1 jobs)" in said  # another run has another name, and nothing else to do again
     assert {job["state"] for job in jobs(project).values()} == {"done"}
     assert len((project.results / "store/.runs").read_text().split()) == 3
+
+    # What an executor starts on a node: it takes the name of the run from its environment.
+    before = (project.results / "logs/run.jsonl").read_bytes()
+    node = ["--mode", "remote", "--no-hooks", "--nolock", "--force", "--allowed-rules", "media"]
+    node += ["--target-jobs", "media:shard=0001", "--target-files-omit-workdir-adjustment"]
+    project.run(*node, check=False, NANO4M_AUDIO_RUN="of another store")
+    assert "sees another" in log.read_text()
+    assert (project.results / "logs/run.jsonl").read_bytes() == before
