@@ -19,10 +19,11 @@ def plan(folder: Path, n_shards: int) -> tuple[int, float]:
     """The number of jobs of a run with nothing done yet, and what it takes to plan it [CPU s]."""
     before = os.times()
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "--quiet", "rules"]
-        + ["results/report.html", "--config", f"n_shards={n_shards}"],
+        [sys.executable, "-m", "snakemake", "results/report.html", "--cores", "2", "-n"]
+        + ["--quiet", "rules", "--config", f"n_shards={n_shards}"],
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=True,
     )

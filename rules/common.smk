@@ -111,6 +111,7 @@ wildcard_constraints:
     experiment=r"\w+",
 
 
+@cache  # asked for every job
 def identity_of(key, name=None):
     """What identifies the output of the backend that a config key selects (or ``name``).
 
@@ -143,11 +144,13 @@ def spec(key, name=None):
     return get_spec(schema.BACKEND_KEYS[key], name) if name else BackendSpec("")
 
 
+@cache  # asked for every job
 def dtype(key, name=None):
     """The floating-point type in which the backend of a config key runs."""
     return spec(key, name).dtype(CONFIG.dtype(key))
 
 
+@cache  # asked for every job
 def gpus(*keys):
     """How many GPUs a job asks for that runs the backends of these config keys: one or none."""
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
