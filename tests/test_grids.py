@@ -16,7 +16,8 @@ from nano4m_audio.config.reading import load_config
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
-from nano4m_audio.nano4m.masking import draw_counts, draw_plan
+from nano4m_audio.nano4m.masking import draw_counts
+from nano4m_audio.nano4m.plan import draw_plan
 from nano4m_audio.nano4m.settings import SIZES
 from tests.conftest import ROOT
 

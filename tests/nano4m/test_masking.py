@@ -15,12 +15,12 @@ from nano4m_audio.nano4m.masking import (
     INPUT,
     TARGET,
     draw_counts,
-    draw_plan,
     draw_roles,
     draw_shares,
     mask_batch,
     span_lengths,
 )
+from nano4m_audio.nano4m.plan import draw_plan
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 WIDTHS = [196, 512, 196, 196, 64]

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from nano4m_audio.nano4m.plan import Plan, draw_plan
 from nano4m_audio.nano4m.settings import MaskingConfig, Modality
 
 UNUSED, INPUT, TARGET = 0, 1, 2
@@ -41,56 +42,6 @@ class Packed:
         return Packed(
             self.tokens[part], self.positions[part], self.modalities[part], self.lengths[start:stop]
         )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What every sample draws from: Dirichlet concentrations float64 [batch, M], and which
-    modalities may be in the input, bool [batch, M]. ``source`` int64 [batch] is the modality that
-    is the whole input, or -1, ``alone`` the one without any source, or -1."""
-
-    input_alphas: np.ndarray
-    target_alphas: np.ndarray
-    allowed: np.ndarray
-    source: np.ndarray
-    alone: np.ndarray
-
-
-def draw_plan(
-    rng: np.random.Generator, modalities: Sequence[Modality], config: MaskingConfig, batch: int
-) -> Plan:
-    """Draw the component of the mixture, the dropped modalities, the single sources and those
-    without a source."""
-    shape = batch, len(modalities)
-    inputs, targets = (np.array(config.alphas(side, modalities)) for side in ("input", "target"))
-    if len(inputs) > 1:
-        weights = np.array([c.weight for c in config.mixture])
-        chosen = rng.choice(len(weights), batch, p=weights / weights.sum())
-        inputs, targets = inputs[chosen], targets[chosen]
-    else:
-        inputs, targets = np.repeat(inputs, batch, axis=0), np.repeat(targets, batch, axis=0)
-    allowed = inputs > 0  # [batch, M]
-    if config.modality_dropout:
-        dropped = np.where(allowed, rng.random(shape), -1)
-        allowed &= dropped >= config.modality_dropout
-        allowed[np.arange(batch), dropped.argmax(axis=1)] = True  # one always stays
-    source = np.full(batch, -1)
-    if config.single_source_prob:
-        single = rng.random(batch) < config.single_source_prob
-        source = np.where(single, one_of(rng, inputs > 0), -1)
-    alone = np.full(batch, -1)
-    if config.condition_dropout:
-        without = rng.random(batch) < config.condition_dropout
-        alone = np.where(without, one_of(rng, targets > 0), -1)
-        source = np.where(without, -1, source)
-    return Plan(inputs, targets, allowed, source, alone)
-
-
-def one_of(rng: np.random.Generator, among: np.ndarray) -> np.ndarray:
-    """The number of one of the true columns of each row, all alike: bool [batch, M] -> int64
-    [batch]."""
-    ranks = rng.integers(0, among.sum(axis=1))
-    return (among.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
 
 
 def draw_weights(rng: np.random.Generator, alphas: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -201,11 +152,11 @@ def draw_counts(
     is_mixed = plan.allowed & ~single & ~alone  # [batch, M]: whose span may begin with input tokens
     for m, modality in enumerate(modalities):
         if stride := modality.span_stride:
-            spans = span_lengths(inputs[:, m], targets[:, m], stride, lengths[:, m])
+            a, b = inputs[:, m], targets[:, m]
+            spans = span_lengths(a, b, stride, lengths[:, m])
             if not is_mixed[:, m].all():
-                whole = np.where(single[:, 0], inputs[:, m], inputs[:, m] // stride * stride)
-                apart = whole, targets[:, m] // stride * stride
-                spans = tuple(np.where(is_mixed[:, m], spans, apart))
+                whole = np.where(single[:, 0], a, a // stride * stride)
+                spans = tuple(np.where(is_mixed[:, m], spans, (whole, b // stride * stride)))
             inputs[:, m], targets[:, m] = spans
     _fill_empty(inputs, targets, units, lengths, plan.allowed & ~alone, asked)
     return inputs, targets
@@ -280,10 +231,14 @@ def random_roles(
         bound = np.where(n < width, ranked.take(firsts + n, mode="clip"), _PADDING)
         return (keys < bound[:, None]).view(np.int8)
 
-    roles = least(inputs + targets)
-    roles *= TARGET
-    roles -= least(inputs)
-    return roles
+    return _roles(least(inputs + targets), least(inputs))
+
+
+def _roles(used: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Roles of positions that are used, some of them given, int8 of 0 and 1; overwrites them."""
+    used *= TARGET
+    used -= given  # 2 - 1: an input
+    return used
 
 
 def _random_bits(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -305,12 +260,8 @@ def span_roles(
     starts = rng.integers(0, (length - total) // stride, endpoint=True) * stride
     # Positions before the start wrap around to large numbers.
     ahead = np.arange(width, dtype=np.uint16) - starts.astype(np.uint16)[:, None]  # [batch, width]
-    used, given = (
-        (ahead < n.astype(np.uint16)[:, None]).view(np.int8) for n in (total, inputs)
-    )  # [batch, width]
-    used *= TARGET
-    used -= given  # 2 - 1: an input
-    return used
+    used, given = (ahead < n.astype(np.uint16)[:, None] for n in (total, inputs))  # [batch, width]
+    return _roles(used.view(np.int8), given.view(np.int8))
 
 
 def draw_roles(
@@ -346,8 +297,8 @@ def draw_roles(
 
 
 def _cut(roles: np.ndarray, role: int, counts: np.ndarray, limit: int) -> None:
-    """Take the last tokens of a role from samples that have more than ``limit``, by their
-    ``counts`` [batch, M]."""
+    """Take the last tokens of a role from samples with more than ``limit`` by ``counts`` [batch,
+    M]."""
     for row in np.flatnonzero(counts.sum(axis=1) > limit):
         roles[row, np.flatnonzero(roles[row] == role)[limit:]] = UNUSED
 
