@@ -145,6 +145,11 @@ def spec(key, name=None):
 
 
 @cache  # asked for every job
+def heard_by(name):
+    """What the registry knows of the features that a semantic tokenizer hears with."""
+    return get_spec("sound_features", CONFIG.semantic[name].features)
+
+
 def dtype(key, name=None):
     """The floating-point type in which the backend of a config key runs."""
     return spec(key, name).dtype(CONFIG.dtype(key))
@@ -212,7 +217,7 @@ def planned_uses():
 def listed():
     """What is in the folder, with the list of clips where that is no input: a digest.
 
-    Only the graph that has the rule `candidates` asks: a job of a cluster, which reads the workflow
+    Only a graph that has the list of candidates asks: a job of a cluster, which reads the workflow
     again for a stage that comes later, does not walk the folder.
     """
     if CONFIG.chosen_source.made_here:
