@@ -217,8 +217,8 @@ def planned_uses():
 def listed():
     """What is in the folder, with the list of clips where that is no input: a digest.
 
-    Only a graph that has the list of candidates asks: a job of a cluster, which reads the workflow
-    again for a stage that comes later, does not walk the folder.
+    Only a graph with the listing in it asks. A job of a cluster, which reads the workflow
+    again for a later stage, does not walk the folder.
     """
     if CONFIG.chosen_source.made_here:
         return ""
