@@ -24,12 +24,6 @@ TOKENIZER_SETTINGS = {
     for name, tokenizer in CONFIG.tokenizers.items()
 }
 
-
-def heard_by(name):
-    """What the registry knows of the features that a semantic tokenizer hears with."""
-    return get_spec("sound_features", CONFIG.semantic[name].features)
-
-
 SEMANTIC_SETTINGS = {
     name: SETTINGS.path(f"semantic-{name}", semantic)
     for name, semantic in CONFIG.semantic.items()
