@@ -144,12 +144,12 @@ def spec(key, name=None):
     return get_spec(schema.BACKEND_KEYS[key], name) if name else BackendSpec("")
 
 
-@cache  # asked for every job
 def heard_by(name):
     """What the registry knows of the features that a semantic tokenizer hears with."""
     return get_spec("sound_features", CONFIG.semantic[name].features)
 
 
+@cache  # asked for every job
 def dtype(key, name=None):
     """The floating-point type in which the backend of a config key runs."""
     return spec(key, name).dtype(CONFIG.dtype(key))

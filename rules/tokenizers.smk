@@ -24,7 +24,6 @@ TOKENIZER_SETTINGS = {
     for name, tokenizer in CONFIG.tokenizers.items()
 }
 
-
 SEMANTIC_SETTINGS = {
     name: SETTINGS.path(f"semantic-{name}", semantic)
     for name, semantic in CONFIG.semantic.items()
