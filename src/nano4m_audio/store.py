@@ -177,6 +177,7 @@ class RowStore:
             except FileNotFoundError:  # another job has merged this part into a larger one
                 self._look({part.path.parent for part, _ in self._index.values()})
             except DamagedError as error:
+                print(f"warning: {error}: it is set aside", file=sys.stderr)
                 self._reject(error.path)
                 if self.missing(keys):
                     raise MissingRowError(
