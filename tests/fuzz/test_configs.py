@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,7 @@ def _mutated(values: Any, rng: random.Random) -> Any:
                 taken = taken[step]
             holder[key] = yaml.safe_load(yaml.safe_dump(taken))
         else:
-            holder[key] = rng.choice(ODD)
+            holder[key] = copy.deepcopy(rng.choice(ODD))
     return values
 
 
