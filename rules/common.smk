@@ -72,7 +72,7 @@ def begin():
     """What there is to say of disk, memory and time before anything runs."""
     from nano4m_audio.upkeep.readiness import at_start
 
-    found = at_start(CONFIG, RESULTS, workflow.cores or 1)
+    found = at_start(CONFIG, RESULTS, workflow.resource_settings.cores or 1)
     return [*found.problems, *(fact for fact in found.facts if "memory" not in fact)]
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from nano4m_audio.backends.mini.codec import MiniCodec
     from nano4m_audio.backends.mini.dense import MiniDepth, MiniNormals
     from nano4m_audio.backends.mini.scorer import MiniImageTextScorer
-    from nano4m_audio.backends.mini.tagger import MiniEmbedder, MiniTagger
-    from nano4m_audio.backends.panns import PannsCnn14, PannsEmbedder
+    from nano4m_audio.backends.mini.tagger import MiniEmbedder, MiniSoundFeatures, MiniTagger
+    from nano4m_audio.backends.panns import PannsCnn14, PannsEmbedder, PannsSoundFeatures
     from nano4m_audio.backends.resnet import ResNet50
+    from nano4m_audio.backends.semantic import LogMelFeatures
     from nano4m_audio.backends.silero import SileroVad
     from nano4m_audio.backends.wavtokenizer import WavTokenizer, WavTokenizer40Hz
     from nano4m_audio.backends.xcodec import Xcodec1, Xcodec2
@@ -55,3 +56,8 @@ if TYPE_CHECKING:
     text_tokenizers: list[type[protocols.TextTokenizer]] = [Gpt2Tokenizer]
     image_classifiers: list[type[protocols.ImageClassifier]] = [ResNet50]
     audio_embedders: list[type[protocols.AudioEmbedder]] = [ClapAudio, MiniEmbedder, PannsEmbedder]
+    sound_features: list[type[protocols.SoundFeatures]] = [
+        MiniSoundFeatures,
+        PannsSoundFeatures,
+        LogMelFeatures,
+    ]

@@ -78,7 +78,9 @@ def content(results: Results, experiment: str = "base") -> dict[str, bytes]:
 
 def test_every_task_is_made_and_every_file_opens(made):
     index, files = index_of(made), content(made)
-    assert [task["name"] for task in index["tasks"]] == [task.name for task in TASKS]
+    assert [task["name"] for task in index["tasks"]] == [
+        task.name for task in TASKS if "semantic" not in (task.source, task.target)
+    ]
     assert [clip["class_name"] for clip in index["clips"]] == ["cat", "cow"]
     assert files.keys() == {INDEX, *index["files"]}
     for task in index["tasks"]:

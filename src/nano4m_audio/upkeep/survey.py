@@ -18,7 +18,7 @@ from nano4m_audio.upkeep.names import FILES, FOLDERS, ROWS, TOKENIZERS, TRAIN, N
 #: The file whose seal says that a folder of the store is finished, for those that go on otherwise.
 _FINISHED = {TRAIN: "run.json.sha256", TOKENIZERS: "run.json.sha256"}
 #: Small records, never removed.
-_RECORDS = ("attempts", "report")
+_RECORDS = ("attempts", "hashes", "report")
 
 
 @dataclass(frozen=True)
