@@ -59,9 +59,14 @@ def _check(row: dict, path: Path) -> None:
     assert len(read_audio(row["audio_flac"])) == round(row["duration_s"] * 32000)
 
 
+def largest_child_mb() -> float:
+    """The peak of memory of any process that this one has started and seen end."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_every_damaged_clip_ends_in_a_row(kind, clips, tmp_path):
-    path, reasons = tmp_path / "clip", []
+    path, reasons, before = tmp_path / "clip", [], largest_child_mb()
     with Child(decode_row, LIMITS) as decode:
         for number in range(PER_KIND):
             seed = f"{kind} {number}"
@@ -80,5 +85,5 @@ def test_every_damaged_clip_ends_in_a_row(kind, clips, tmp_path):
                 pytest.fail(f"{seed}: {error}")
             assert time.monotonic() - began < 2 * LIMITS.wall_s + 20, seed
     print(kind, {reason: reasons.count(reason) for reason in sorted(set(reasons))})
-    # Of all children so far, with the libraries that they map.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 < LIMITS.memory_mb + 600
+    # With the libraries that it maps; other tests of this process may have had larger children.
+    assert largest_child_mb() <= max(before, LIMITS.memory_mb + 600)
