@@ -134,7 +134,8 @@ def section(found: dict[str, Any]) -> str:
         "| part | measured | result |",
         "|---|---|---|",
     ]
-    return "\n".join(lines + [line for part in found["parts"].values() for line in lines_of(part)])
+    parts = [found["parts"][name] for name in PARTS if name in found["parts"]]
+    return "\n".join(lines + [line for part in parts for line in lines_of(part)])
 
 
 def write_section(document: Path, text: str) -> None:

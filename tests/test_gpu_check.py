@@ -26,7 +26,7 @@ def test_every_part_computes_at_toy_size(tmp_path):
     done = call("--toy", "--out", out)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
-    assert list(found["parts"]) == list(gpu_check.PARTS)
+    assert found["parts"].keys() == gpu_check.PARTS.keys()
     numbers = {name: part["numbers"] for name, part in found["parts"].items()}
     assert all(part["rows"] and not part["problems"] for part in found["parts"].values())
     assert len(numbers["precision"]["curve"]) == 10

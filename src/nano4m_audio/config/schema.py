@@ -315,13 +315,10 @@ class Config(Candidates):
     def label_settings(self, modality: str) -> LabelSettings:
         """What the stage label is told of a modality."""
         shared = self._labels_of_one_network(modality)
-        beside = {other: getattr(self.label, other) for other in shared[1:]}
-        leads = shared[0] == modality
-        return LabelSettings(
-            modality=modality,
-            backend=getattr(self.label, modality),
-            beside=beside if leads else {},
-        )
+        others = shared[1:] if shared[0] == modality else []
+        beside = {other: getattr(self.label, other) for other in others}
+        backend = getattr(self.label, modality)
+        return LabelSettings(modality=modality, backend=backend, beside=beside)
 
     def label_source(self, modality: str) -> str:
         """The modality in whose pass the maps of ``modality`` are made; itself, if it has its own
