@@ -272,7 +272,8 @@ def test_many_clips_are_counted_at_once_whether_one_by_one_or_in_bins(browser, t
     shown = scores.collect(inputs_of(rows, settings))
     assert ("edges" in shown.explorer["filters"][key]) == (n > 10_000)
     section = render_page("scores.html.j2", s=shown, figures=figures)
-    script = resources.files("nano4m_audio.report").joinpath("static", "explorer.js").read_text()
+    static = resources.files("nano4m_audio.report").joinpath("static")
+    script = "".join(static.joinpath(name).read_text() for name in ("previews.js", "explorer.js"))
     page = f"<!doctype html><meta charset=utf-8>{section}<script>{script}</script>"
     (tmp_path / "fast.html").write_text(page + SPEED.replace("KEY", key))
     # In the browser's own time nothing would take any.

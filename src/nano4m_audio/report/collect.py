@@ -19,6 +19,7 @@ from nano4m_audio.report import (
     listing,
     metrics,
     people,
+    previews,
     provenance,
     scores,
     split,
@@ -103,6 +104,8 @@ class Content:
     warnings: list[str]
     answers: list[answers.Answer]
     sections: dict[str, Any]
+    #: See ``previews``.
+    files: dict[str, str]
 
 
 def collect(inputs: ReportInputs) -> Content:
@@ -116,6 +119,7 @@ def collect(inputs: ReportInputs) -> Content:
         warnings=[*fetch.warnings(found["fetch"]), *warnings(inputs, found["split"])],
         answers=answers.collect(inputs, found),
         sections={name: values for name, values in found.items() if values is not None},
+        files=previews.collect(inputs),
     )
 
 

@@ -38,7 +38,7 @@ from nano4m_audio.report.training import value_text
 
 _PACKAGE = "nano4m_audio.report"
 #: What runs on the report's page: files of static/.
-SCRIPTS = ("page.js", "explorer.js")
+SCRIPTS = ("page.js", "previews.js", "explorer.js")
 
 
 def build_report(

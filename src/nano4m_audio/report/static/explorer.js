@@ -124,6 +124,7 @@
       const value = values[i];
       const row = element("li");
       row.append(link, ` ${Number.isFinite(value) ? written(Number(value.toPrecision(4))) : DASH}`);
+      preview(link, id);
       list.append(row);
     }
     const rest = places.length - Math.min(named.length, SHOWN);

@@ -9,6 +9,7 @@
   function textOf(node) {
     const own = (n) => {
       if (n.nodeType === Node.TEXT_NODE) return n.data;
+      if (n.classList?.contains("preview")) return "";
       const inner = [...n.childNodes].map(own).join("");
       return n.nodeName === "SMALL" ? ` (${inner.trim()})` : inner;
     };
