@@ -27,7 +27,7 @@ test-all: .venv/.ready  ## run every test
 	$(PYTEST)
 
 # Elsewhere nothing is computed that a processor could change.
-NUMBERS = $(addprefix tests/,acquire backends barnyard curate evaluate generation label media minitrain \
+NUMBERS = $(addprefix tests/,acquire backends barnyard curate evaluate generation label minitrain \
 	nano4m tokenize tokenizers test_intervals.py test_training.py)
 test-portable: .venv/.ready  ## run the fast tests of what is computed as on a processor one generation older
 	settings=$$(python -m tests.processor) && echo "$$settings" && env $$settings $(PYTEST) -m "not slow" $(NUMBERS)
