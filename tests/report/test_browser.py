@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from nano4m_audio.report.stage import build_report
 from nano4m_audio.taxonomy import class_names
+from tests.chromium import opened, read_out
 from tests.report.fake import (
     HOSTILE,
     Fate,
@@ -81,41 +80,12 @@ def page(tmp_path_factory):
     return folder
 
 
-def open_page(
-    browser: str,
-    folder: Path,
-    url: str,
-    output: str = "--dump-dom",
-    patience: str = "--virtual-time-budget=4000",
-) -> tuple[str, str]:
-    """Dump of the loaded document, and what the browser logged, with the network cut off.
-
-    Time is virtual, and sounds are decoded in true time: who waits for them needs more of it."""
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--allow-file-access-from-files",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={folder / 'profile'}",
-        "--enable-logging=stderr",
-        patience,
-        "--window-size=1700,1000",
-        output,
-    ]
-    done = subprocess.run([browser, *options, url], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
-
-
 def measure(browser: str, folder: Path, name: str, widths: list[int]) -> dict:
     """What a page measures at every width, and what the browser logged."""
     probe = PROBE.replace("WIDTHS", json.dumps(widths)).replace("report.html", name)
     (folder / "probe.html").write_text(probe)
-    dom, log = open_page(browser, folder, (folder / "probe.html").as_uri())
-    text = html.unescape(dom.split('<pre id="out">')[1].split("</pre>")[0])
-    return {**json.loads(text), "log": log}
+    seen, log = read_out(browser, folder / "probe.html")
+    return {**seen, "log": log}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +100,7 @@ def test_the_page_fits_every_window(measured):
         assert look["scroll"] <= look["width"] and look["wide"] == [], look
         assert look["rows"] == 1, look  # a strip of pictures never wraps under its label
     assert measured["scripts"] == 1 and measured["sections"] == 10
-    assert "CONSOLE" not in measured["log"], measured["log"]
+    assert measured["log"] == []
 
 
 @pytest.mark.slow
@@ -157,5 +127,5 @@ def test_on_paper_no_table_is_cut_off_and_bars_are_kept(browser, page):
 
 @pytest.mark.slow
 def test_the_browser_has_nothing_to_complain_about(browser, page):
-    _, log = open_page(browser, page, (page / "report.html").as_uri())
-    assert "CONSOLE" not in log and "Refused" not in log and "ERR_" not in log, log
+    with opened(browser, page / "report.html") as (_, log):
+        assert log == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
-import json
 
 import numpy as np
 import pytest
@@ -15,15 +13,16 @@ from nano4m_audio.media.playable import jpeg, mp3
 from nano4m_audio.paths import Results
 from nano4m_audio.report import previews
 from nano4m_audio.report.stage import build_report
+from tests.chromium import read_out
 from tests.report.fake import HOSTILE, Fate, write_results, write_truth
-from tests.report.test_browser import open_page
 
 PROBE = """<!doctype html><body style="margin:0"><iframe id="f" src="report.html"
  style="border:0;height:9000px;width:1024px"></iframe><pre id="out"></pre><script>
 document.getElementById("f").onload = async (loaded) => {
   const page = loaded.target.contentDocument;
-  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-  await wait(500);
+  const images = () => [...page.querySelectorAll("#truth .preview img")];
+  for (const image of images()) image.loading = "eager";
+  while (images().some((image) => !image.naturalWidth)) await wait(20);  // that of no file goes
   const rows = [...page.querySelectorAll("#truth .preview")].map((box) => [
     box.nextElementSibling.textContent, box.querySelector("img")?.naturalWidth ?? null,
     box.querySelector("button").getAttribute("aria-label")]);
@@ -72,12 +71,11 @@ def test_mistakes_can_be_seen_and_heard(inputs, browser):
     folder = inputs.results
     build_report(inputs, folder / "report.html", with_examples=False)
     (folder / "probe.html").write_text(PROBE)
-    dom, log = open_page(browser, folder, (folder / "probe.html").as_uri())
-    seen = json.loads(html.unescape(dom.split('<pre id="out">')[1].split("</pre>")[0]))
+    seen, log = read_out(browser, folder / "probe.html")
     names = [clip.clip_id for clip in inputs.clips]
     assert seen["rows"] == [
         [f"media/{names[0]}.mp4", 60, f"play the sound of {names[0]}"],
         [f"media/{names[1]}.mp4", None, f"play the sound of {names[1]}"],
     ]
     assert seen["states"] == ["false", "true", "false"]
-    assert "Refused to" not in log and "Uncaught" not in log
+    assert not [line for line in log if "Refused" in line or line.startswith("uncaught")]
