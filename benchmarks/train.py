@@ -15,6 +15,7 @@ Examples:
   python benchmarks/train.py --device cuda --batch 64 --steps 200 --compile
   python benchmarks/train.py --optimizers --steps 300
   python benchmarks/train.py --head --threads 1
+  python benchmarks/train.py --tables results --threads 1 --steps 20
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.backends.gpt2 import PAD
+from nano4m_audio.files import read_json
 from nano4m_audio.nano4m import objective
 from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.distributed import Ranks, join
@@ -54,7 +56,10 @@ from nano4m_audio.nano4m.train import (
     validate,
     validation_shares,
 )
+from nano4m_audio.nano4m.vocabulary import Vocabulary
+from nano4m_audio.paths import Results
 from nano4m_audio.processor import native_bfloat16
+from nano4m_audio.training.stage import RUN, read_sets
 
 PAPER = (
     Modality("rgb", 16384, 196),
@@ -302,7 +307,7 @@ def compare_heads(arguments: argparse.Namespace) -> None:
             features.grad = table.grad = None
             began = time.process_time()
             loss, _ = objective._LinearCrossEntropy.apply(
-                features, table, targets, [(0, rows, ids)], [1 / rows]
+                features, table, targets, [(0, rows, ids)], [1 / rows], None
             )
             loss.backward()
             spent[name].append(time.process_time() - began)
@@ -312,8 +317,33 @@ def compare_heads(arguments: argparse.Namespace) -> None:
     print(ratio(spent["fresh"], spent["reused"]))
 
 
+def compare_tables(arguments: argparse.Namespace) -> None:
+    """Steps of a finished run with a row for every id, and with one for all ids that it never
+    meets, in turns."""
+    results = Results(arguments.tables)
+    record = read_json(results.run(arguments.experiment) / RUN, "make report first")
+    settings = TrainSettings.model_validate(record["settings"])
+    numerics = settings.numerics.model_copy(update={"threads": arguments.threads})
+    settings = settings.model_copy(update={"numerics": numerics})
+    sets = read_sets(results, settings)
+    vocabulary = Vocabulary.of_run(settings, sets["train"].data, sets["val"].data)
+    if vocabulary is None:
+        raise SystemExit("error: this run uses most of its ids")
+    ranks = join(arguments.device)
+    runs = start_run(settings, ranks), start_run(settings, ranks, vocabulary)
+    sources = sets["train"].data, vocabulary.rows(sets["train"].data)
+    times = Times(), Times()
+    for step in range(-arguments.warmup, arguments.steps):
+        for run, source, spent in zip(runs, sources, times, strict=True):
+            timed_step(run, source, step + arguments.warmup, ranks, spent if step >= 0 else Times())
+    print(
+        f"{len(vocabulary.shared):,} rows for {len(vocabulary.row_of):,} ids, {processor()}: CPU "
+        f"time of whole tables over short ones {ratio(times[0].cpu_s, times[1].cpu_s)}"
+    )
+
+
 def main() -> None:
-    """Compare the modes, or with --optimizers the optimisers, or with --head the heads."""
+    """Compare the modes, or one of the other things, as the options say."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -329,10 +359,14 @@ def main() -> None:
     )
     parser.add_argument("--optimizers", action="store_true", help="compare AdamW with Muon")
     parser.add_argument("--head", action="store_true", help="compare the memory of the head")
+    parser.add_argument("--tables", type=Path, help="compare tables: results of a finished run")
+    parser.add_argument("--experiment", default="base", help="with --tables: which run")
     parser.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     arguments = parser.parse_args()
     if arguments.head:
         compare_heads(arguments)
+    elif arguments.tables:
+        compare_tables(arguments)
     elif arguments.optimizers:
         compare_optimizers(arguments)
     else:

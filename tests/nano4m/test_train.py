@@ -267,7 +267,7 @@ def test_the_last_states_are_kept(tmp_path):
 def test_an_infinite_gradient_stops_with_its_batch(tmp_path):
     def poison(step, model, rows):
         if step == 5:
-            model.dec_context_proj.weight.data[0, 0] = torch.inf
+            model.__self__.model.dec_context_proj.weight.data[0, 0] = torch.inf  # of the run
 
     with pytest.raises(NonFiniteGradientError, match="gradient at step 5 is not finite"):
         run(tmp_path, watch=poison, hardware=EVERY_STEP)

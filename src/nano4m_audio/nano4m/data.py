@@ -5,6 +5,7 @@ Batch k is a function of (data, settings, seed, k) alone, so a resumed run needs
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,10 +123,17 @@ class TokenData:
             raise ValueError(f"modalities have different numbers of keyframes: {sorted(frames)}")
         self.arrays: list[np.ndarray] = arrays
         self.lengths: np.ndarray = np.stack(lengths, axis=1)
+        self._lookup: np.ndarray | None = None
         self.n_keyframes: int = frames.pop() if frames else 1
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def renamed(self, modalities: Sequence[Modality], lookup: np.ndarray) -> TokenData:
+        """The same clips with other ids: ``lookup`` [vocab_size] has the new one of every id."""
+        other = copy.copy(self)
+        other.modalities, other._lookup = tuple(modalities), lookup
+        return other
 
     def rows(self, clips: np.ndarray, keyframes: np.ndarray) -> list[np.ndarray]:
         """Tokens of ``clips`` [batch] at ``keyframes`` [batch]: one [batch, width] per modality."""
@@ -133,7 +141,8 @@ class TokenData:
         for array in self.arrays:
             width, frames = array.shape[2], array.shape[1]
             places = clips * frames + keyframes if frames > 1 else clips
-            chosen.append(array.reshape(-1, width)[places])
+            ids = array.reshape(-1, width)[places]
+            chosen.append(ids if self._lookup is None else self._lookup[ids])
         return chosen
 
     def spread_keyframes(self, wanted: int | None) -> np.ndarray:

@@ -15,7 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import Objective
+from nano4m_audio.nano4m.vocabulary import SharedRows
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,18 @@ def spread(objective: Objective, ranks: Ranks, sharded: bool) -> nn.Module:
     return objective
 
 
-def clip_gradients(model: nn.Module, limit: float) -> Tensor:
-    """Scale the gradients to a norm of at most ``limit``; returns the norm before."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+def clip_gradients(model: FourM, limit: float, shared: SharedRows | None = None) -> Tensor:
+    """Scale the gradients to a norm of at most ``limit``; returns the norm before, that of the
+    whole table where rows of it are ``shared``."""
+    if shared is None:
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if model.to_logits.weight.grad is not None:
+        norm = (norm.square() + shared.missing_square(model.to_logits.weight.grad)).sqrt()
+    torch.nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+    return norm
 
 
 def full_state(

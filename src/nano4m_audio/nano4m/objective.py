@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nano4m_audio.nano4m.attention import IGNORED, Tokens
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.settings import ObjectiveConfig, TrainSettings
+from nano4m_audio.nano4m.vocabulary import SharedRows
 
 #: Rows scored at once: large enough for the matrix units, small enough for memory.
 ROWS_CPU, ROWS_GPU = 256, 4096
@@ -59,13 +60,18 @@ def loss_weights(counts: Sequence[int], average: str) -> list[float]:
 
 
 class Objective(nn.Module):
-    """A batch in, its loss out. This is the module that DDP and FSDP wrap."""
+    """A batch in, its loss out. This is the module that DDP and FSDP wrap.
 
-    def __init__(self, model: FourM, settings: TrainSettings) -> None:
+    ``shared`` rows of the output table, if any, stand for ids that are never a target."""
+
+    def __init__(
+        self, model: FourM, settings: TrainSettings, shared: SharedRows | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.padded = settings.numerics.mode == "reference"
         self.sizes = table_sizes(model, settings.objective)
+        self.shared = shared
 
     def forward(
         self, inputs: Tokens, targets: Tokens, weights: Sequence[float]
@@ -78,7 +84,9 @@ class Objective(nn.Module):
         groups = _groups(targets, self.sizes)
         rows = features.index_select(0, targets.order)  # [n, dim], by modality
         ids = targets.tokens.index_select(0, targets.order)
-        loss, losses = _LinearCrossEntropy.apply(rows, table, ids, groups, list(weights))
+        loss, losses = _LinearCrossEntropy.apply(
+            rows, table, ids, groups, list(weights), self.shared
+        )
         sums = [losses[start:stop].sum() for start, stop, _ in groups]
         return loss, torch.stack(sums)
 
@@ -116,9 +124,12 @@ def _pieces(groups: Sequence[tuple[int, int, int]], rows: int) -> Iterator[tuple
             yield m, slice(first, min(first + rows, stop)), size
 
 
-def log_scores(x: Tensor, table: Tensor) -> Tensor:
+def log_scores(x: Tensor, table: Tensor, shared: SharedRows | None = None) -> Tensor:
     """log p of the ids of ``table`` [size, dim] for rows ``x`` [n, dim]: float32 [n, size]."""
-    return (x @ table.T).float().log_softmax(dim=1)
+    scores = (x @ table.T).float()
+    if shared is not None:
+        shared.raise_scores(scores)
+    return scores.log_softmax(dim=1)
 
 
 class _Scores:
@@ -130,12 +141,15 @@ class _Scores:
         self._products = x.new_empty(n)
         self._result = self._products if x.dtype == torch.float32 else torch.empty(n)
 
-    def __call__(self, x: Tensor, table: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, table: Tensor, shared: SharedRows | None = None) -> Tensor:
         shape = len(x), len(table)
         products, result = (
             room[: shape[0] * shape[1]].view(shape) for room in (self._products, self._result)
         )
         torch.mm(x, table.T, out=products)
+        if shared is not None:
+            products = products if products.dtype == torch.float32 else result.copy_(products)
+            shared.raise_scores(products)
         return torch.log_softmax(products, 1, torch.float32, out=result)
 
 
@@ -153,6 +167,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ids: Tensor,
         groups: Sequence[tuple[int, int, int]],
         weights: Sequence[float],
+        shared: SharedRows | None,
     ) -> tuple[Tensor, Tensor]:
         device = features.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -165,7 +180,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
                 own = rows_of[:size]
-                log_p = scores(x[piece], own)  # [rows, size]
+                log_p = scores(x[piece], own, shared and shared.below(size))  # [rows, size]
                 indices = ids[piece, None]  # [rows, 1]
                 losses[piece] = -log_p.gather(1, indices)[:, 0]
                 loss += losses[piece].sum() * weights[m]
@@ -179,6 +194,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     d_table[:size].addmm_(grad_logits.T, x[piece])  # [size, dim]
                 else:
                     d_table[:size] += grad_logits.T @ x[piece]
+        if shared is not None and ctx.needs_input_grad[0]:
+            shared.part_gradient(d_table)
         ctx.gradients = d_features.to(features.dtype), d_table
         ctx.mark_non_differentiable(losses)
         return loss, losses
@@ -187,4 +204,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_features, d_table = ctx.gradients
         del ctx.gradients  # so that the table's gradient is taken over, not copied
-        return d_features.mul_(d_loss), d_table.mul_(d_loss), None, None, None
+        return d_features.mul_(d_loss), d_table.mul_(d_loss), *[None] * 4

@@ -33,12 +33,14 @@ from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learni
 from nano4m_audio.nano4m.progress import Meter, showing
 from nano4m_audio.nano4m.saving import Saver
 from nano4m_audio.nano4m.settings import TrainSettings
+from nano4m_audio.nano4m.vocabulary import SharedRows, Vocabulary, starting_model
 
 #: Columns of a metrics row: loss is the mean over ``tokens`` targets, in nats.
 METRIC_COLUMNS = ("step", "split", "modality", "loss", "lr", "tokens")
 MetricRow = tuple[Any, ...]
-#: Called after every step: how many are done, the model, and the metrics rows that the step added.
-Watch = Callable[[int, FourM, Sequence[MetricRow]], None]
+#: Called after every step: how many are done, what makes the model as it then is, and the metrics
+#: rows that the step added.
+Watch = Callable[[int, Callable[[], FourM], Sequence[MetricRow]], None]
 #: The folder of the states of an unfinished run, within its state folder.
 STATES = "train_state"
 #: Batches that are drawn ahead.
@@ -78,9 +80,13 @@ class Share:
 
 @dataclass
 class Run:
-    """Everything that changes from step to step, and who computes it."""
+    """Everything that changes from step to step, and who computes it. ``settings`` are those that
+    were ``given``, in terms of the rows of the ``vocabulary`` if there is one."""
 
     ranks: Ranks
+    given: TrainSettings
+    vocabulary: Vocabulary | None
+    shared: SharedRows | None
     settings: TrainSettings
     sharded: bool
     model: FourM
@@ -106,6 +112,12 @@ class Run:
             "best": [self.best_loss, self.best_step, self.best_weights],
             "elapsed_s": self.elapsed_s,
         }
+
+    def whole_model(self, weights: dict[str, Tensor] | None = None) -> FourM:
+        """The model with a row for every id; ``weights`` of this run stand for the present ones."""
+        if self.vocabulary is None:
+            return self.model
+        return self.vocabulary.whole_model(self.given, weights or self.model.state_dict())
 
     def restore(self, state: dict[str, Any]) -> None:
         set_full_state(self.model, self.optimizers, self.sharded, state)
@@ -133,15 +145,18 @@ def train(
     clip.
     """
     ranks = join(settings.hardware.device)
-    run = start_run(settings, ranks)
+    vocabulary = Vocabulary.of_run(settings, data, val_data)
+    run = start_run(settings, ranks, vocabulary)
+    if vocabulary is not None:
+        data, val_data = vocabulary.rows(data), vocabulary.rows(val_data)
     if (state := load_state(state_dir / STATES)) is not None:
         run.restore(state)
     resumed, steps = run.step, settings.optim.steps
-    validation = validation_shares(settings, val_data, ranks)
+    validation = validation_shares(run.settings, val_data, ranks)
     meter = Meter(steps, run.step)
     clock = time.monotonic()
     size = 3 * sum(p.numel() * p.element_size() for p in run.model.parameters())
-    shares = _prefetched(lambda step: draw_share(step, settings, data, ranks), run.step, steps)
+    shares = _prefetched(lambda step: draw_share(step, run.settings, data, ranks), run.step, steps)
     with (
         Saver(state_dir / STATES, settings.hardware.checkpoint_every_s, size) as saver,
         showing(meter, progress and ranks.rank == 0) as show,
@@ -153,7 +168,7 @@ def train(
                 _check_finite(run, data, state_dir)
             _record(run, validation)
             if watch and ranks.rank == 0:
-                watch(run.step, run.model, run.metrics[known:])
+                watch(run.step, run.whole_model, run.metrics[known:])
             now = time.monotonic()
             run.elapsed_s, clock = run.elapsed_s + now - clock, now
             last = run.step == steps
@@ -162,27 +177,34 @@ def train(
                 _save(run, saver, wait=last)
             meter.update(run.step, share.n_tokens, _last_losses(run))
             show()
-    weights = full_weights(run.model, run.sharded)
-    best = run.best_weights or weights
-    return TrainResult(
-        run.model, weights, best, run.best_step or run.step, run.metrics, run.elapsed_s, resumed
-    )
+    model, weights = run.whole_model(), full_weights(run.model, run.sharded)
+    best, best_step = run.best_weights or weights, run.best_step or run.step
+    if vocabulary is not None:
+        weights, best = model.state_dict(), run.whole_model(best).state_dict()
+    return TrainResult(model, weights, best, best_step, run.metrics, run.elapsed_s, resumed)
 
 
-def start_run(settings: TrainSettings, ranks: Ranks) -> Run:
-    """A run before its first step. Every process gets its share of the CPU threads."""
-    hardware = settings.hardware
+def start_run(settings: TrainSettings, ranks: Ranks, vocabulary: Vocabulary | None = None) -> Run:
+    """A run before its first step. Every process gets its share of the CPU threads. With a
+    ``vocabulary``, the run is one over its rows, and so are its settings."""
+    given, hardware = settings, settings.hardware
+    shared = vocabulary.shared_rows().to(ranks.device) if vocabulary else None
     torch.set_num_threads(max(1, settings.numerics.threads // hardware.devices))
     sharded = hardware.shard_weights and ranks.world > 1
     warn_of_emulation(settings, ranks)
-    model = FourM(settings.model, settings.optim.seed).to(ranks.device)
+    model = vocabulary.short_model(settings) if vocabulary else starting_model(settings)
+    model = model.to(ranks.device)
+    settings = vocabulary.settings(settings) if vocabulary else settings
     if compiles(settings, ranks):
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
-    objective = spread(Objective(model, settings), ranks, sharded)
+    objective = spread(Objective(model, settings, shared), ranks, sharded)
     n_modalities = len(settings.model.modalities)
     return Run(
         ranks,
+        given,
+        vocabulary,
+        shared,
         settings,
         sharded,
         model,
@@ -246,7 +268,7 @@ def take_step(run: Run, share: Share) -> Tensor:
     with autocast(run.settings, run.ranks.device):
         loss, sums = run.objective(share.inputs, share.targets, share.weights)
     loss.backward()
-    norm = clip_gradients(run.model, optim.clip_norm)
+    norm = clip_gradients(run.model, optim.clip_norm, run.shared)
     first_bad = ~torch.isfinite(norm) & (run.bad_step < 0)
     run.bad_step = torch.where(first_bad, run.step, run.bad_step)
     set_learning_rate(run.optimizers, learning_rate(run.step, optim))
@@ -358,6 +380,9 @@ def _check_finite(run: Run, data: TokenData, state_dir: Path) -> None:
             for side in ("inputs", "targets")
             for name in ("tokens", "positions", "modalities", "lengths")
         }
+        if run.vocabulary is not None:
+            for side in ("inputs", "targets"):
+                arrays[f"{side}_tokens"] = run.vocabulary.ids[arrays[f"{side}_tokens"]]
         np.savez(path, clips=batch.clips, **arrays)
     losses = " ".join(f"{name} {loss:.3f}" for name, loss in _last_losses(run).items())
     raise NonFiniteGradientError(

@@ -7,7 +7,7 @@ the same key, the same losses and the same weights with and without them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ def watching(
         if options.samples_every and len(val):
             watchers.append(_samples(options.samples_every, settings.tokenizers, samples, val))
 
-        def watch(step: int, model: FourM, rows: Sequence[MetricRow]) -> None:
+        def watch(step: int, model: Callable[[], FourM], rows: Sequence[MetricRow]) -> None:
             for watcher in watchers:
                 watcher(step, model, rows)
 
@@ -64,7 +64,7 @@ def _tensorboard(folder: Path) -> Iterator[Watch]:
     with ExitStack() as stack:
         writers: list[SummaryWriter] = []
 
-        def watch(step: int, model: FourM, rows: Sequence[MetricRow]) -> None:
+        def watch(step: int, model: Callable[[], FourM], rows: Sequence[MetricRow]) -> None:
             if rows and not writers:
                 writers.append(stack.enter_context(SummaryWriter(folder, purge_step=step)))
             for name, value in _scalars(rows).items():
@@ -87,7 +87,7 @@ def _wandb(project: str, name: str, facts: Mapping[str, Any]) -> Iterator[Watch]
         project=project, name=name, id=facts["key"], resume="allow", config=dict(facts)
     )
 
-    def watch(step: int, model: FourM, rows: Sequence[MetricRow]) -> None:
+    def watch(step: int, model: Callable[[], FourM], rows: Sequence[MetricRow]) -> None:
         if rows:
             run.log(_scalars(rows), step=step)
 
@@ -111,10 +111,10 @@ def _samples(every: int, tokenizers: Mapping[str, str], folder: Path, val: Token
     count = min(SAMPLE_CLIPS, len(val))
     clips = np.unique(np.linspace(0, len(val) - 1, count).round().astype(np.int64))
 
-    def watch(step: int, model: FourM, _: Sequence[MetricRow]) -> None:
+    def watch(step: int, model: Callable[[], FourM], _: Sequence[MetricRow]) -> None:
         if step % every:
             return
-        images = predict_images(model, val.data, clips)
+        images = predict_images(model(), val.data, clips)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"step_{step:06d}"
         tokens: dict[str, Any] = {"clip_ids": [val.clip_ids[i] for i in clips]}
