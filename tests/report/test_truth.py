@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -78,6 +79,21 @@ def test_clips_that_are_hard_are_counted_by_how_hard(tmp_path):
         truth["media/clip0002.mp4"]["hard"] = wrong
         with pytest.raises(UserError, match=f"clip0002.mp4: hard is {wrong!r}"):
             compare(clips, truth)
+
+
+def test_mistakes_say_how_hard_the_clip_is(tmp_path):
+    inputs = write_results(tmp_path, [Fate("pig", "silent")], runs=())
+    rows = [("media/clip0000.mp4", "far", "keep", "")]
+    path = write_truth(tmp_path / "truth.csv", rows)
+    inputs = replace(inputs, truth_csv=path)
+
+    def mistakes() -> str:
+        return build(inputs, tmp_path / "report.html").partition("<h3>Mistakes</h3>")[2]
+
+    assert "how hard" not in mistakes()
+    head, row, *_ = path.read_text().splitlines()
+    path.write_text(f"{head},hard\n{row},0.3\n")
+    assert ">how hard</th>" in mistakes() and re.search(r'<td class="n">0\.3</td>', mistakes())
 
 
 def test_copies_that_were_missed_or_invented(tmp_path):

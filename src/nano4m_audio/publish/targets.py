@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -71,16 +71,8 @@ class S3:
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            if (said := _of_s3(error, f"s3://{self.bucket}")) is None:
-                raise
-            raise UserError(said) from error
+    def _explained(self) -> AbstractContextManager[None]:
+        return _explained(_of_s3, f"s3://{self.bucket}")
 
     def prepare(self) -> None:
         with self._explained():
@@ -118,6 +110,19 @@ class S3:
         return file
 
 
+@contextmanager
+def _explained(one_line_of: Callable[[Exception, str], str | None], where: str) -> Iterator[None]:
+    """Errors of a service at ``where`` as one line; any other stays a fault of ours."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if (said := one_line_of(error, where)) is None:
+            raise
+        raise UserError(said) from error
+
+
 def _of_s3(error: Exception, where: str) -> str | None:
     """One line about an error of boto3 at ``where``; None for any other."""
     from boto3.exceptions import Boto3Error
@@ -153,16 +158,8 @@ class Hub:
 
         return HfApi(library_name="nano4m-audio")
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            if (said := _of_hub(error, f"hf://datasets/{self.name}")) is None:
-                raise
-            raise UserError(said) from error
+    def _explained(self) -> AbstractContextManager[None]:
+        return _explained(_of_hub, f"hf://datasets/{self.name}")
 
     def prepare(self) -> None:
         """A dataset that is not there is made, private unless asked for otherwise."""
