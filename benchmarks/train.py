@@ -16,14 +16,18 @@ Examples:
   python benchmarks/train.py --optimizers --steps 300
   python benchmarks/train.py --head --threads 1
   python benchmarks/train.py --tables results --threads 1 --steps 20
+  python benchmarks/train.py --beside results --steps 20
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +36,7 @@ import numpy as np
 import torch
 
 from nano4m_audio.backends.gpt2 import PAD
+from nano4m_audio.cli.app import share_cores
 from nano4m_audio.files import read_json
 from nano4m_audio.nano4m import objective
 from nano4m_audio.nano4m.data import TokenData
@@ -336,10 +341,41 @@ def compare_tables(arguments: argparse.Namespace) -> None:
     for step in range(-arguments.warmup, arguments.steps):
         for run, source, spent in zip(runs, sources, times, strict=True):
             timed_step(run, source, step + arguments.warmup, ranks, spent if step >= 0 else Times())
+    if arguments.wall:
+        print(statistics.median(times[1].wall_s))
+        return
     print(
         f"{len(vocabulary.shared):,} rows for {len(vocabulary.row_of):,} ids, {processor()}: CPU "
         f"time of whole tables over short ones {ratio(times[0].cpu_s, times[1].cpu_s)}"
     )
+
+
+def compare_waiting(arguments: argparse.Namespace) -> None:
+    """Steps of a finished run with two threads beside a busy process for every core but one, in
+    turns: threads that wait for each other spin as libgomp has it, or as our commands have it."""
+    command = [sys.executable, __file__, "--tables", str(arguments.beside), "--threads", "2"]
+    command += ["--experiment", arguments.experiment, "--steps", str(arguments.steps), "--wall"]
+    ours: dict[str, str] = {}
+    share_cores(ours)
+    others = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(max(1, len(os.sched_getaffinity(0)) - 1))
+    ]
+    spent: dict[str, list[float]] = {"as libgomp has it": [], "as the commands have it": []}
+    try:
+        for _ in range(arguments.warmup + 2):
+            for name, more in zip(spent, ({}, ours), strict=True):
+                bare = {k: v for k, v in os.environ.items() if k not in ours}
+                said = subprocess.run(
+                    command, env={**bare, **more}, check=True, capture_output=True, text=True
+                )
+                spent[name].append(float(said.stdout.split()[-1]))
+    finally:
+        for other in others:
+            other.kill()
+    for name, times in spent.items():
+        print(f"{name}: {statistics.median(times) * 1e3:.0f} ms a step ({processor()})")
+    print("ratio", ratio(*spent.values()))
 
 
 def main() -> None:
@@ -360,11 +396,15 @@ def main() -> None:
     parser.add_argument("--optimizers", action="store_true", help="compare AdamW with Muon")
     parser.add_argument("--head", action="store_true", help="compare the memory of the head")
     parser.add_argument("--tables", type=Path, help="compare tables: results of a finished run")
-    parser.add_argument("--experiment", default="base", help="with --tables: which run")
+    parser.add_argument("--wall", action="store_true", help="with --tables: only seconds a step")
+    parser.add_argument("--beside", type=Path, help="compare how threads wait: as --tables")
+    parser.add_argument("--experiment", default="base", help="which run of those results")
     parser.add_argument("--lr", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3])
     arguments = parser.parse_args()
     if arguments.head:
         compare_heads(arguments)
+    elif arguments.beside:
+        compare_waiting(arguments)
     elif arguments.tables:
         compare_tables(arguments)
     elif arguments.optimizers:

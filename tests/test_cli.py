@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nano4m_audio.cli.app import HOMES, SECTIONS, command_line
+from nano4m_audio.cli.app import HOMES, SECTIONS, SPINS, command_line, share_cores
 from nano4m_audio.config.reading import describe
 from nano4m_audio.tables import write_rows
 
@@ -185,3 +185,27 @@ def test_config_prints_what_files_say_together(tmp_path):
     merged = tmp_path / "merged.yaml"
     merged.write_text(yaml.safe_dump(found))
     assert yaml.safe_load(call("config", str(merged)).stdout) == found
+
+
+def test_threads_that_wait_let_others_run_unless_the_user_says_how():
+    plain: dict[str, str] = {}
+    share_cores(plain)
+    assert plain == {"GOMP_SPINCOUNT": SPINS}
+    for own in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
+        kept = dict(own)
+        share_cores(kept)
+        assert kept == own
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another OpenMP than libgomp")
+def test_libgomp_is_told_before_torch_is_loaded():
+    """It reads the environment when it is loaded, and shows it when asked to."""
+    bare = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    program = "from nano4m_audio.cli.app import main\ntry: main()\nfinally: import torch"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        env={**bare, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+    )
+    assert f"GOMP_SPINCOUNT = '{SPINS}'" in done.stderr

@@ -279,7 +279,7 @@ main()
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_a_state_is_saved_is_one_line(plain, tmp_path):
-    """The first state is larger than the limit, everything before it smaller; later the run goes on."""
+    """The first state is larger than the limit, all before it is not; later the run goes on."""
     write_tokens(tmp_path, SPLITS)
     arguments = {"experiment": "base", "results": str(tmp_path)}
     arguments["settings"] = json.dumps({**SETTINGS, "hardware": {"checkpoint_every_s": 0}})
