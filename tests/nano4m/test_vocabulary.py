@@ -37,12 +37,12 @@ def both_ways(tmp_path, monkeypatch, settings, **options):
 )
 def test_losses_and_weights_are_those_of_whole_tables(tmp_path, monkeypatch, section, values):
     short, whole = both_ways(tmp_path, monkeypatch, change(SETTINGS, section, **values))
+    # Muon rounds to bfloat16 on its way, which makes much of the last bits of a sum.
+    tolerance = 0.2 if "optimizer" in values else 1e-3
     for split in ("train", "val"):
-        np.testing.assert_allclose(losses(short, split), losses(whole, split), rtol=2e-4)
+        np.testing.assert_allclose(losses(short, split), losses(whole, split), rtol=tolerance / 20)
     assert short.best_step == whole.best_step
     start = starting_model(SETTINGS).state_dict()
-    # Muon rounds to bfloat16 on its way.
-    tolerance = 0.2 if "optimizer" in values else 2e-3
     for weights, others in (
         (short.weights, whole.weights),
         (short.best_weights, whole.best_weights),
@@ -55,7 +55,10 @@ def test_losses_and_weights_are_those_of_whole_tables(tmp_path, monkeypatch, sec
     unused = torch.tensor([30, 31, 62, 63])
     for name in ("enc_tok_emb.weight", "to_logits.weight"):
         torch.testing.assert_close(
-            short.weights[name][unused], whole.weights[name][unused], rtol=1e-3, atol=1e-6
+            short.weights[name][unused],
+            whole.weights[name][unused],
+            rtol=tolerance,
+            atol=tolerance / 1000,
         )
 
 
