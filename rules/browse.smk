@@ -1,11 +1,11 @@
 """Browse: pictures and sounds of clips as small files, and the page on which they are."""
 
-from nano4m_audio.browser.stage import page_inputs, shard_inputs
+from nano4m_audio.browser.inputs import page_inputs, shard_inputs
 
 
 rule clip_media:
     input:
-        tables=shard_inputs(RESULTS),
+        tables=last(shard_inputs(RESULTS)),
         truth=as_input(FOLDER.truth),
     output:
         index=RESULTS.clip_media(),
@@ -29,7 +29,7 @@ rule clip_media:
 
 rule clips_page:
     input:
-        tables=page_inputs(RESULTS, CONFIG.n_shards),
+        tables=last(page_inputs(RESULTS, CONFIG.n_shards)),
         truth=as_input(FOLDER.truth),
     output:
         page=RESULTS.clips_page,

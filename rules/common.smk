@@ -31,6 +31,7 @@ from nano4m_audio.prerequisites import check_weights, heard_uses
 from nano4m_audio.settings_files import SettingsFiles, last_settings, record_command
 from nano4m_audio.shared_store import RUN, mark, name_run
 from nano4m_audio.tokenize.names import from_file_name
+from nano4m_audio.upstream import last_of
 from nano4m_audio.versions import stage_version
 
 
@@ -164,6 +165,12 @@ def gpus(*keys):
 def more(mem_mb):
     """Memory that grows with every attempt: a job that was killed for it is worth another try."""
     return lambda wildcards, attempt: mem_mb * attempt
+
+
+def last(*paths):
+    """Of the files that a job reads, or lists of them, those that it has to wait for."""
+    groups = (group if isinstance(group, list) else [group] for group in paths)
+    return last_of(RESULTS, (path for group in groups for path in group))
 
 
 def as_input(path):

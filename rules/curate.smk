@@ -52,13 +52,15 @@ rule score_fingerprints:
 
 rule verdict:
     input:
-        candidates=RESULTS.table("candidates"),
-        media=RESULTS.table("media"),
-        clips=RESULTS.table("clips"),
-        audio=RESULTS.table("scores/audio"),
-        visual=RESULTS.table("scores/visual"),
-        speech=RESULTS.table("scores/speech"),
-        motion=RESULTS.table("scores/fingerprints"),
+        last(
+            RESULTS.table("candidates"),
+            RESULTS.table("media"),
+            RESULTS.table("clips"),
+            RESULTS.table("scores/audio"),
+            RESULTS.table("scores/visual"),
+            RESULTS.table("scores/speech"),
+            RESULTS.table("scores/fingerprints"),
+        ),
     output:
         verdicts=RESULTS.table("verdicts"),
     log:
@@ -76,10 +78,12 @@ rule verdict:
 
 rule split:
     input:
-        candidates=RESULTS.tables("candidates", CONFIG.n_shards),
-        media=RESULTS.tables("media", CONFIG.n_shards),
-        fingerprints=RESULTS.tables("scores/fingerprints", CONFIG.n_shards),
-        verdicts=RESULTS.tables("verdicts", CONFIG.n_shards),
+        last(
+            RESULTS.tables("candidates", CONFIG.n_shards),
+            RESULTS.tables("media", CONFIG.n_shards),
+            RESULTS.tables("scores/fingerprints", CONFIG.n_shards),
+            RESULTS.tables("verdicts", CONFIG.n_shards),
+        ),
     output:
         split=RESULTS.split,
         selected=RESULTS.tables("selected", CONFIG.n_shards),

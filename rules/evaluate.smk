@@ -7,17 +7,17 @@ from nano4m_audio.probes import READ_TABLES
 
 rule evaluate:
     input:
-        run=RESULTS.run("{experiment}") / "run.json",
-        weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
-        split=RESULTS.split,
-        tokens=TOKENS,
-        tables=[
-            path
-            for name in sorted(
-                {name for names in READ_TABLES.values() for name in names}
-            )
-            for path in RESULTS.tables(name, CONFIG.n_shards)
-        ],
+        last(
+            RESULTS.run("{experiment}") / "run.json",
+            RESULTS.run("{experiment}") / "checkpoint.safetensors",
+            RESULTS.split,
+            TOKENS,
+            *(
+                RESULTS.tables(name, CONFIG.n_shards)
+                for names in READ_TABLES.values()
+                for name in names
+            ),
+        ),
         models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:
         probes=[RESULTS.probe("{experiment}", probe) for probe in PROBES],

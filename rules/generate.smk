@@ -5,16 +5,14 @@ from nano4m_audio.generation.shown import INDEX
 
 rule generations:
     input:
-        run=RESULTS.run("{experiment}") / "run.json",
-        weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",
-        split=RESULTS.split,
-        tokens=TOKENS,
-        selected=RESULTS.tables("selected", CONFIG.n_shards),
-        labels=[
-            path
-            for name in LABELS
-            for path in RESULTS.tables(f"labels/{name}", CONFIG.n_shards)
-        ],
+        last(
+            RESULTS.run("{experiment}") / "run.json",
+            RESULTS.run("{experiment}") / "checkpoint.safetensors",
+            RESULTS.split,
+            TOKENS,
+            RESULTS.tables("selected", CONFIG.n_shards),
+            *(RESULTS.tables(f"labels/{name}", CONFIG.n_shards) for name in LABELS),
+        ),
         models=sorted(
             str(path)
             for name in CONFIG.generations_settings().backends.values()

@@ -9,8 +9,7 @@ LABEL_SETTINGS = {
 
 rule label:
     input:
-        selected=RESULTS.table("selected"),
-        clips=RESULTS.table("clips"),
+        tables=last(RESULTS.table("selected"), RESULTS.table("clips")),
         # Where one network makes both, the maps are in the store when the other's job is done.
         same_network=lambda wc: (
             RESULTS.table(f"labels/{source}", wc.shard)

@@ -8,7 +8,7 @@ from nano4m_audio.report.inputs import report_files
 
 rule proof:
     input:
-        tables=proof_files(RESULTS, CONFIG.n_shards),
+        tables=last(proof_files(RESULTS, CONFIG.n_shards)),
     output:
         proof=report(
             RESULTS.proof,
@@ -39,7 +39,7 @@ rule proof:
 
 rule report:
     input:
-        tables=report_files(RESULTS, CONFIG),
+        tables=last(report_files(RESULTS, CONFIG)),
         clips=[RESULTS.clips_page] if CONFIG.report.browser != 0 else [],
         truth=as_input(FOLDER.truth),
     output:
@@ -112,7 +112,7 @@ rule study:
 
 rule release:
     input:
-        tables=release_inputs(RESULTS, CONFIG.n_shards),
+        tables=last(release_inputs(RESULTS, CONFIG.n_shards)),
     output:
         [RESULTS.release / name for name in RELEASE_FILES],
     log:

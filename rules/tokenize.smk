@@ -8,8 +8,10 @@ TOKENIZE_SETTINGS = {
 
 rule tokenize:
     input:
-        selected=RESULTS.table("selected"),
-        source=lambda wc: RESULTS.table(MODALITIES[wc.modality].source, wc.shard),
+        tables=lambda wc: last(
+            RESULTS.table("selected", wc.shard),
+            RESULTS.table(MODALITIES[wc.modality].source, wc.shard),
+        ),
         weights=lambda wc: trained_weights(CONFIG.backend(f"tokenize.{wc.modality}")),
     output:
         tokens=RESULTS.table("tokens/{modality}"),

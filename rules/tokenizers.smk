@@ -40,8 +40,10 @@ rule tokenizers:
 
 rule tokenizer_fit:
     input:
-        selected=RESULTS.tables("selected", CONFIG.n_shards),
-        clips=RESULTS.tables("clips", CONFIG.n_shards),
+        last(
+            RESULTS.tables("selected", CONFIG.n_shards),
+            RESULTS.tables("clips", CONFIG.n_shards),
+        ),
     output:
         weights=RESULTS.tokenizer("{tokenizer}") / "tokenizer.safetensors",
         run=RESULTS.tokenizer("{tokenizer}") / "run.json",
@@ -73,8 +75,10 @@ rule tokenizer_fit:
 
 rule tokenizer_train:
     input:
-        tables=lambda wc: image_tables(
-            RESULTS, CONFIG.tokenizers[wc.tokenizer].modality, CONFIG.n_shards
+        tables=lambda wc: last(
+            image_tables(
+                RESULTS, CONFIG.tokenizers[wc.tokenizer].modality, CONFIG.n_shards
+            )
         ),
     output:
         weights=RESULTS.tokenizer("{tokenizer}") / "tokenizer.safetensors",
@@ -100,8 +104,9 @@ rule tokenizer_train:
 
 rule tokenizer_quality:
     input:
-        tables=lambda wc: image_tables(RESULTS, wc.modality, CONFIG.n_shards),
-        split=RESULTS.split,
+        tables=lambda wc: last(
+            image_tables(RESULTS, wc.modality, CONFIG.n_shards), RESULTS.split
+        ),
         weights=lambda wc: trained_weights(from_file_name(wc.measured)),
     output:
         quality=RESULTS.quality("{modality}", "{measured}"),

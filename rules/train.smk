@@ -2,11 +2,9 @@
 
 from nano4m_audio.experiments import gpus_of, train_device, train_settings
 
-TOKENS = expand(
-    "results/tokens/{modality}/{shard}.parquet",
-    modality=CONFIG.modalities,
-    shard=SHARDS,
-)
+TOKENS = [
+    path for files in RESULTS.token_files(CONFIG.n_shards).values() for path in files
+]
 TRAIN_SETTINGS = {
     name: SETTINGS.path(f"train-{name}", or_exit(train_settings, CONFIG, name))
     for name in CONFIG.experiments
@@ -15,8 +13,7 @@ TRAIN_SETTINGS = {
 
 rule train:
     input:
-        split=RESULTS.split,
-        tokens=TOKENS,
+        last(RESULTS.split, TOKENS),
     output:
         run=RESULTS.run("{experiment}") / "run.json",
         weights=RESULTS.run("{experiment}") / "checkpoint.safetensors",

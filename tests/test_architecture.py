@@ -19,7 +19,7 @@ FLOORS = (
     {"errors", "files", "code_digest", "processor", "progress", "running", "reasons", "filters",
      "section", "modalities", "probes"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
-     "settings_files", "shared_store", "journal", "versions", "intervals"},
+     "settings_files", "shared_store", "journal", "versions", "intervals", "upstream"},
     {"nano4m", "backends"},
     {"config", "taxonomy"},
     {"media", "barnyard", "experiments", "prerequisites"},

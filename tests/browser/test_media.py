@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nano4m_audio.browser.choose import choose
+from nano4m_audio.browser.inputs import page_inputs, shard_inputs
 from nano4m_audio.browser.media import CLIP_ENDINGS
-from nano4m_audio.browser.stage import build_page, page_inputs, shard_inputs, show_shard
+from nano4m_audio.browser.stage import build_page, show_shard
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.config.schema import ClipMediaSettings, ClipsPageSettings
 from nano4m_audio.errors import UserError

@@ -9,9 +9,8 @@ give equal maps, clips that are alike lie together, and how much two directions 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,6 @@ _MIDDLE, _MARGIN = (2.0, 98.0), 0.15
 _NEIGHBOURS = 5
 #: Clips that two directions can be found from.
 _FEWEST = 3
-_TABLES = ("scores/audio", "scores/visual", "scores/fingerprints")
 #: Turns the rows of a table into one row of numbers each.
 _Read = Callable[["pa.RecordBatch"], np.ndarray]
 
@@ -57,12 +55,6 @@ class Neighbours:
     clips: int
     same: float
     other: str
-
-
-def map_inputs(results: Results, n_shards: int | None = None) -> Iterator[Path]:
-    """The tables that the maps are made from."""
-    for name in _TABLES:
-        yield from results.tables(name, n_shards)
 
 
 def make_views(results: Results, clip_ids: Sequence[str]) -> list[View]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from nano4m_audio.browser import media, page
 from nano4m_audio.browser.choose import choose
-from nano4m_audio.browser.maps import make_views, map_inputs
+from nano4m_audio.browser.maps import make_views
 from nano4m_audio.config.schema import ClipMediaSettings, ClipsPageSettings
 from nano4m_audio.files import read_json, remove_leftovers, write_bytes, write_json
 from nano4m_audio.modalities import LABELS
-from nano4m_audio.paths import Results, shard_names
+from nano4m_audio.paths import Results
 from nano4m_audio.progress import chunks, track
 from nano4m_audio.report.inputs import Clip, read_clips, read_shard
 from nano4m_audio.report.truth import Judged, judge, read_truth
@@ -25,31 +25,6 @@ from nano4m_audio.tokenize.keyframes import label_keys
 from nano4m_audio.versions import stage_version
 
 _CHUNK = 8
-#: The tables of a shard, beside those of tokens, that say what is shown of its clips.
-_TABLES = ("candidates", "media", "clips", "verdicts", "selected",
-           *(f"labels/{name}" for name in LABELS))  # fmt: skip
-
-
-def shard_inputs(results: Results, shard: str = "{shard}") -> list[Path]:
-    """What the media of a shard are made from, other than finished rows and the truth."""
-    names = (*_TABLES, *results.token_tables)
-    return [results.split, *(results.table(name, shard) for name in names)]
-
-
-def page_inputs(results: Results, n_shards: int | None = None) -> list[Path]:
-    """What the page is made from, other than the truth: tables, and indexes of media.
-
-    ``n_shards`` where they are not made yet.
-    """
-    shards = results.shards if n_shards is None else shard_names(n_shards)
-    names = (*_TABLES, *results.token_tables)
-    tables = (path for name in names for path in results.tables(name, n_shards))
-    return [
-        results.split,
-        *tables,
-        *map_inputs(results, n_shards),
-        *map(results.clip_media, shards),
-    ]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ app = typer.Typer(
 @app.command(epilog=example("browse media --shard 0000"))
 def media(shard: Shard, results: Results = RESULTS, settings: Settings = None) -> None:
     """Write the pictures and sounds of a shard's clips, as far as they are not there."""
-    from nano4m_audio.browser.stage import shard_inputs, show_shard
+    from nano4m_audio.browser.inputs import shard_inputs
+    from nano4m_audio.browser.stage import show_shard
     from nano4m_audio.config.schema import ClipMediaSettings
 
     told = stage_settings(ClipMediaSettings, "clip_media", settings, results)
@@ -38,7 +39,8 @@ def media(shard: Shard, results: Results = RESULTS, settings: Settings = None) -
 @app.command(epilog=example("browse page"))
 def page(results: Results = RESULTS, settings: Settings = None) -> None:
     """Write the page, once there are the media of every shard."""
-    from nano4m_audio.browser.stage import build_page, page_inputs
+    from nano4m_audio.browser.inputs import page_inputs
+    from nano4m_audio.browser.stage import build_page
     from nano4m_audio.config.schema import ClipsPageSettings
 
     told = stage_settings(ClipsPageSettings, "clips_page", settings, results)
