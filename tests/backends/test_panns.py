@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nano4m_audio.backends.compute import Compute
-from nano4m_audio.backends.panns import CHECKPOINT, PannsCnn14, PannsEmbedder
+from nano4m_audio.backends.panns import CHECKPOINT, PannsCnn14, PannsEmbedder, PannsSoundFeatures
 from nano4m_audio.errors import UserError
 from tests.backends.rows import check_rows_do_not_depend_on_batches
 
@@ -50,6 +50,26 @@ def test_embeddings_equal_the_package(random_checkpoint, sounds):
     found = PannsEmbedder.load(Compute(), folder).embed(waveforms)
     assert found.shape == (len(waveforms), 2048) and found.std(axis=0).max() > 1e-3
     assert np.abs(found - wanted.numpy()).max() <= 1e-4 * np.abs(found).max()
+
+
+def test_moments_are_what_the_package_averages_over_time(random_checkpoint, sounds):
+    """What its last block gives, before the mean over mel bands and the sums over time."""
+    folder, network = random_checkpoint("panns_cnn14")
+    waveforms, seen = sounds(109_227, 32_000), []
+    handle = network.conv_block6.register_forward_hook(lambda *call: seen.append(call[2]))
+    with torch.no_grad():
+        network(torch.from_numpy(waveforms))
+    handle.remove()
+    wanted = seen[0].mean(3).transpose(1, 2).numpy()
+    found = PannsSoundFeatures.load(Compute(), folder).moments(waveforms)
+    assert found.shape == wanted.shape == (len(waveforms), 10, 2048) and found.dtype == np.float32
+    assert found.std(axis=(0, 1)).max() > 1e-3
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(found).max()
+
+
+def test_moments_do_not_depend_on_batches(random_checkpoint, sounds):
+    features = PannsSoundFeatures.load(Compute(), random_checkpoint("panns_cnn14")[0])
+    check_rows_do_not_depend_on_batches(features.moments, sounds(32_000, 32_000))
 
 
 def test_silence_and_full_scale_agree_with_the_package(tagger, random_checkpoint):
