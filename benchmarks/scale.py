@@ -32,7 +32,7 @@ from nano4m_audio.tables import ROWS_PER_GROUP, nested_lists, published_schema, 
 SHARD = "0000"
 TABLES = ("candidates", "media", "clips", "scores/audio", "scores/visual", "scores/speech",
           "scores/fingerprints", "verdicts", "selected", *(f"labels/{name}" for name in LABELS),
-          *(f"tokens/{name}" for name in MODALITIES))  # fmt: skip
+          *(f"tokens/{name}" for name, row in MODALITIES.items() if not row.optional))  # fmt: skip
 #: What a stage is called with, in the order in which they run.
 STAGES = {
     "clip browser, the page": ("browse", "page"),
