@@ -22,7 +22,7 @@ from nano4m_audio.probes import PROBES
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.fetch.stage import next_attempt
 from nano4m_audio.journal import planned, write_plan
-from nano4m_audio.lineage import outdated
+from nano4m_audio.lineage import outdated, settle_dates
 from nano4m_audio.locks import in_use
 from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results, shard_names
@@ -99,6 +99,9 @@ onstart:  # not reached by a dry run, nor by --unlock and its like, which concer
 SHARDS = shard_names(CONFIG.n_shards)
 FOLDER = CONFIG.chosen_source.folder(RESULTS.root)
 LISTS = getattr(CONFIG.chosen_source, "lists", ())
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    sources = [Path(path) for path in (FOLDER.csv, FOLDER.truth, *LISTS) if path]
+    or_exit(settle_dates, RESULTS.root, sources)
 FILES = Files(
     root=FOLDER.root,
     follow_links=FOLDER.follow_links,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_bytes
-from nano4m_audio.lineage import RECORDS, fingerprint, outdated, record
+from nano4m_audio.lineage import RECORDS, fingerprint, outdated, record, settle_dates
 from nano4m_audio.tables import write_rows
 
 
@@ -71,3 +73,32 @@ def test_equal_tables_have_equal_fingerprints_and_other_rows_another(tmp_path):
         write_rows(tmp_path / f"{name}.parquet", "candidates", [{"clip_id": i} for i in ids])
     a, b, c = (fingerprint(tmp_path / f"{name}.parquet") for name in "abc")
     assert a == b != c
+
+
+def test_what_is_from_the_future_is_from_now_and_keeps_its_order(tmp_path):
+    files = make(tmp_path / "results")
+    ahead, past = time.time() + 9e6, time.time() - 9e6
+    own = tmp_path / "clips.csv"
+    for path in (own, files["a"], tmp_path / "results/barnyard/clips.csv"):
+        write_bytes(path, b"x")
+        os.utime(path, (past, past))
+    for name, shift in (("b", 0), ("c", 50), ("d", -50)):
+        os.utime(files[name], (ahead + shift, ahead + shift))
+    os.utime(tmp_path / "results/barnyard/clips.csv", (ahead, ahead))
+    sources = [own, tmp_path / "results/barnyard/clips.csv", tmp_path / "no.csv"]
+    settle_dates(tmp_path / "results", sources)
+    moments = {files[name].stat().st_mtime for name in "bcd"} | {sources[1].stat().st_mtime}
+    assert len(moments) == 1 and past < moments.pop() <= time.time()
+    assert own.stat().st_mtime == files["a"].stat().st_mtime == past
+
+
+def test_a_source_from_the_future_is_one_line(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text("file,class\n")
+    soon = time.time() + 5  # as the clock of a file server may be
+    os.utime(path, (soon, soon))
+    settle_dates(tmp_path / "results", [path])
+    os.utime(path, (soon + 3600, soon + 3600))
+    with pytest.raises(UserError, match="clips.csv is from the future .*touch") as caught:
+        settle_dates(tmp_path / "results", [path])
+    assert "\n" not in str(caught.value)

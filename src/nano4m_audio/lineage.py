@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +26,11 @@ from nano4m_audio.files import write_json
 RECORDS = ".made_from"
 #: Folders without records: finished rows, and files that no command reads as a whole.
 _NOT_WALKED = ("store", "barnyard", "web", "logs", "benchmarks", "tensorboard")
+#: Nor folders of a single shard: no rule names what is in them.
+_OF_SHARD = re.compile(r"\d{4}")
 _END_BYTES = 1 << 20
+#: So far [s] the clocks of computers that share files may be apart.
+_APART_S = 60
 
 
 def fingerprint(path: Path) -> str:
@@ -76,6 +82,43 @@ def outdated(results: Path) -> list[Path]:
         if any(now(Path(os.path.normpath(folder / n))) != known for n, known in files.items()):
             found += [Path(os.path.normpath(folder / name)) for name in noted["outputs"]]
     return found
+
+
+def settle_dates(results: Path, sources: Iterable[Path]) -> None:
+    """Date files from the future (a clock was set back) to now: those under ``results``, and those
+    ``sources`` that lie there.
+
+    Snakemake fails jobs whose output is older than what they read. All get the same moment, so that
+    none becomes older or newer than another of them. Raises UserError for a source of the user's.
+    """
+    now = time.time()
+    for path in (*sources, *_files(results)):
+        if _date(path) <= now:
+            continue
+        if path.is_relative_to(results):
+            os.utime(path, (now, now))
+        elif _date(path) > now + _APART_S:
+            raise UserError(
+                f"{path} is from the future ({time.ctime(_date(path))}): set the clock of this "
+                "computer right, or give the file the date of now (touch)"
+            )
+
+
+def _date(path: Path) -> float:
+    """When a file was last changed [s], 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _files(results: Path) -> Iterator[Path]:
+    """The files that rules may name."""
+    left_out = {*_NOT_WALKED, RECORDS}
+    for folder, subfolders, names in os.walk(results):
+        yield from (Path(folder, name) for name in names)
+        kept = set(subfolders) - left_out
+        subfolders[:] = sorted(name for name in kept if not _OF_SHARD.fullmatch(name))
 
 
 def _records(results: Path) -> Iterator[Path]:
