@@ -102,3 +102,13 @@ def test_a_source_from_the_future_is_one_line(tmp_path):
     with pytest.raises(UserError, match="clips.csv is from the future .*touch") as caught:
         settle_dates(tmp_path / "results", [path])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["web", "store", "logs", "benchmarks", "barnyard", "0001"])
+def test_an_experiment_of_any_name_is_looked_after(tmp_path, name):
+    weights = tmp_path / "runs" / name / "checkpoint.safetensors"
+    write_bytes(weights, b"x")
+    record(weights, [])
+    assert outdated(tmp_path) == []
+    weights.write_bytes(b"y")
+    assert outdated(tmp_path) == [weights]

@@ -73,7 +73,13 @@ def test_what_a_larger_number_left_is_removed_and_nothing_else(tmp_path, capsys)
             record(path, [])
     other = tmp_path / "candidates/notes.parquet"
     other.touch()
+    costs = [tmp_path / "benchmarks" / name for name in ("decode/0001.tsv", "decode/0004.tsv",
+                                                         "split.tsv")]  # fmt: skip
+    for path in costs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     set_shards(tmp_path, 2)
+    assert [path.exists() for path in costs] == [True, False, True]
     assert "removed 6 tables" in capsys.readouterr().err
     for name in ("candidates", "tokens/rgb"):
         assert [p.stem for p in sorted((tmp_path / name).glob("0*.parquet"))] == ["0000", "0001"]

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,8 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 
 RECORDS = ".made_from"
-#: Folders without records: finished rows, and files that no command reads as a whole.
-_NOT_WALKED = ("store", "barnyard", "web", "logs", "benchmarks", "tensorboard")
-#: Nor folders of a single shard: no rule names what is in them.
-_OF_SHARD = re.compile(r"\d{4}")
+#: Folders in a results folder without records: finished rows, and what no command reads as a whole.
+_NOT_WALKED = ("store", "barnyard", "web", "logs", "benchmarks")
 _END_BYTES = 1 << 20
 #: So far [s] the clocks of computers that share files may be apart.
 _APART_S = 60
@@ -76,12 +73,24 @@ def outdated(results: Path) -> list[Path]:
     now = lru_cache(None)(fingerprint)
     found: list[Path] = []
     for path in _records(results):
-        folder = path.parent.parent
-        noted = _read(path)
-        files = {**noted["inputs"], **noted["outputs"]}
-        if any(now(Path(os.path.normpath(folder / n))) != known for n, known in files.items()):
-            found += [Path(os.path.normpath(folder / name)) for name in noted["outputs"]]
+        found += _broken(path, now)
     return found
+
+
+def is_outdated(output: Path) -> bool:
+    """Whether a file is known not to be what its inputs make of it: its record no longer holds."""
+    path = output.parent / RECORDS / f"{output.name}.json"
+    return path.exists() and bool(_broken(path, fingerprint))
+
+
+def _broken(path: Path, now: Callable[[Path], str]) -> list[Path]:
+    """The outputs of a record that does not hold; ``now`` is the fingerprint of a file."""
+    folder = path.parent.parent
+    noted = _read(path)
+    files = {**noted["inputs"], **noted["outputs"]}
+    if all(now(Path(os.path.normpath(folder / name))) == known for name, known in files.items()):
+        return []
+    return [Path(os.path.normpath(folder / name)) for name in noted["outputs"]]
 
 
 def settle_dates(results: Path, sources: Iterable[Path]) -> None:
@@ -113,19 +122,25 @@ def _date(path: Path) -> float:
 
 
 def _files(results: Path) -> Iterator[Path]:
-    """The files that rules may name."""
-    left_out = {*_NOT_WALKED, RECORDS}
-    for folder, subfolders, names in os.walk(results):
+    """The files that rules may name: of the media of clips their indexes."""
+    for folder, subfolders, names in _walk(results):
         yield from (Path(folder, name) for name in names)
-        kept = set(subfolders) - left_out
-        subfolders[:] = sorted(name for name in kept if not _OF_SHARD.fullmatch(name))
+        media = Path(folder).name == "clips_media"
+        subfolders[:] = [name for name in subfolders if name != RECORDS and not media]
 
 
 def _records(results: Path) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(results):
+    for folder, _, names in _walk(results):
         if Path(folder).name == RECORDS:
             yield from (Path(folder, name) for name in sorted(names) if name.endswith(".json"))
-        subfolders[:] = sorted(set(subfolders) - set(_NOT_WALKED))
+
+
+def _walk(results: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk, in order. An experiment or tokenizer may have any name."""
+    for folder, subfolders, names in os.walk(results):
+        left_out = _NOT_WALKED if Path(folder) == results else ()
+        subfolders[:] = sorted(name for name in subfolders if name not in left_out)
+        yield folder, subfolders, names
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,9 +19,10 @@ _SHARDED = tuple(name for name in SCHEMAS if name != "split")
 
 
 def set_shards(results: Path, n_shards: int) -> None:
-    """Record the number of shards, and remove what a larger number left of every stage.
+    """Record the number of shards, and remove what a larger number left of every stage: tables, and
+    what they cost.
 
-    Nothing is lost but the tables: finished rows are found in the store whatever their shard.
+    Nothing is lost but these: finished rows are found in the store whatever their shard.
     """
     names = set(shard_names(n_shards))
     every = (path for name in _SHARDED for path in _present(results / name))
@@ -29,6 +30,9 @@ def set_shards(results: Path, n_shards: int) -> None:
     for path in left:
         path.unlink()
         (path.parent / lineage.RECORDS / f"{path.name}.json").unlink(missing_ok=True)
+    for path in (results / "benchmarks").glob("*/*.tsv"):
+        if _SHARD_NAME.fullmatch(path.stem) and path.stem not in names:
+            path.unlink()
     if left:
         what = f"{len(left)} table{'s' * (len(left) > 1)} of shards beyond the {n_shards} of now"
         print(f"removed {what}; their rows are still in the store", file=sys.stderr)

@@ -187,3 +187,15 @@ def test_walk_is_sorted_and_relative(tmp_path):
     assert walk(tmp_path).files == ["b/x", "c"]
     assert walk(tmp_path, hidden=True).files == ["a/.y", "b/x", "c"]
     assert all(suffix == suffix.lower() for suffix in MEDIA_SUFFIXES)
+
+
+def test_what_runs_write_is_not_listed(tmp_path):
+    """A project whose clips lie beside its results: ``folder.root: .``."""
+    for name in ("dog/a.mp4", "results/source.json", "results/settings/x.json", "results/web/b.mp4",
+                 ".snakemake/log/c", ".git/d"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert walk(tmp_path).files == ["dog/a.mp4"]
+    assert walk(tmp_path, hidden=True).files == [".git/d", "dog/a.mp4"]
+    (tmp_path / "dog/source.json").touch()
+    assert walk(tmp_path).files == ["dog/a.mp4", "dog/source.json"]

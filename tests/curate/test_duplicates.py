@@ -32,11 +32,13 @@ def _fingerprint(scene: int, call: int, noise: int = 0, mirrored: bool = False) 
     return {"image": _unit(picture), "image_mirror": _unit(picture * flip), "audio": sound}
 
 
-def _row(name: str, video: str = "", sha: str = "", size: int = 100) -> dict:
+def _row(name: str, video: str = "", sha: str = "", size: int = 100, part: str = "") -> dict:
+    sha = sha or f"hash of {name}"
     return {
         "clip_id": name,
         "video_id": video or name,
-        "sha256": sha or f"hash of {name}",
+        "clip_key": f"key of {part} of {sha}",
+        "sha256": sha,
         "size_bytes": size,
     }
 
@@ -68,6 +70,42 @@ def test_clips_of_one_video_are_grouped_but_not_copies():
     groups = find_groups(rows, {}, 0.9, 0.8)
     assert set(groups.group.values()) == {"a"}
     assert groups.duplicate_of == {"d": "a"}
+
+
+def test_parts_of_one_file_are_no_copies_of_each_other():
+    """Three films in one file, and the second of them once more under another id."""
+    rows = [_row(f"v@{part}", "v", "x", part=str(part)) for part in range(3)]
+    rows.append(_row("w@1", "w", "x", part="1"))
+    groups = find_groups(rows, {}, 0.9, 0.8)
+    assert groups.duplicate_of == {"w@1": "v@1"}
+    assert set(groups.group.values()) == {"v@0"}
+
+
+def test_of_a_file_a_part_has_its_share_of_the_bytes():
+    """The original stays, though the file that holds a worse copy of it among others is larger."""
+    fingerprints = {"long@1": _fingerprint(1, 1), "own": _fingerprint(1, 1, noise=5)}
+    parts = [_row(f"long@{i}", "long", "x", size=587, part=str(i)) for i in range(3)]
+    groups = find_groups([*parts, _row("own", size=319)], fingerprints, 0.9, 0.8)
+    assert groups.duplicate_of == {"long@1": "own"}
+
+
+def test_of_a_chain_of_copies_only_those_go_that_are_like_one_that_stays():
+    """Windows that overlap: each is like the next ones, the first is not like the last."""
+    rng = np.random.default_rng(0)
+    long = rng.random((200, 16))
+    picture = _fingerprint(1, 1)
+    names = [f"{i:02d}" for i in range(12)]
+    fingerprints = {
+        name: {**picture, "audio": long[10 * i : 10 * i + 60]} for i, name in enumerate(names)
+    }
+    groups = find_groups([_row(name) for name in names], fingerprints, 0.9, 0.3)
+    alike = {frozenset((pair.first, pair.second)) for pair in groups.pairs}
+    assert set(groups.group.values()) == {"00"} and len(groups.duplicate_of) >= 6
+    assert all(frozenset(copy) in alike for copy in groups.duplicate_of.items())
+    kept = sorted(set(names) - groups.duplicate_of.keys())
+    assert len(kept) > 1
+    assert not any(frozenset((a, b)) in alike for a in kept for b in kept if a != b)
+    assert set(groups.duplicate_of.values()) <= set(kept)
 
 
 @given(st.randoms(use_true_random=False))

@@ -25,7 +25,7 @@ def _write_tables(results, n_videos: int) -> None:
             picture = rng.normal(size=95) + np.random.default_rng(i).normal(0, 0.03, 95)
             picture /= np.linalg.norm(picture)
             shard = shard_names(N_SHARDS)[shard_of(f"v{i:03d}", N_SHARDS)]
-            common = {"clip_id": name, "key": "k", "clip_key": "k", "status": "ok"}
+            common = {"clip_id": name, "key": name, "clip_key": name, "status": "ok"}
             tables["candidates"][shard].append(
                 {
                     **common,

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from nano4m_audio.cli.app import app
 from nano4m_audio.errors import UserError
+from nano4m_audio.lineage import record
 from nano4m_audio.paths import Results
 from nano4m_audio.publish import targets
 from nano4m_audio.publish.files import Upload
@@ -243,3 +244,17 @@ def test_other_addresses_are_refused(results: Results, address: str) -> None:
 def test_a_run_that_is_not_finished_has_nothing_to_publish(results: Results, s3: Any) -> None:
     (results / "report.html").unlink()
     assert "finish the run first" in error(results, "s3://farm")
+
+
+def test_pages_of_other_tables_are_not_published(results: Results, s3: Any) -> None:
+    """A run that made new tables ended before its pages."""
+    record(results.clips_page, [results.split])
+    rows = read_rows(results.split, "split")
+    write_rows(results.split, "split", rows[::-1])
+    record(results.report, [results.split])
+    count(results, "s3://farm/pages")
+    listed = s3.list_objects_v2(Bucket="farm", Prefix="pages")["Contents"]
+    left_out = {"clips.html", "clips_media/0000/a.jpg", "clips_media/0000/a.mp3"}
+    assert {row["Key"].removeprefix("pages/") for row in listed} == set(NAMES) - left_out
+    write_rows(results.split, "split", rows)
+    assert "is not of the tables of now" in error(results, "s3://farm/pages")

@@ -21,6 +21,8 @@ MEDIA_SUFFIXES = frozenset({
 _STILL_OR_SOUND = (b"M4A", b"M4B", b"M4P", b"hei", b"hev", b"mif", b"msf", b"avi", b"jxl", b"crx")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _SOUND_SUFFIXES = frozenset({".wma", ".mka", ".ogg", ".oga", ".opus"})
+#: What a results folder holds from the start of its first run on: a run does not look at its own.
+_RESULTS = ("source.json", "settings")
 _TS_PACKETS = (188, 192, 204)
 
 
@@ -36,8 +38,8 @@ def walk(root: Path, *, hidden: bool = False) -> Tree:
     """List the files below ``root``, following links to folders, each folder once.
 
     Real folders come first, so that a link to one of them, or into a circle, is left out. Hidden
-    files and folders (names that begin with a dot) are left out unless ``hidden``. Raises UserError
-    for a folder that cannot be listed.
+    files and folders (names that begin with a dot) are left out unless ``hidden``, and what runs
+    write always. Raises UserError for a folder that cannot be listed.
     """
     tree = Tree()
     seen: set[tuple[int, int]] = set()
@@ -55,8 +57,10 @@ def walk(root: Path, *, hidden: bool = False) -> Tree:
         seen.add((info.st_dev, info.st_ino))
         for entry in entries:
             path = folder / entry.name
-            if entry.name.startswith(".") and not hidden:
+            if entry.name == ".snakemake" or (entry.name.startswith(".") and not hidden):
                 tree.left_out.append((_name(path, root), "hidden"))
+            elif all((path / name).exists() for name in _RESULTS):
+                tree.left_out.append((_name(path, root), "the results of a run"))
             elif not entry.is_dir():
                 tree.files.append(_name(path, root))
             else:

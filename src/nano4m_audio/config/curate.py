@@ -111,7 +111,9 @@ class Duplicates(Section):
     """What counts as a copy. Picture and sound must both agree."""
 
     picture_min: Fraction = Field(0.90, description="least cosine of two picture fingerprints")
-    sound_min: Fraction = Field(0.88, description="least correlation of two sound fingerprints")
+    sound_min: Fraction = Field(
+        0.88, gt=0, description="least correlation of two sound fingerprints"
+    )
     keep: Literal["one", "all"] = Field("one", description="keep the best copy, or all of them")
 
 

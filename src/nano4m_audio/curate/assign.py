@@ -43,8 +43,8 @@ def assign_splits(
 
     ``rows`` have clip_id, video_id, class_name, source and group. With unit "group" all clips of a
     video or a group share a split, transitively; with "clip" each goes where it falls. Every class
-    with at least three units is in every split whose fraction is not 0. The result depends on
-    the set of rows and the seed, not on the order of rows.
+    with at least three units is in every split whose fraction is not 0, one with two in the largest
+    of them. The result depends on the set of rows and the seed, not on the order of rows.
     """
     by_class: dict[str, list[_Unit]] = defaultdict(list)
     for item in _units(rows, unit):
@@ -95,8 +95,9 @@ def _deal(
     """Split the units of a class, source by source: of each test takes the first ones in the order
     of their draws, val the next, and train the rest.
 
-    So every source is dealt in the same proportions, and units that are added later move only the
-    few whose draws lie where a split ends. Returns the index of each unit's split, and what is left
+    So every source is dealt in the same proportions, and units that are added later move those
+    whose draws lie where a split ends: a few of their class, and of the classes after it where what
+    is left over for them is another now. Returns the index of each unit's split, and what is left
     over (clips missing in each split).
     """
     rest = int(np.argmax(fractions))
@@ -131,11 +132,12 @@ def _take(sizes: Sequence[int], wanted: float) -> list[int]:
 
 
 def _fill_empty(units: Sequence[_Unit], chosen: list[int], fractions: np.ndarray) -> None:
-    """Give a split without a unit the smallest one of the split that has most units."""
+    """Give a split without a unit the smallest one of the split that has most units; where there
+    are not enough for all, the largest split only, which is to be learned from."""
     wanted = [split for split in range(len(fractions)) if fractions[split] > 0]
-    if len(units) < len(wanted):
+    if len(units) < 2:
         return
-    for split in wanted:
+    for split in wanted if len(units) >= len(wanted) else [int(np.argmax(fractions))]:
         if split not in chosen:
             donor = max(wanted, key=lambda s: (chosen.count(s), -s))
             given = [i for i, s in enumerate(chosen) if s == donor]

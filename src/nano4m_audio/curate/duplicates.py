@@ -1,14 +1,14 @@
 """Copies of a clip under other ids: found by picture, confirmed by sound, grouped, one kept.
 
-Exact copies share the SHA-256 of their file. Near copies (other bitrate, size, cut or mirrored)
-are pairs whose pictures are close and whose sounds agree at some shift: neither is enough alone,
-as many clips share a scene, and some share a recording. Copies that were cropped by a tenth or
-more, or got black bars, are not found by their pictures.
+Exact copies share the content key of their clip: the same part of the same bytes. Near copies
+(other bitrate, size, cut or mirrored) are pairs whose pictures are close and whose sounds agree at
+some shift: neither is enough alone, as many clips share a scene, and some share a recording. Copies
+that were cropped by a tenth or more, or got black bars, are not found by their pictures.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,10 +60,11 @@ def find_groups(
 ) -> Groups:
     """Group clips that must not be parted, and choose the one to keep of each set of copies.
 
-    ``rows`` have clip_id, video_id, sha256 and size_bytes; ``fingerprints`` maps clip ids to their
-    fingerprints (clips without one are only compared by hash). Of a set of copies the largest file
-    stays (the least compressed), the smallest clip_id where sizes are equal. The result does not
-    depend on the order of rows.
+    ``rows`` have clip_id, video_id, clip_key, sha256 and size_bytes; ``fingerprints`` maps clip ids
+    to their fingerprints (clips without one are only compared by key). Of copies the one with most
+    bytes stays (the least compressed), the smallest clip_id where they have as many; a clip goes
+    only for one that it is a copy of, so the ends of a chain of copies both stay. The result does
+    not depend on the order of rows.
     """
     ordered = sorted(rows, key=lambda row: row["clip_id"])
     pairs = _exact_pairs(ordered)
@@ -75,7 +76,7 @@ def find_groups(
     copies = connected([row["clip_id"] for row in ordered], [(p.first, p.second) for p in pairs])
     videos = [(first, clip_id) for first, clip_id in _same(ordered, "video_id")]
     group = connected(list(copies), [*copies.items(), *videos])
-    return Groups(group, _keep_one(ordered, copies), pairs)
+    return Groups(group, _keep_best(ordered, pairs), pairs)
 
 
 def connected(nodes: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -95,7 +96,7 @@ def connected(nodes: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
 
 
 def _exact_pairs(rows: Sequence[Mapping[str, Any]]) -> list[Pair]:
-    return [Pair(first, other, 1.0, 1.0) for first, other in _same(rows, "sha256")]
+    return [Pair(first, other, 1.0, 1.0) for first, other in _same(rows, "clip_key")]
 
 
 def _same(rows: Sequence[Mapping[str, Any]], column: str) -> Iterator[tuple[str, str]]:
@@ -157,13 +158,20 @@ def one_thread_each() -> Any:
     return threadpoolctl.threadpool_limits(1, "blas")
 
 
-def _keep_one(rows: Sequence[Mapping[str, Any]], copies: Mapping[str, str]) -> dict[str, str]:
-    """Map every copy that is not the largest file of its component to the one that is."""
-    members = defaultdict(list)
-    for row in rows:
-        members[copies[row["clip_id"]]].append(row)
+def _keep_best(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> dict[str, str]:
+    """Map every clip that is a copy of one that stays to the best such one."""
+    copies = defaultdict(set)
+    for pair in pairs:
+        copies[pair.first].add(pair.second)
+        copies[pair.second].add(pair.first)
+    of_file = Counter(sha256 for sha256, _ in {(row["sha256"], row["clip_key"]) for row in rows})
+    size = {row["clip_id"]: row["size_bytes"] / of_file[row["sha256"]] for row in rows}
+    place: dict[str, int] = {}  # of a clip that stays
     duplicate_of = {}
-    for group in members.values():
-        kept = min(group, key=lambda row: (-row["size_bytes"], row["clip_id"]))["clip_id"]
-        duplicate_of.update({r["clip_id"]: kept for r in group if r["clip_id"] != kept})
+    for clip_id in sorted(copies, key=lambda name: (-size[name], name)):
+        better = copies[clip_id] & place.keys()
+        if better:
+            duplicate_of[clip_id] = min(better, key=place.__getitem__)
+        else:
+            place[clip_id] = len(place)
     return duplicate_of

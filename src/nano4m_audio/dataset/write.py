@@ -210,7 +210,8 @@ def _write_hf(clips: _Clips, folder: Path) -> dict[str, str]:
         for i, start in enumerate(starts):
             path = folder / "data" / f"{name}-{i:05d}-of-{len(starts):05d}.parquet"
             _write_file(clips, split, found, start, min(start + most, len(found)), path)
-            patterns[name] = f"data/{name}-*.parquet"
+            # Not those of another number of files, which an earlier upload left there.
+            patterns[name] = f"data/{name}-*-of-{len(starts):05d}.parquet"
     return patterns
 
 

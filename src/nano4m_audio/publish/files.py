@@ -11,6 +11,7 @@ from typing import Any
 
 from nano4m_audio.errors import UserError
 from nano4m_audio.files import sha256, write_json
+from nano4m_audio.lineage import is_outdated
 from nano4m_audio.paths import Results
 
 #: Says of every other file how long it is and what its digest is; the last to be uploaded.
@@ -44,13 +45,16 @@ def gather(results: Results, staging: Path, frames: bool, sound: bool, clips: bo
 
     The dataset (data/*.parquet and its card, README.md; ``frames`` and ``sound`` as in ``export
     dataset``) and the manifest are written to ``staging``; the pages are where they are. Without
-    ``clips`` the page of clips, its pictures and its sounds are left out. Raises UserError for a
-    folder without a report or a finished dataset.
+    ``clips`` the page of clips, its pictures and its sounds are left out, and always a page of
+    other tables than those of now. Raises UserError for a folder without a finished dataset or a
+    report of it.
     """
     from nano4m_audio.dataset.write import export_dataset
 
     if not results.report.is_file():
         raise UserError(f"{results.report} does not exist: finish the run first")
+    if is_outdated(results.report):
+        raise UserError(f"{results.report} is not of the tables of now: finish the run first")
     export_dataset(results, "hf", staging / "dataset", frames, sound)
     found = [*_below(staging / "dataset", staging / "dataset"), *_pages(results, clips)]
     found.sort(key=lambda upload: upload.name)
@@ -66,8 +70,9 @@ def manifest(files: Sequence[Upload]) -> dict[str, list[dict[str, Any]]]:
 
 def _pages(results: Results, clips: bool) -> Iterator[Upload]:
     pages = [results.report, results.experiments, *([results.clips_page] if clips else [])]
-    yield from (Upload(page, page.name) for page in pages if page.is_file())
-    if clips and results.clips_page.is_file():
+    pages = [page for page in pages if page.is_file() and not is_outdated(page)]
+    yield from (Upload(page, page.name) for page in pages)
+    if results.clips_page in pages:
         media = results.clip_media("0000").parent
         yield from _below(media, results.root, suffixes_not=(".json",))
 
