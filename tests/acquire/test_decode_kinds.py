@@ -321,3 +321,49 @@ def test_odd_frame_rates(tmp_path, rate, suffix):
     lags = picture_lags_s(clip, fps)[1:-1]
     assert lags.min() > -0.002 and lags.max() < 1 / fps + 0.05
     assert clip.fps == pytest.approx(fps, rel=0.03)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("still_s", [1, 3])
+def test_a_theora_film_whose_picture_rests_at_the_end_is_whole(tmp_path, still_s):
+    """A picture like the one before it is an empty packet there."""
+    path = tmp_path / "rest.ogv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=160x120:rate=10:duration=4", "-f", "lavfi",
+           "-i", f"sine=440:duration={4 + still_s}", "-vf",
+           f"tpad=stop_mode=clone:stop_duration={still_s}", "-c:v", "libtheora", "-g", 64, "-c:a",
+           "libvorbis", path)  # fmt: skip
+    clip = decode_clip(path)
+    assert clip.duration_s == pytest.approx(4 + still_s, abs=0.15)
+    last = [read_frame(frame).astype(int) for frame in clip.frames[-2:]]
+    assert np.abs(last[0] - last[1]).mean() < 1
+
+
+def _film_of(colour: tuple[float, float, float], curve: str, tmp_path: Path) -> Path:
+    """A 10-bit film of one colour, linear light in BT.2020, 1 = white of 203 cd/m2."""
+    linear = np.array(colour)
+    if curve == "smpte2084":
+        y = (linear * 203 / 10_000) ** 0.1593017578
+        signal = ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+    else:
+        e = linear * 0.265
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        signal = np.where(e <= 1 / 12, np.sqrt(3 * e), a * np.log(np.maximum(12 * e - b, 1e-9)) + c)
+    raw = np.tile((signal * 65_535).astype("<u2"), (64, 96, 1)).tobytes() * 40
+    (tmp_path / "raw").write_bytes(raw)
+    path = tmp_path / f"{curve}.mp4"
+    ffmpeg("-f", "rawvideo", "-pix_fmt", "rgb48le", "-s", "96x64", "-r", 10, "-i", tmp_path / "raw",
+           "-f", "lavfi", "-i", "sine=500:d=4", "-vf",
+           "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le", "-c:v", "libx265",
+           "-x265-params", "log-level=0", "-color_primaries", "bt2020", "-color_trc", curve,
+           "-colorspace", "bt2020nc", "-c:a", "aac", path)  # fmt: skip
+    return path
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("curve", ["smpte2084", "arib-std-b67"])
+def test_hdr_films_have_the_colours_of_others(tmp_path, curve):
+    """A strong red of BT.709 stays one: read as if it were BT.709, it is a pale brown."""
+    red_2020 = (0.6274 * 0.52, 0.0691 * 0.52, 0.0164 * 0.52)
+    frame = read_frame(decode_clip(_film_of(red_2020, curve, tmp_path)).frames[3]).astype(int)
+    red, green, blue = frame[20:40, 30:60].reshape(-1, 3).mean(0)
+    assert red > 150 and green < 45 and blue < 45, (red, green, blue)

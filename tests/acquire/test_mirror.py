@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nano4m_audio.acquire.mirror import Clip, list_mirror, match
+from nano4m_audio.acquire.mirror import Clip, find_clips, list_mirror, match
 from nano4m_audio.acquire.stage import check_files, decode_clips
 from nano4m_audio.acquire.video_names import readings
 from nano4m_audio.config.schema import DecodeFiles
@@ -197,3 +197,34 @@ def test_a_damaged_archive_is_one_line(tmp_path, film_bytes):
     (root / "a.tar").write_bytes(whole[: len(film_bytes[0]) // 2])
     with pytest.raises(UserError, match="fetch it again"):
         list_mirror(_listed(root, (ID, 10, 20, "dog")), Results(tmp_path), known_classes())
+
+
+def _damaged(tar: bytes, at: int, how: str) -> bytes:
+    """Ten members' archive with a fault in or at the header of the sixth."""
+    if how == "flipped":
+        return tar[: at + 3] + bytes([tar[at + 3] ^ 0xFF]) + tar[at + 4 :]
+    if how == "zeroed":
+        return tar[:at] + bytes(512) + tar[at + 512 :]
+    if how == "twice":
+        return tar + tar
+    if how == "absurd size":
+        header = bytearray(tar[at : at + 512])
+        header[124:136] = b"\xff" * 12
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        return tar[:at] + header + tar[at + 512 :]
+    return tar[: at + {"cut before": 0, "cut inside": 200, "cut in its data": 1200}[how]]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["flipped", "zeroed", "twice", "absurd size", "cut before", "cut inside", "cut in its data"],
+)
+def test_no_clip_of_a_damaged_archive_is_silently_lost(tmp_path, how):
+    names = [f"abcdefghi{n:02d}_000010.mp4" for n in range(10)]
+    whole = _tar(tmp_path / "a.tar", [(name, b"y" * 3000) for name in names])
+    assert [clip.name for clip in find_clips(tmp_path)[0]] == names
+    whole.write_bytes(_damaged(whole.read_bytes(), 5 * (512 + 3072), how))
+    with pytest.raises(UserError, match="a.tar.* cannot be read .*fetch it again") as caught:
+        find_clips(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -129,3 +129,10 @@ def test_another_file_than_the_hashed_one_is_not_decoded(clip, tmp_path, kind):
     with pytest.raises(MediaError) as caught:
         decode_clip(path, sha256=hashlib.sha256(b"film").hexdigest())
     assert caught.value.reason == Reason.CHANGED
+
+
+def test_a_header_that_leads_far_beyond_the_end_is_no_fault_of_the_disk(clip):
+    with Source(clip) as source:
+        assert source.read_at(5_600_000_000_000_000_000, 10) == b""
+        assert source.read_at(0, 4) == clip.read_bytes()[:4]
+        source.check()

@@ -41,11 +41,33 @@ def test_names(path, video_id, start_s):
     assert (cut.video_id, cut.start_s) == (video_id, start_s)
 
 
-@pytest.mark.parametrize("pattern", ["clip_{:06d}.mp4", "my_holidays_{}.mp4", "img_{:06d}.mov"])
+@pytest.mark.parametrize("pattern", [
+    "clip_{:06d}.mp4", "my_holidays_{}.mp4", "img_{:06d}.mov",
+    "dog_barking_{:06d}.mp4", "Cat-meowing_{:06d}.mp4", "RECORDING_A-{:06d}.mp4",
+])  # fmt: skip
 def test_running_numbers_are_no_cuts(pattern):
     paths = [pattern.format(n) for n in [*range(1, 40), 44, 52]]
     assert len({cut.video_id for cut in cuts(paths).values()}) == len(paths)
     assert {cut.by for cut in cuts(paths).values()} == {"file"}
+
+
+def test_words_with_times_far_apart_are_cuts():
+    paths = [f"dog_barking_{n:06d}.mp4" for n in (0, 30, 95)]
+    assert {(cut.video_id, cut.start_s) for cut in cuts(paths).values()} == {
+        ("dog_barking", 0.0), ("dog_barking", 30.0), ("dog_barking", 95.0),
+    }  # fmt: skip
+
+
+def test_equal_names_in_different_folders_are_different_videos():
+    paths = ["dog/1.mp4", "cat/1.mp4", "cat/1.webm", "cat/2.mp4", "1.mp4", "a/b/video.mp4",
+             "a/c/video.mp4", "yhEmJ1bpiJj.mp4", "x/clip_000001.mp4", "y/clip_000001.mp4",
+             "y/clip_000002.mp4"]  # fmt: skip
+    assert {path: cut.video_id for path, cut in cuts(paths).items()} == {
+        "dog/1.mp4": "dog/1", "cat/1.mp4": "cat/1", "cat/1.webm": "cat/1", "cat/2.mp4": "2",
+        "1.mp4": "1", "a/b/video.mp4": "a/b/video", "a/c/video.mp4": "a/c/video",
+        "yhEmJ1bpiJj.mp4": "yhEmJ1bpiJj", "x/clip_000001.mp4": "x/clip_000001",
+        "y/clip_000001.mp4": "y/clip_000001", "y/clip_000002.mp4": "clip_000002",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

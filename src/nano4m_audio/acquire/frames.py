@@ -15,6 +15,8 @@ from nano4m_audio.media.stored import encode_jpeg
 ROUNDING_S = 0.001
 #: Times that differ by less differ by the arithmetic alone.
 _EQUAL_S = 1e-9
+#: Transfer curves of HDR films (PQ, HLG), and what says the curve and the colours of other ones.
+_HDR, _BT709 = (16, 18), 1
 #: Wider or taller pictures than this are refused: the scaled picture would be all long side.
 MAX_ASPECT = 16.0
 
@@ -99,6 +101,9 @@ class FramePicker:
             self._scaler = VideoReformatter()
         width, height = max(1, round(frame.width * self._shown_aspect)), frame.height
         scaled_width, scaled_height = scaled_size(width, height, self.short_side_px)
+        # Colours of HDR films as on a common screen; those of other films stay as they are.
+        hdr = frame.color_trc in _HDR
+        plain = {"dst_color_trc": _BT709, "dst_color_primaries": _BT709} if hdr else {}
         scaled = self._scaler.reformat(
             first_field(frame, self.bottom_first) if frame.interlaced_frame else frame,
             width=scaled_width,
@@ -106,6 +111,7 @@ class FramePicker:
             format="rgb24",
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
             threads=1,
+            **plain,
         )
         matrix = display_matrix(frame)
         if not self.frames:

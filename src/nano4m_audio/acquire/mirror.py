@@ -149,10 +149,27 @@ def _members(root: Path, path: str) -> Iterator[tuple[Clip, str]]:
                     name = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                     region = member.offset_data, member.size
                     yield Clip(path, region, name), _not_a_clip(member, name)
-    except (tarfile.TarError, OSError, EOFError) as error:
+            _check_end(archive)
+    # The values are those of damaged headers.
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise UserError(
             f"mirror.root: the archive {path!r} cannot be read ({error}): fetch it again"
         ) from None
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise tarfile.ReadError for an archive without its end, a block of zeros, or with more than
+    zeros after it: a cut one, a damaged header, or several archives in one file."""
+    file, end = archive.fileobj, archive.offset  # type: ignore[attr-defined]
+    assert file is not None
+    file.seek(end)
+    block = file.read(tarfile.BLOCKSIZE)
+    while block:
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(f"no member and no end at byte {end}")
+        block = file.read(1 << 20)
+    if file.tell() < end + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it is cut off after byte {end}")
 
 
 def _not_a_clip(member: tarfile.TarInfo, name: str) -> str:

@@ -174,7 +174,9 @@ def _packets(container: Any, reading: Reading) -> Iterator[tuple[Progress, Any]]
     try:
         packets = container.demux(reading.video.stream, reading.audio.stream)
         for packet in reading.clock.follow(packets):
-            if packet.size == 0:
+            if packet.size == 0:  # also the last one of every stream of the file
+                if packet.stream_index in both:
+                    _stay(reading, both[packet.stream_index], packet)
                 continue
             progress = both[packet.stream_index]
             reading.last_byte = max(reading.last_byte, (packet.pos or 0) + packet.size)
@@ -202,6 +204,16 @@ def _packets(container: Any, reading: Reading) -> Iterator[tuple[Progress, Any]]
         yield reading.video, packet
     for progress in both.values():
         yield progress, None
+
+
+def _stay(reading: Reading, progress: Progress, packet: Any) -> None:
+    """An empty packet: in Theora the picture before it stays. A decoder would take it for the
+    end."""
+    if packet.pts is not None:
+        _, end_s = _packet_s(reading, progress, packet)
+        progress.packets_end_s = max(progress.packets_end_s, end_s)
+        shown_s = min(end_s, reading.max_clip_s)
+        progress.decoded_end_s = max(progress.decoded_end_s, shown_s)
 
 
 def _packet_s(reading: Reading, progress: Progress, packet: Any) -> tuple[float | None, float]:

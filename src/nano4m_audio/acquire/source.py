@@ -125,6 +125,8 @@ class Source:
     def read_at(self, start: int, size: int) -> bytes:
         """Return ``size`` bytes from ``start``, or fewer at the end of the file."""
         size = max(0, min(size, self.size_bytes - start))
+        if not size:  # also far beyond the end, where a damaged header may lead
+            return b""
         try:
             self._file.seek(self._start + start)
             data = self._file.read(size) or b""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -25,6 +25,8 @@ _SURE = (
     re.compile(rf"(?P<id>{_ID})[_-](?P<start>{_NUMBER})[_-](?P<end>{_NUMBER})"),
     re.compile(rf".*\[(?P<id>{_ID})\](?:[ _-]*(?P<start>{_NUMBER})(?:[_-](?P<end>{_NUMBER}))?)?"),
 )
+#: What names by people look like, and hardly one in a thousand ids of a video site.
+_WORDS = re.compile(r"[a-z_-]+|[A-Z][a-z_-]*|[A-Z_-]+")
 #: Names that may also number files: clip_000001, clip_000002.
 _LIKELY = (
     re.compile(r"(?P<id>.+)_(?P<start>\d{6})"),
@@ -46,18 +48,19 @@ def cuts(paths: Iterable[str]) -> dict[str, Cut]:
     """Say for each path which video it was cut from.
 
     Names such as ID_SSSSSS, ID_SSSSSS_EEEEEE and ID_start_end are cuts of the video ID. Where it
-    has not the 11 characters of a video site, one number may also count files (clip_000001): it
-    does when the numbers of that ID follow each other closely. A file with any other name is a
-    video of its own. In doubt files are taken for one video: that is seen, and a leak is not.
+    has not the 11 characters of a video site, or is made of words, one number may also count files
+    (clip_000001): it does when the numbers of that ID follow each other closely. A file with any
+    other name is a video of its own, which has the folder in its id where the name is not enough
+    (dog/1.mp4, cat/1.mp4). In doubt files are taken for one video: that is seen, and a leak is not.
     """
     found: dict[str, Cut] = {}
     likely: dict[str, dict[str, Cut]] = defaultdict(dict)
     for path in paths:
         stem = file_stem(path)
         sure = _first(_SURE, stem)
-        if sure:
+        if sure and not _WORDS.fullmatch(sure.video_id):
             found[path] = sure
-        elif cut := _first(_LIKELY, stem):
+        elif cut := sure or _first(_LIKELY, stem):
             likely[cut.video_id][path] = cut
         else:
             found[path] = Cut(stem, 0.0, "file")
@@ -67,7 +70,22 @@ def cuts(paths: Iterable[str]) -> dict[str, Cut]:
         counted = bool(gaps) and median(gaps) < _APART_S
         for path, cut in group.items():
             found[path] = Cut(file_stem(path), 0.0, "file") if counted else cut
+    return _apart(found)
+
+
+def _apart(found: dict[str, Cut]) -> dict[str, Cut]:
+    """Name files that are videos of their own with their folders, where their names are equal."""
+    whole = {path: _whole_stem(path) for path, cut in found.items() if cut.by == "file"}
+    names = Counter(posixpath.basename(stem) for stem in set(whole.values()))
+    for path, stem in whole.items():
+        if names[posixpath.basename(stem)] > 1:
+            found[path] = replace(found[path], video_id=stem)
     return found
+
+
+def _whole_stem(path: str) -> str:
+    folder = unicodedata.normalize("NFC", posixpath.dirname(path))
+    return posixpath.normpath(posixpath.join(folder, file_stem(path)))
 
 
 def readings(path: str) -> list[tuple[str, float | None]]:
