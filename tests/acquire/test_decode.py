@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import wave
 from dataclasses import asdict
 from pathlib import Path
 
@@ -120,6 +121,10 @@ def test_reasons(tmp_path, film, clicks):
     assert _reason(tmp_path) == Reason.NOT_MEDIA
     assert _reason(film(tmp_path / "mute.mp4")) == Reason.NO_AUDIO
     assert _reason(film(tmp_path / "blind.mp4", picture=False, sound=sound)) == Reason.NO_VIDEO
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as out:
+        out.setparams((1, 2, 32_000, 0, "NONE", ""))
+        out.writeframes(bytes(640_000))
+    assert _reason(tmp_path / "sound.wav") == Reason.NOT_MEDIA
     short = film(tmp_path / "short.mp4", seconds=3.4, sound=sound)
     assert _reason(short) == Reason.TOO_SHORT
     assert decode_clip(short, min_clip_s=3.0).duration_s == pytest.approx(3.4)

@@ -200,3 +200,11 @@ def test_files_that_cannot_be_used_are_one_line(tmp_path, kind, read) -> None:
 def test_a_caption_is_one_line_of_text(text) -> None:
     with pytest.raises(UserError, match="one line of text"):
         given.text_ids(text, registry.load("text_tokenizer", "gpt2"))
+
+
+def test_an_empty_sound_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.wav"
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, 32_000, 0, "NONE", ""))
+    with pytest.raises(UserError, match="no sound that can be read .it has no sound."):
+        given.read_sound(path, 0.0)

@@ -124,6 +124,19 @@ def test_hostile_names_stay_on_their_line(here):
         assert line.isprintable()
 
 
+def test_files_are_looked_for_as_a_run_does(here):
+    """Under the other Unicode form of a name, and not outside of the folder."""
+    film(here / "mine/caf\u0065\u0301.mp4", 4)
+    film(here / "out.mp4", 4)
+    (here / "mine/clips.csv").write_text("file,class\ncaf\u00e9.mp4,dog\n../out.mp4,dog\n")
+    lines = check("mine")
+    assert any("1 paths lead out of the folder, such as ../out.mp4" in line for line in lines)
+    assert any(line.strip().startswith("files: 1, ") for line in lines)
+    assert not any("are not there" in line for line in lines)
+    (here / "mine/clips.csv").write_text("file,class\n../out.mp4,dog\n")
+    assert "no listed file is there" in problems(check("mine", status=1))[0]
+
+
 def test_files_that_are_not_there(here):
     film(here / "mine/a.mp4", 4)
     (here / "mine/clips.csv").write_text("file,class\na.mp4,dog\ngone.mp4,dog\n")

@@ -13,7 +13,7 @@ _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,ogg"
 MAX_WIDTH, MAX_HEIGHT = 8192, 4352
 MAX_FRAME_PIXELS = MAX_WIDTH * MAX_HEIGHT
 #: Starts of containers whose index is written last: unreadable means cut short, not foreign.
-_CONTAINER_STARTS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"))
+_CONTAINER_STARTS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (8, b"AVI "))
 #: How much of a file with several streams of a kind is read to see which of them decode.
 _PROBE_S, _PROBE_PACKETS = 10.0, 4000
 
@@ -39,7 +39,7 @@ def open_media(source: Source, *, decode: bool = True) -> Any:
     except MemoryError:
         raise  # it is no property of the file: the caller knows the limit
     except (av.error.FFmpegError, ValueError) as error:
-        head = source.read_at(0, 8)
+        head = source.read_at(0, 12)
         if any(head[at : at + len(magic)] == magic for at, magic in _CONTAINER_STARTS):
             message = "the container has a beginning but no readable index: the file was cut short"
             raise MediaError(Reason.TRUNCATED, message) from error

@@ -120,6 +120,8 @@ def join(pieces: Sequence[Piece]) -> list[Run]:
     Single late or early stamps, and stamps that scatter, are laid where the sound goes on. A step
     that lasts (a hole, an overlap, a clock that drifted away) is kept.
     """
+    if not pieces:
+        return []
     lengths = np.array([piece.length_s for piece in pieces])
     elapsed = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
     # Where the sound would have begun by the stamp of each piece: constant in unbroken sound.

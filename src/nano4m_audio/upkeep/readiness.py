@@ -19,9 +19,11 @@ from typing import Any
 
 from nano4m_audio.acquire.child import Child, Died, Limits
 from nano4m_audio.acquire.listing import with_folder_classes
+from nano4m_audio.acquire.media import find_file
 from nano4m_audio.acquire.source_record import check_record
 from nano4m_audio.backends import weights
 from nano4m_audio.config.schema import Config
+from nano4m_audio.config.sources import Files
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import gpus_of, train_device
 from nano4m_audio.media.windows import WINDOW_S
@@ -137,25 +139,38 @@ def _clips(ready: Readiness, config: Config, results: Results) -> list[dict[str,
     ready.facts.append(f"clips: {len(rows):,} ({_line(named)}{more})")
     ready.facts += [_line(line) for line in findings.lines()]
     if config.source in ("folder", "mirror"):
-        _files(ready, rows, Path(source.folder(results.root).root))
+        _files(ready, rows, source.folder(results.root))
     return list(rows)
 
 
-def _files(ready: Readiness, rows: Sequence[dict[str, Any]], root: Path) -> None:
-    paths = list(dict.fromkeys(root / row["path"] for row in rows))
-    gone = [path for path in paths if not path.is_file()]
+def _files(ready: Readiness, rows: Sequence[dict[str, Any]], folder: Files) -> None:
+    root = Path(folder.root)
+    names = dict.fromkeys(row["path"] for row in rows if row["path"])
+    found = {name: find_file(root, name, folder.follow_links) for name in names}
+    there = {name: path for name, path in found.items() if path and path.is_file()}
+    segments = sum(not row["path"] for row in rows)
+    if segments:
+        ready.facts.append(f"{segments:,} of {len(rows):,} segments are not in the mirror")
+    outside = [name for name, path in found.items() if path is None]
+    if outside:
+        such = _line(outside[0])
+        ready.facts.append(f"{len(outside):,} paths lead out of the folder, such as {such}")
+    gone = [root / name for name, path in found.items() if path and name not in there]
     if gone:
         such = ", ".join(_line(str(path)) for path in gone[:3])
-        text = f"{len(gone):,} of {len(paths):,} listed files are not there, such as {such}"
-        (ready.facts if len(gone) < len(paths) else ready.problems).append(text)
-    size = sum(path.stat().st_size for path in paths if path.is_file())
-    ready.facts.append(f"files: {len(paths) - len(gone):,}, {size / _GB:,.2f} GB")
-    whole = [
-        root / row["path"] for row in rows if row["end_s"] is None and row["byte_start"] is None
-    ]
-    there = [path for path in whole if path.is_file()]
-    if there:
-        ready.facts.append(_lengths(there))
+        text = f"{len(gone):,} of {len(names):,} listed files are not there, such as {such}"
+        (ready.facts if there else ready.problems).append(text)
+    elif not there:
+        ready.problems.append("no listed file is there")
+    size = sum(path.stat().st_size for path in there.values())
+    ready.facts.append(f"files: {len(there):,}, {size / _GB:,.2f} GB")
+    whole = {
+        row["path"]: there[row["path"]]
+        for row in rows
+        if row["path"] in there and row["end_s"] is None and row["byte_start"] is None
+    }
+    if whole:
+        ready.facts.append(_lengths(list(whole.values())))
 
 
 def _lengths(paths: Sequence[Path]) -> str:
