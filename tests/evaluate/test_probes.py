@@ -15,7 +15,9 @@ import pytest
 from nano4m_audio.backends.compute import Compute
 from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError
+from nano4m_audio.evaluate import linear
 from nano4m_audio.evaluate.common import ACCURACY, NATS, Measured, metric
+from nano4m_audio.evaluate.linear import Guess
 from nano4m_audio.evaluate.stage import evaluate_run
 from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.paths import Results
@@ -98,6 +100,9 @@ def test_every_clip_counts_in_every_metric(run, probe):
         all_alike = row["name"].startswith("caption") or is_difference
         assert row["low"] < row["high"] or all_alike, row["name"]
         assert ("baseline" in row) == (row["name"] not in compared and not is_difference)
+        if "by_clip" in row:
+            parts = [part for part in row["by_clip"] if part is not None]
+            assert np.mean(parts) == pytest.approx(row["value"], abs=1e-5), row["name"]
 
 
 def test_the_baselines_know_codebooks_and_positions(run):
@@ -147,6 +152,23 @@ def compared(own, other, unit=NATS, chance=None, clips=None):
         baseline=Measured("other", other, ones, ""),
     )
     return row["baseline"]
+
+
+def test_the_mean_over_clips_is_the_value_however_much_each_weighs():
+    weighed = Measured("own", np.array([2.0, 0.0, 9.0, 0.5]), np.array([2.0, 0, 3, 0.5]), "")
+    row = metric(weighed, inputs(4), unit="dB", chance=None)
+    parts = [part for part in row["by_clip"] if part is not None]
+    assert row["value"] == pytest.approx(11.5 / 5.5) == pytest.approx(np.mean(parts), abs=1e-6)
+    assert row["by_clip"][1] is None and row["n"] == 3
+    alike = Measured("own", np.array([2.0, 0.0, 9.0]), np.array([4, 4, 4]), "")
+    assert metric(alike, inputs(3), unit="dB", chance=None)["by_clip"] == [0.5, 0, 2.25]
+
+
+def test_the_mean_over_clips_is_balanced_accuracy():
+    true, guess = np.array([0] * 9 + [1] * 3), Guess(np.zeros(12, np.int64), 1.0, 1)
+    _, balanced = linear._measured("audio", guess, true)
+    row = metric(balanced, inputs(12), unit=ACCURACY, chance=None)
+    assert row["value"] == pytest.approx(0.5) == pytest.approx(np.mean(row["by_clip"]), abs=1e-5)
 
 
 def test_verdicts_are_paired():

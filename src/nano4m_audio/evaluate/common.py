@@ -115,7 +115,7 @@ def metric(
     """A metric with its interval, and how it compares with its baseline on the same clips.
 
     ``n`` clips in ``groups`` groups count; ``low`` and ``high`` are None when groups are too few.
-    ``by_clip`` is the value of each clip, None for one that takes no part: runs are compared by it.
+    Runs are compared by ``by_clip``: see ``_by_clip``.
     """
     sums, counts = measured.sums, measured.counts
     if unit == ACCURACY:
@@ -133,14 +133,20 @@ def metric(
         "chance": chance,
         "unit": unit,
         "note": measured.note,
-        "by_clip": [
-            round(s / c, _DIGITS) if c else None
-            for s, c in zip(sums.tolist(), counts.tolist(), strict=True)
-        ],
+        "by_clip": _by_clip(measured),
     }
     if baseline is None:
         return row
     return {**row, "baseline": _compare(measured, baseline, row, inputs)}
+
+
+def _by_clip(measured: Measured) -> list[float | None]:
+    """What each clip adds to the metric, None for one that takes no part. Where clips weigh the
+    same it is the value of the clip; always the plain mean is the metric's value."""
+    counts = measured.counts
+    part = counts > 0
+    shares = (measured.sums / counts[part].mean()).tolist()
+    return [round(x, _DIGITS) if own else None for x, own in zip(shares, part, strict=True)]
 
 
 def _mean_interval(sums: np.ndarray, counts: np.ndarray, inputs: ProbeInputs) -> Interval | None:
