@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nano4m_audio.config.experiment import presets
 from nano4m_audio.evaluate import mismatch
 from nano4m_audio.evaluate.fixed_targets import FixedTargets
 from nano4m_audio.evaluate.mismatch import draw_shares_of_training, number_of_sources, training
@@ -49,6 +50,19 @@ def test_single_sources_that_are_asked_for_are_found(monkeypatch):
     )
     found = training(*draw_shares_of_training(long_data(), masking, seed=0))
     assert found["single_source"] == pytest.approx(0.4, abs=0.04)
+
+
+def test_a_curriculum_is_drawn_from_its_first_step_to_its_last():
+    masking = MaskingConfig.model_validate(
+        {**presets()["curriculum"]["masking"],
+         "input_tokens": (256, 256), "target_tokens": (256, 256)}
+    )  # fmt: skip
+    found, first, last = (
+        training(*draw_shares_of_training(long_data(), part, seed=0))["single_source"]
+        for part in (masking, masking.at(0), masking.at(1))
+    )
+    assert first < 0.01 and last > 0.3  # from everything at once to one modality
+    assert found == pytest.approx((first + last) / 2, abs=0.03)
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,8 +18,8 @@ from nano4m_audio.nano4m.data import TokenData
 from nano4m_audio.nano4m.masking import Packed
 from nano4m_audio.nano4m.settings import MaskingConfig
 
-#: Training samples that are drawn, so many at once.
-SAMPLES, AT_ONCE = 4096, 512
+#: Training samples that are drawn, so many at once: small batches, as masks may change by step.
+SAMPLES, AT_ONCE = 4096, 64
 #: A sample comes from so many modalities as hold this share of its input.
 MOST = 0.95
 
@@ -71,10 +71,11 @@ def draw_shares_of_training(
     data: TokenData, masking: MaskingConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of every modality in the inputs and in the targets of ``SAMPLES`` training samples,
-    drawn as the run draws them: two int64 [samples, M]."""
+    drawn as the run draws them from its first step to its last: two int64 [samples, M]."""
     inputs, targets = [], []
-    for step in range(-(-SAMPLES // AT_ONCE)):
-        batch = data.batch(step, AT_ONCE, masking, seed)
+    batches = -(-SAMPLES // AT_ONCE)
+    for i in range(batches):
+        batch = data.batch(i, AT_ONCE, masking.at((i + 0.5) / batches), seed)
         inputs.append(_counts(batch.inputs, len(data.modalities)))
         targets.append(_counts(batch.targets, len(data.modalities)))
     return np.concatenate(inputs), np.concatenate(targets)
