@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from nano4m_audio.modalities import LABELS
@@ -26,7 +27,7 @@ class Probe:
     is shown by a template ``metrics_<name>.html.j2`` of the report. ``models`` are the config keys
     of the backends that it runs beside the trained model; ``uses_classes``: it reads what the
     config says of the classes. ``reads`` names what it reads of the results folder beside the
-    tokens (READ_TABLES).
+    tokens (READ_TABLES). Of each of ``needs`` a run must have at least one modality.
     """
 
     name: str
@@ -38,7 +39,18 @@ class Probe:
     models: tuple[str, ...] = ()
     uses_classes: bool = False
     reads: tuple[str, ...] = ()
+    needs: tuple[tuple[str, ...], ...] = ()
 
+    def lacks(self, modalities: Collection[str]) -> str:
+        """Why a run of these modalities cannot be asked, in a sentence; "" where it can."""
+        lacking = [own for own in self.needs if not set(own) & set(modalities)]
+        if not lacking:
+            return ""
+        return f"Not measured: the run has no {', no '.join(' or '.join(own) for own in lacking)}."
+
+
+#: What was recorded of a clip; all else is made from it.
+_RECORDED = ("audio", "rgb")
 
 PROBES = {
     probe.name: probe
@@ -63,6 +75,7 @@ PROBES = {
             baseline="guessing the most frequent classes",
             strips=True,
             first=r"(first_token_)?(audio|rgb|all)_top1$",
+            needs=(("caption",),),
         ),
         Probe(
             "structure",
@@ -74,6 +87,7 @@ PROBES = {
             strips=True,
             models=tuple(f"tokenize.{name}" for name in LABELS),
             reads=("map_keys",),
+            needs=(("rgb",), LABELS),
         ),
         Probe(
             "memorisation",
@@ -84,6 +98,7 @@ PROBES = {
             "is better. The baseline counts tokens of the same training clips, and has a gap, too.",
             baseline="the token frequencies of the training clips",
             first=r".*gap$",
+            needs=(_RECORDED,),
         ),
         Probe(
             "leak",
@@ -94,6 +109,7 @@ PROBES = {
             "than is usual between different videos.",
             baseline="guessing by frequency",
             reads=("nearest_train",),
+            needs=(_RECORDED,),
         ),
         Probe(
             "audio_fidelity",
@@ -148,6 +164,7 @@ PROBES = {
             ),
             uses_classes=True,
             first=r".*_top1$|kad_",
+            needs=(("caption",), _RECORDED),
         ),
         Probe(
             "retrieval",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nano4m_audio.backends.compute import Compute
+from nano4m_audio.cli.interchange import show_metrics
 from nano4m_audio.config.schema import EvaluateSettings
 from nano4m_audio.errors import UserError
 from nano4m_audio.evaluate import linear
@@ -103,6 +104,34 @@ def test_every_clip_counts_in_every_metric(run, probe):
         if "by_clip" in row:
             parts = [part for part in row["by_clip"] if part is not None]
             assert np.mean(parts) == pytest.approx(row["value"], abs=1e-5), row["name"]
+
+
+@pytest.mark.parametrize(
+    ("names", "probe", "metrics", "note"),
+    [
+        (["rgb", "audio", "caption"], "structure", [], "the run has no depth or normals."),
+        (["rgb", "audio", "depth"], "structure", ["rgb_to_depth"], ""),
+        (["rgb", "audio"], "classes", [], "the run has no caption."),
+        (["audio", "caption"], "classes", ["audio_top1"], ""),
+        (["audio", "caption"], "memorisation", ["audio_gap"], ""),
+        (["depth", "caption"], "memorisation", [], "the run has no audio or rgb."),
+        (["audio", "caption"], "leak", ["class", "audio_rest"], ""),
+        (["rgb", "audio"], "leak", ["audio_rest", "rgb_rest"], ""),
+        (["depth"], "external", [], "the run has no caption, no audio or rgb."),
+    ],
+)
+def test_a_run_with_few_modalities_is_asked_what_it_can_be_asked(run, names, probe, metrics, note):
+    results, experiment = Results(run[0]), "_".join(names)
+    sizes = {**SETTINGS["model"], "modalities": [asdict(m) for m in MODALITIES if m.name in names]}
+    if not (results.run(experiment) / "run.json").exists():
+        settings = TrainSettings.model_validate({**SETTINGS, "model": sizes})
+        train_run(results, experiment, settings, progress=False)
+    evaluate_run(results, experiment, OPTIONS, probes=[probe])
+    found = json.loads(results.probe(experiment, probe).read_text())
+    assert {row["name"] for row in found["metrics"]} >= set(metrics)
+    assert bool(found["metrics"]) == bool(metrics)
+    assert found.get("note", "") == (f"Not measured: {note}" if note else "")
+    show_metrics(results, experiment, [probe])
 
 
 def test_the_baselines_know_codebooks_and_positions(run):

@@ -12,7 +12,7 @@ from nano4m_audio.config.reading import load_config, parse, parse_workflow
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
-from nano4m_audio.files import write_json
+from nano4m_audio.files import read_json, write_json
 from nano4m_audio.paths import Results
 from nano4m_audio.report.study import estimate, write_study
 from tests.conftest import ROOT
@@ -129,3 +129,15 @@ def test_a_lever_that_is_no_experiment_is_one_line():
     with pytest.raises(UserError, match=r"data\.modalities: the run has no semantic"):
         config = parse_workflow({"experiments": {"base": {"data": {"modalities": ["semantic"]}}}})
         train_settings(config, "base")
+
+
+def test_an_arm_without_captions_has_no_answer(tmp_path):
+    study(tmp_path, 0.9, 4.0)
+    results, config = Results(tmp_path), parse(Config, CONFIG, "test")
+    for name in config.experiments:
+        path = results.probe(name, "classes")
+        write_json(path, {**read_json(path, ""), "metrics": [], "note": "Not measured."})
+    write_study(results, config)
+    text = results.study.read_text()
+    assert "**No answer: the first arm has no captions or no sound.**\n\n## Levers" in text
+    assert "audio_top1" not in text and "### Cross-entropy of sound" in text

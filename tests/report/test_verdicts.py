@@ -219,3 +219,13 @@ def test_data_training_and_classes_stand_beside_the_papers(tmp_path):
     unfinished = write_results(tmp_path / "none", fates, runs=())
     facts = {fact.title: fact.ours for fact in collect(unfinished).sections["metrics"].facts}
     assert facts["Parameters"] is None and facts["Classes"] == 10
+
+
+@pytest.mark.parametrize("config", [{}, {"tokenize": PAPERS_TOKENIZERS}])
+def test_a_probe_that_the_run_cannot_be_asked_says_why(tmp_path, config):
+    inputs, text = page_of(tmp_path, **config)
+    note = "Not measured: the run has no such modality."
+    for probe in PROBES:
+        path = inputs.results / f"evaluation/base/{probe}.json"
+        path.write_text(json.dumps({"probe": probe, "metrics": [], "note": note}))
+    assert text().count(note) == len(PROBES)

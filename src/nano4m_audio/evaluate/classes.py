@@ -96,7 +96,7 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 
 def known_sources(inputs: ProbeInputs) -> dict[str, tuple[str, ...]]:
     """Those of SOURCES that the run was trained with."""
-    names = [m.name for m in inputs.settings.model.modalities]
+    names = inputs.names
     found = {source: own for source, own in SOURCES.items() if set(names).issuperset(own)}
     if "all" in found:
         found["all"] = tuple(name for name in names if MODALITIES[name].kind != "text")

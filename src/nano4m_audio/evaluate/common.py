@@ -64,12 +64,14 @@ class ProbeInputs:
         """Packed sequences where the model is."""
         return Tokens.of(packed).to(self.model.enc_tok_emb.weight.device)
 
+    @property
+    def names(self) -> list[str]:
+        """The modalities of the run, in config order."""
+        return [m.name for m in self.settings.model.modalities]
+
     def modality(self, name: str) -> int:
-        """The index of a modality in config order. Raises UserError when the run has none."""
-        names = [m.name for m in self.settings.model.modalities]
-        if name not in names:
-            raise UserError(f"the run was trained without {name}: this probe needs it")
-        return names.index(name)
+        """The index of a modality that the run has, in config order."""
+        return self.names.index(name)
 
     def decoded_clips(self, most: int) -> np.ndarray:
         """Places of at most ``most``, and ``decoded``, clips to evaluate, evenly spread: int64."""

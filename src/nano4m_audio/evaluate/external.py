@@ -56,6 +56,8 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
     per_class = [{"class": n, "n": int((cast.true == c).sum())} for c, n in enumerate(names)]
     found = Found([], per_class, {}, {})
     for target, part in (("audio", _sounds), ("rgb", _pictures)):
+        if target not in inputs.names:
+            continue
         if f"tokenize.{target}" in inputs.models:
             part(cast, found)
         else:
@@ -75,11 +77,16 @@ def sampling(inputs: ProbeInputs) -> Sampling:
     return Sampling(seed=inputs.seed)
 
 
+def sources(inputs: ProbeInputs, target: str) -> list[str]:
+    """What ``target`` is made from: those of SOURCES that the run has."""
+    return [name for name in SOURCES[target] if name in inputs.names]
+
+
 def _sounds(cast: judges.Cast, found: Found) -> None:
     """Add what is found of sounds; those of one source are in memory at a time."""
     inputs, codec = cast.inputs, cast.inputs.models.load("tokenize.audio")
     judge, hears = judges.tagger(cast, codec.sample_rate_hz), _EMBEDDER in inputs.models
-    ids = {source: made_tokens(cast, source, "audio") for source in SOURCES["audio"]}
+    ids = {source: made_tokens(cast, source, "audio") for source in sources(inputs, "audio")}
     found.details["other_codebook"] = {s: misplaced(codec, each) for s, each in ids.items()}
     ids[REAL] = own_tokens(inputs, inputs.data, "audio", cast.clips)
     named: dict[str, judges.Hits] = {}
@@ -115,7 +122,7 @@ def _pictures(cast: judges.Cast, found: Found) -> None:
     named: dict[str, dict[str, judges.Hits]] = {key: {} for key in known}
     if any(known.values()):
         codec = cast.inputs.models.load("tokenize.rgb")
-        ids = {source: made_tokens(cast, source, "rgb") for source in SOURCES["rgb"]}
+        ids = {source: made_tokens(cast, source, "rgb") for source in sources(inputs, "rgb")}
         ids[REAL] = own_tokens(cast.inputs, cast.inputs.data, "rgb", cast.clips)
         for source, each in ids.items():
             rgb = pictures(codec, each)
@@ -147,8 +154,7 @@ def made_tokens(cast: judges.Cast, source: str, target: str) -> np.ndarray:
     """Tokens of ``target`` made from all of ``source`` of each clip: int64 [n, tokens]."""
     inputs, clips = cast.inputs, cast.clips
     given, wanted = inputs.modality(source), inputs.modality(target)
-    names = [m.name for m in inputs.settings.model.modalities]
-    steps = [inputs.modality(name) for name in route(target, names, source)]
+    steps = [inputs.modality(name) for name in route(target, inputs.names, source)]
     rows = own_tokens(inputs, inputs.data, source, clips)
     lengths = inputs.data.lengths[clips, given]
     out = []

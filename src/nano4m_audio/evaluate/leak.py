@@ -63,15 +63,17 @@ class Leaks:
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``class``, ``audio_rest`` and ``rgb_rest`` of all clips; where there are leaked ones
-    also ``.._without`` them and ``.._effect``: by how much leaked clips do better than others. None
+    """Metrics ``class``, ``audio_rest`` and ``rgb_rest`` of all clips, as far as the run has the
+    modalities; where there are leaked clips also ``.._without`` them and ``.._effect``: by how much leaked clips do better than others. None
     without training clips."""
     if not len(inputs.train.clip_ids):
         return {"metrics": []}
     nearest = nearest_train(inputs.models.results, inputs.chosen.clip_ids)
     leaks = find_leaks(nearest)
     rows: list[dict[str, Any]] = []
-    for own, other, unit, chance in [_class(inputs), *(_rest(inputs, name) for name in GIVEN)]:
+    known = [_class(inputs)] if {"audio", "caption"}.issubset(inputs.names) else []
+    known += [_rest(inputs, name) for name in GIVEN if name in inputs.names]
+    for own, other, unit, chance in known:
         rows += _rows(inputs, leaks, own, other, unit, chance)
     clips = zip(inputs.chosen.clip_ids, nearest, leaks.leaked.tolist(), strict=True)
     return {

@@ -51,16 +51,17 @@ class Rest:
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """Metrics ``<modality>_test``, ``_train``, ``_gap`` in nats and with ``_accuracy``.
 
-    A gap above 0 is memorisation: cross-entropy of the evaluated clips minus that of training
+    Of the modalities of GIVEN that the run has. A gap above 0 is memorisation: cross-entropy of the evaluated clips minus that of training
     clips, and for accuracy the other way round. Baseline is a count model that was fitted to the
     same training clips, and knows these better, too. None without training clips.
     """
     if not len(inputs.train.clip_ids):
         return {"metrics": []}
     picked = pick_alike(inputs)
-    metrics = [row for name in GIVEN for row in _rows(inputs, name, picked)]
+    given = {name: share for name, share in GIVEN.items() if name in inputs.names}
+    metrics = [row for name in given for row in _rows(inputs, name, picked)]
     clips = {"evaluated": len(inputs.chosen.clip_ids), "train": len(picked)}
-    return {"metrics": metrics, "compared": clips, "given": GIVEN}
+    return {"metrics": metrics, "compared": clips, "given": given}
 
 
 def pick_alike(inputs: ProbeInputs) -> np.ndarray:

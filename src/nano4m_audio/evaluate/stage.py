@@ -88,7 +88,7 @@ def evaluate_run(
             "probe": name, "split": settings.split, "clips": len(chosen), "key": key,
             "clip_ids": chosen.clip_ids, "groups": groups[1].tolist(),
         }  # fmt: skip
-        _publish(results, experiment, head, inputs)
+        _publish(results, experiment, head, trained, inputs)
 
 
 def tables_of(results: Results, probes: Sequence[str]) -> list[Path]:
@@ -111,14 +111,21 @@ def _key(
 
 
 def _publish(
-    results: Results, experiment: str, head: Mapping[str, Any], inputs: Callable[[], ProbeInputs]
+    results: Results,
+    experiment: str,
+    head: Mapping[str, Any],
+    trained: TrainSettings,
+    inputs: Callable[[], ProbeInputs],
 ) -> None:
+    """Publish one probe; of a run that lacks a modality for it no metrics, and a note why."""
     name = head["probe"]
+    lacks = PROBES[name].lacks([m.name for m in trained.model.modalities])
     stored = results.store / "evaluate" / name / f"{head['key']}.json"
 
     def make() -> None:
         probe = importlib.import_module(f"nano4m_audio.evaluate.{name}")
-        write_json(stored, {**head, **probe.compute(inputs())})
+        found = {"metrics": [], "note": lacks} if lacks else probe.compute(inputs())
+        write_json(stored, {**head, **found})
 
     kept([stored], make, f"evaluate {name}: {experiment}")
     publish_json(stored, results.probe(experiment, name), experiment=experiment)

@@ -16,15 +16,15 @@ from nano4m_audio.nano4m.objective import own_table
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for every label, and those
-    of its decoded maps (see decoded.py).
+    """Metrics ``rgb_to_<target>`` and ``rgb_to_<target>_position_mode`` for every label of the run,
+    and those of its decoded maps (see decoded.py).
 
     One parallel pass: the whole RGB sequence is the only input and every position of the target
     modality is asked for at once. The value is the share of positions whose most likely id is the
     true one; the second row always guesses the position's most frequent training id.
     """
     metrics: list[dict[str, Any]] = []
-    for name in LABELS:
+    for name in (label for label in LABELS if label in inputs.names):
         m = inputs.modality(name)
         true = inputs.data.arrays[m][:, inputs.keyframe_numbers()].astype(np.int64)
         train = inputs.train.data

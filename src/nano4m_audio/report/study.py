@@ -16,6 +16,7 @@ from nano4m_audio.config.schema import Config
 from nano4m_audio.files import write_bytes
 from nano4m_audio.paths import Results
 from nano4m_audio.report.experiments import Arm, Cell, Comparison, Row, compare
+from nano4m_audio.report.proposals import find_metric
 from nano4m_audio.report.runs import read_evaluation, read_json
 from nano4m_audio.training.stage import RUN
 
@@ -167,7 +168,10 @@ def _line(arm: Arm, cell: Cell, first: Arm, row: Row, confidence: float) -> Line
 def asymmetry(
     found: Sequence[Table], evaluations: Sequence[Mapping[str, Any]], confidence: float
 ) -> tuple[str, dict[str, Any]]:
-    """The answer of the first arm in one sentence, and the numbers that it rests on."""
+    """The answer of the first arm in one sentence, and the numbers that it rests on: none where it
+    was not asked for the class or for sound."""
+    if not all(_asked(evaluation) for evaluation in evaluations):
+        return "No answer: the first arm has no captions or no sound.", {}
     own = {t.question.probe: t.lines[0].own for t in found}
     chances, marginals = [], []
     for evaluation in evaluations:
@@ -189,6 +193,12 @@ def asymmetry(
     if makes.low >= NEAR:
         return "No: the class is told from the sound, and sound itself is predicted, too.", facts
     return "Undecided: the class is told from the sound; how far sound is predicted varies.", facts
+
+
+def _asked(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a run was asked for the class from the sound, and for sound itself."""
+    wanted = ("classes", "audio_top1"), ("cross_entropy", "audio")
+    return all(find_metric(evaluation, *metric) for metric in wanted)
 
 
 def _named(metrics: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
