@@ -165,6 +165,13 @@ def test_a_device_that_is_not_there_is_one_line(run):
         evaluate(run, "structure", Compute("mps"))
 
 
+def test_without_training_clips_there_are_no_baselines(run, tmp_path):
+    write_tokens(tmp_path, {f"clip{i}": "test" for i in range(3)})
+    shutil.copytree(run[0] / "runs/base", tmp_path / "runs/base")
+    with pytest.raises(UserError, match=r"no training clips .* only test \(3 clips\)"):
+        evaluate_run(Results(tmp_path), "base", OPTIONS)
+
+
 def inputs(n: int = 26, per_group: int = 1):
     groups = np.arange(n) // per_group
     return SimpleNamespace(groups=groups, confidence=0.95, bootstrap=200, seed=0)

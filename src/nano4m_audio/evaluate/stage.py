@@ -44,7 +44,7 @@ def evaluate_run(
     The key of each covers the run, the evaluated tokens and their groups, the settings, the
     backends that it runs and its version; a known key is published without torch. ``compute``
     (device and threads) changes no more than rounding. Raises UserError for an unknown probe, an
-    unfinished run, an empty split or a device that is not there.
+    unfinished run, an empty split, no training clips or a device that is not there.
     """
     for name in probes:
         if name not in PROBES:
@@ -60,6 +60,12 @@ def evaluate_run(
         raise UserError(
             f"the {settings.split} split has no clip with all modalities: nothing to "
             "evaluate; use more clips or another split"
+        )
+    if not len(sets["train"]):
+        there = ", ".join(f"{name} ({len(own):,} clips)" for name, own in sets.items() if len(own))
+        raise UserError(
+            f"{results} has no training clips with all modalities, only {there}: the baselines are "
+            "counted in training clips; give tokens of the train split, too, in a new folder"
         )
     groups = (
         clip_groups(results.split, sets["train"].clip_ids),
