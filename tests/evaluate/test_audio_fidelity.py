@@ -64,6 +64,16 @@ def test_silence_has_no_si_sdr_and_no_tagger_no_classes():
     assert set(rows_of(inputs_of(30), bare)) == {"mel_distance", "mel_distance_other"}
 
 
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_single_group_has_no_other_clips(n):
+    inputs = inputs_of(n)
+    inputs.groups = np.zeros(n, np.int64)
+    found = rows_of(inputs, planted(n))
+    assert {"mel_distance", "class_kept", "class_named"} <= set(found)
+    assert not any(name.endswith("_other") for name in found)
+    assert not any("baseline" in row for row in found.values())
+
+
 def test_other_clips_are_of_other_groups():
     groups = np.array([0, 0, 1, 1, 1, 2])
     other = audio_fidelity._others(groups)

@@ -59,10 +59,11 @@ def compute(inputs: ProbeInputs) -> dict[str, Any]:
 
 
 def fidelity_metrics(inputs: ProbeInputs, trips: RoundTrips) -> list[dict[str, Any]]:
-    """What is kept, beside the round trips of other clips."""
+    """What is kept, beside the round trips of other clips where there are other groups."""
     other = _others(inputs.groups[trips.clips])
     distance = mel_distance_db(trips.sounds, trips.decoded, trips.rate_hz)
     away = mel_distance_db(trips.sounds, trips.decoded[other], trips.rate_hz)
+    away = np.where(other >= 0, away, np.nan)
     note = f"{len(trips.clips):,} sounds at {trips.rate_hz:,} Hz"
     ratio = _measured(
         "si_sdr",
@@ -78,8 +79,7 @@ def fidelity_metrics(inputs: ProbeInputs, trips: RoundTrips) -> list[dict[str, A
     far = _measured("mel_distance_other", away, trips, inputs, "the round trip of another clip")
     rows = [
         *([metric(ratio, inputs, unit="dB", chance=None)] if ratio.counts.any() else []),
-        metric(mel, inputs, unit="dB", chance=None, baseline=far),
-        metric(far, inputs, unit="dB", chance=None),
+        *_beside(mel, far, inputs, unit="dB", chance=None),
     ]
     rows += _class_rows(inputs, trips, other) if trips.names else []
     return [{"title": TITLES.get(row["name"], ""), **row} for row in rows]
@@ -101,14 +101,23 @@ def _class_rows(inputs: ProbeInputs, trips: RoundTrips, other: np.ndarray) -> li
         if not known.any():
             continue
         hits = _measured(name, np.where(known, guess == wanted, np.nan), trips, inputs, note)
-        luck = np.where(known, guess[other] == wanted, np.nan)
+        luck = np.where(known & (other >= 0), guess[other] == wanted, np.nan)
         by_luck = _measured(f"{name}_other", luck, trips, inputs, "the sound of another clip")
         chance = 1 / len(trips.names)
-        rows += [
-            metric(hits, inputs, unit=ACCURACY, chance=chance, baseline=by_luck),
-            metric(by_luck, inputs, unit=ACCURACY, chance=chance),
-        ]
+        rows += _beside(hits, by_luck, inputs, unit=ACCURACY, chance=chance)
     return rows
+
+
+def _beside(
+    own: Measured, other: Measured, inputs: ProbeInputs, *, unit: str, chance: float | None
+) -> list[dict[str, Any]]:
+    """A metric and its baseline; the metric alone where the baseline counts no clip."""
+    if not other.counts.any():
+        return [metric(own, inputs, unit=unit, chance=chance)]
+    return [
+        metric(own, inputs, unit=unit, chance=chance, baseline=other),
+        metric(other, inputs, unit=unit, chance=chance),
+    ]
 
 
 def _measured(
@@ -122,7 +131,8 @@ def _measured(
 
 
 def _others(groups: np.ndarray) -> np.ndarray:
-    """For every clip another one, half the clips away, of another group if there is one."""
+    """For every clip one of another group, about half the clips away: int64 [n]; -1 for all where
+    there is a single group."""
     n, places = len(groups), np.arange(len(groups))
     other = (places + n // 2) % n
     for _ in range(n):
@@ -130,7 +140,7 @@ def _others(groups: np.ndarray) -> np.ndarray:
         if not same.any():
             break
         other = np.where(same, (other + 1) % n, other)
-    return other
+    return np.where(groups[other] == groups, -1, other)
 
 
 def round_trips(inputs: ProbeInputs) -> RoundTrips | None:
