@@ -122,7 +122,7 @@ def _pictures(cast: judges.Cast, found: Found) -> None:
     named: dict[str, dict[str, judges.Hits]] = {key: {} for key in known}
     if any(known.values()):
         codec = cast.inputs.models.load("tokenize.rgb")
-        ids = {source: made_tokens(cast, source, "rgb") for source in sources(inputs, "rgb")}
+        ids = {source: made_tokens(cast, source, "rgb") for source in sources(cast.inputs, "rgb")}
         ids[REAL] = own_tokens(cast.inputs, cast.inputs.data, "rgb", cast.clips)
         for source, each in ids.items():
             rgb = pictures(codec, each)

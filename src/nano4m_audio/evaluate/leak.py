@@ -64,8 +64,8 @@ class Leaks:
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
     """Metrics ``class``, ``audio_rest`` and ``rgb_rest`` of all clips, as far as the run has the
-    modalities; where there are leaked clips also ``.._without`` them and ``.._effect``: by how much leaked clips do better than others. None
-    without training clips."""
+    modalities; where there are leaked clips also ``.._without`` them and ``.._effect``: by how much
+    leaked clips do better than others. None without training clips."""
     if not len(inputs.train.clip_ids):
         return {"metrics": []}
     nearest = nearest_train(inputs.models.results, inputs.chosen.clip_ids)

@@ -49,9 +49,10 @@ class Rest:
 
 
 def compute(inputs: ProbeInputs) -> dict[str, Any]:
-    """Metrics ``<modality>_test``, ``_train``, ``_gap`` in nats and with ``_accuracy``.
+    """Metrics ``<modality>_test``, ``_train``, ``_gap`` in nats and with ``_accuracy``, of the
+    modalities of GIVEN that the run has.
 
-    Of the modalities of GIVEN that the run has. A gap above 0 is memorisation: cross-entropy of the evaluated clips minus that of training
+    A gap above 0 is memorisation: cross-entropy of the evaluated clips minus that of training
     clips, and for accuracy the other way round. Baseline is a count model that was fitted to the
     same training clips, and knows these better, too. None without training clips.
     """
