@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nano4m_audio.errors import UserError
-from nano4m_audio.files import write_json
+from nano4m_audio.files import sha256, write_json
 from nano4m_audio.interchange.weights import (
     PAPER_MODALITIES,
     export_model,
@@ -218,14 +218,58 @@ def test_an_unfinished_run_is_one_line(tmp_path):
         export_model(tmp_path / "nothing", tmp_path / "m.pth")
 
 
-def test_a_folder_says_how_its_model_was_trained(run_dir, tmp_path):
-    told = {"masking": {"input_tokens": [3, 9]}, "objective": {"average": "token"}}
-    write_json(run_dir / "run.json", {"steps": 12, "settings": told})
-    export_model(run_dir, tmp_path / "hf")
-    import_model(tmp_path / "hf", tmp_path / "runs/again")
-    settings = json.loads((tmp_path / "runs/again/run.json").read_text())["settings"]
+TOLD = {"masking": {"input_tokens": [3, 9]}, "objective": {"average": "token"}}
+
+
+def imported(source: Path, run_dir: Path) -> dict[str, Any]:
+    """The run.json of the import of a model."""
+    import_model(source, run_dir)
+    return json.loads((run_dir / "run.json").read_text())
+
+
+def tell(run_dir: Path) -> None:
+    """Have a run say how it was trained, as training does."""
+    digest = sha256(run_dir / "checkpoint.safetensors")
+    run = {"steps": 12, "settings": TOLD, "sha256": {"checkpoint.safetensors": digest}}
+    write_json(run_dir / "run.json", run)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "runs/base/checkpoint.safetensors"])
+def test_every_form_says_how_its_model_was_trained(run_dir, tmp_path, form, capsys):
+    tell(run_dir)
+    if not form.startswith("runs"):
+        export_model(run_dir, tmp_path / form)
+    settings = imported(tmp_path / form, tmp_path / "runs/again")["settings"]
     assert settings["masking"]["input_tokens"] == [3, 9]
+    assert settings["masking"]["padded_captions"] is False
     assert settings["objective"] == {"per_modality_vocab": True, "average": "token"}
+    assert not capsys.readouterr().err
+
+
+def test_where_nothing_is_told_a_line_says_what_was_assumed(run_dir, tmp_path, capsys):
+    tell(run_dir)
+    weights = (run_dir / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "copied.safetensors").write_bytes(weights)  # without the run.json
+    run = imported(tmp_path / "copied.safetensors", tmp_path / "runs/a")
+    assert run["settings"]["objective"]["per_modality_vocab"] is False
+    assert capsys.readouterr().err.count("\n") == 1
+    save_model(run_dir / "other.safetensors", FourM(CONFIG, seed=5))  # beside another's run.json
+    run = imported(run_dir / "other.safetensors", tmp_path / "runs/b")
+    assert run["settings"]["objective"]["per_modality_vocab"] is False
+    assert "other.safetensors does not say how its model was trained" in capsys.readouterr().err
+
+
+def test_what_is_known_of_a_model_is_part_of_the_key_of_its_run(run_dir, tmp_path):
+    """Or else its old probes would stand beside new settings."""
+    export_model(run_dir, tmp_path / "before.pth")
+    tell(run_dir)
+    export_model(run_dir, tmp_path / "after.pth")
+    keys = [imported(tmp_path / f"{n}.pth", tmp_path / n)["key"] for n in ("before", "after")]
+    assert keys[0] != keys[1]
+
+
+def test_wrong_settings_of_a_folder_are_one_line(run_dir, tmp_path):
+    export_model(run_dir, tmp_path / "hf")
     config = json.loads((tmp_path / "hf/config.json").read_text())
     write_json(tmp_path / "hf/config.json", {**config, "training": {"masking": {"tokens": 3}}})
     with pytest.raises(UserError, match="masking.tokens"):

@@ -5,6 +5,9 @@
 - ``*.safetensors``: the same state with its config as metadata, in the reference's form or ours;
 - a folder: config.json and model.safetensors, as on the Hugging Face hub.
 
+Each also says how the model was trained, under a name that the reference passes over; of the
+checkpoint of a run its run.json does.
+
 No code in a file is ever run: torch files are read with ``weights_only``, and whatever class an
 optimiser or an argument was pickled with is replaced by a stand-in that holds nothing.
 """
@@ -14,9 +17,11 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +48,8 @@ from nano4m_audio.training.stage import RUN, WEIGHTS
 
 State = dict[str, torch.Tensor]
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
-#: What a config.json says of how the model was trained: masking and objective.
-_TRAINING = "training"
+#: Where each form holds the sections of the settings that decide what a model's scores mean.
+_TRAINING, _SECTIONS = "training", ("masking", "objective")
 #: The tokenizers of the paper (Table 1), for a file that does not say.
 PAPER_MODALITIES = (
     Modality("rgb", 16_384, 196),
@@ -76,56 +81,114 @@ class _Inert:
     def __setstate__(self, _: Any) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What one of the forms holds; ``training`` is what it says under ``_TRAINING``, if anything,
+    and ``steps`` how long the model was trained, where it says so."""
+
+    state: State
+    config: ModelConfig
+    training: dict[str, Any]
+    steps: int | None = None
+
+
 def read_model(path: Path) -> tuple[FourM, int | None]:
     """Rebuild a model from any of the forms; with its number of steps, where the file says so.
 
     Raises UserError for a file that is none of them, or whose tensors do not fit its config.
     """
+    found = _read(path)
+    return _build(found, path), found.steps
+
+
+def _read(path: Path) -> _Found:
     if path.is_dir():
-        config = _ours(_json(path / CONFIG_FILE), path / CONFIG_FILE)
-        state, steps = _safetensors(path / MODEL_FILE)[0], None
-    elif path.suffix == ".safetensors":
+        values = _json(path / CONFIG_FILE)
+        config = _ours(values, path / CONFIG_FILE)
+        return _Found(_safetensors(path / MODEL_FILE)[0], config, _dict(values.get(_TRAINING)))
+    if path.suffix == ".safetensors":
         state, metadata = _safetensors(path)
-        steps = None
-        config = _config_of_metadata(metadata, state, path)
+        if "config" in metadata:
+            return _Found(state, _own_config(metadata, path), _told_beside(path))
+        values = {key: _literal(text) for key, text in metadata.items()}
+        theirs, steps = values if "vocab_sizes" in values else {}, None
     else:
-        state, theirs, steps = _torch_file(path)
-        config = _reference_config(theirs, path) if theirs else _guessed_config(state, path)
+        state, values, steps = _torch_file(path)
+        theirs = _dict(values.get("model_config"))
+    training = _dict(values.get(_TRAINING))
+    config = _reference_config(theirs, path) if theirs else _guessed_config(state, path)
+    return _Found(state, config, training, steps)
+
+
+def _build(found: _Found, path: Path) -> FourM:
     try:
-        model = FourM(config)
-        model.load_state_dict(state, strict=True)
+        model = FourM(found.config)
+        model.load_state_dict(found.state, strict=True)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit its config: {' '.join(str(error).split())}") from None
-    return model, steps
+    return model
 
 
 def import_model(source: Path, run_dir: Path) -> None:
     """Write weights of any form as a run, which ``nano4m-audio evaluate`` can probe.
 
-    Its masking and objective are those that a folder of ours says, or else the paper's.
+    Its masking and objective are those that ``source`` says; where it does not, the paper's, and a
+    line on stderr says so.
     """
-    model, steps = read_model(source)
-    padded = any(m.pad_id is not None for m in model.config.modalities)
-    settings = TrainSettings(
-        model=model.config,
-        masking=MaskingConfig(padded_captions=padded),
-        objective=ObjectiveConfig(per_modality_vocab=False),
-    )
-    if source.is_dir() and (told := _json(source / CONFIG_FILE).get(_TRAINING)):
-        values = {**settings.model_dump(), **told} if isinstance(told, dict) else told
-        settings = parse(TrainSettings, values, f"{source / CONFIG_FILE}: {_TRAINING}")
+    found = _read(source)
+    model, settings = _build(found, source), _settings(found, source)
     run_dir.mkdir(parents=True, exist_ok=True)
     save_model(run_dir / WEIGHTS, model)
-    digest = sha256(run_dir / WEIGHTS)
+    digest, identity = sha256(run_dir / WEIGHTS), settings.identity()
     run = {
         "experiment": run_dir.name,
-        "settings": settings.identity(),
-        "key": content_key("imported", digest),
+        "settings": identity,
+        "key": content_key("imported", digest, identity),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "steps": steps,
+        "steps": found.steps,
+        "sha256": {WEIGHTS: digest},
         "imported_from": source.name,
     }
     write_json(run_dir / RUN, run)
+
+
+def _settings(found: _Found, source: Path) -> TrainSettings:
+    """What the training of a model was told: by its file, or else what the paper's was."""
+    told = {key: found.training[key] for key in _SECTIONS if key in found.training}
+    if len(told) < len(_SECTIONS):
+        print(
+            f"{source} does not say how its model was trained: taken as the paper's, which scores "
+            "the ids of all modalities together and the padding of captions",
+            file=sys.stderr,
+        )
+    padded = any(m.pad_id is not None for m in found.config.modalities)
+    settings = TrainSettings(
+        model=found.config,
+        masking=MaskingConfig(padded_captions=padded),
+        objective=ObjectiveConfig(per_modality_vocab=False),
+    )
+    values = {**settings.model_dump(), **told}
+    return parse(TrainSettings, values, f"{source}: {_TRAINING}")
+
+
+def _told(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run.json says of how its model was trained."""
+    settings = _dict(run.get("settings"))
+    return {key: settings[key] for key in _SECTIONS if key in settings}
+
+
+def _told_beside(path: Path) -> dict[str, Any]:
+    """What the run.json beside a checkpoint says of how it was trained, if it is about this file:
+    others may have been copied there."""
+    if not (path.parent / RUN).is_file():
+        return {}
+    run = _json(path.parent / RUN)
+    return _told(run) if sha256(path) in _dict(run.get("sha256")).values() else {}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    """The value if it is a dict, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def export_model(run_dir: Path, out: Path) -> None:
@@ -138,31 +201,30 @@ def export_model(run_dir: Path, out: Path) -> None:
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{error}: train the experiment first") from None
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    theirs = reference_config(model.config)
+    run, theirs = _json(run_dir / RUN), reference_config(model.config)
+    training = _told(run)
     if out.suffix in (".pth", ".pt"):
         content = {
             "model": state,
-            "iteration": int(_json(run_dir / RUN)["steps"] or 0),
-            "args": _arguments(theirs),
+            "iteration": int(run.get("steps") or 0),
+            "args": _arguments({"model_config": theirs, _TRAINING: training}),
         }
         with atomic_path(out) as temp:
             torch.save(content, temp)
     elif out.suffix == ".safetensors":
-        metadata = {key: str(value) for key, value in theirs.items()}
+        metadata = {key: str(value) for key, value in {**theirs, _TRAINING: training}.items()}
         write_bytes(out, safetensors_bytes(state, metadata=metadata))
     else:
         config = model.config.model_dump(mode="json")
-        settings = _json(run_dir / RUN).get("settings", {})
-        told = {key: settings[key] for key in ("masking", "objective") if key in settings}
         head = {"architectures": ["FourM"], "model_type": "nano4m"}
-        write_json(out / CONFIG_FILE, {**head, **config, _TRAINING: told})
+        write_json(out / CONFIG_FILE, {**head, **config, _TRAINING: training})
         write_bytes(out / MODEL_FILE, safetensors_bytes(state, metadata={"format": "pt"}))
 
 
-def _arguments(theirs: dict[str, Any]) -> OrderedDict[str, Any]:
+def _arguments(values: dict[str, Any]) -> OrderedDict[str, Any]:
     """What the reference saves as an argparse.Namespace, ``args.model_config``, as the one kind of
     object with attributes that torch reads with ``weights_only``; also to be read as a mapping."""
-    arguments: OrderedDict[str, Any] = OrderedDict(model_config=theirs)
+    arguments: OrderedDict[str, Any] = OrderedDict(values)
     vars(arguments).update(arguments)
     return arguments
 
@@ -198,8 +260,8 @@ def _safetensors(path: Path) -> tuple[State, dict[str, str]]:
         raise UserError(f"{path}: not a safetensors file ({error})") from None
 
 
-def _torch_file(path: Path) -> tuple[State, Mapping[str, Any] | None, int | None]:
-    """State, ``model_config`` of its arguments, and step of a torch file."""
+def _torch_file(path: Path) -> tuple[State, dict[str, Any], int | None]:
+    """State, arguments and step of a torch file."""
     content = _load_weights_only(path)
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
@@ -207,12 +269,7 @@ def _torch_file(path: Path) -> tuple[State, Mapping[str, Any] | None, int | None
     state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     args, steps = content.get("args"), content.get("iteration")
     known = args if isinstance(args, dict) else getattr(args, "__dict__", {})
-    theirs = known.get("model_config")
-    return (
-        state,
-        theirs if isinstance(theirs, dict) else None,
-        steps if isinstance(steps, int) else None,
-    )
+    return state, known, steps if isinstance(steps, int) else None
 
 
 def _load_weights_only(path: Path) -> Any:
@@ -239,16 +296,12 @@ def _load_weights_only(path: Path) -> Any:
         raise UserError(f"{path}: not a torch checkpoint") from error
 
 
-def _config_of_metadata(metadata: Mapping[str, str], state: State, path: Path) -> ModelConfig:
-    if "config" in metadata:
-        try:
-            config = json.loads(metadata["config"])
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: its config is not JSON ({error})") from None
-        return _ours(config, path)
-    if "vocab_sizes" in metadata:
-        return _reference_config({k: _literal(v) for k, v in metadata.items()}, path)
-    return _guessed_config(state, path)
+def _own_config(metadata: Mapping[str, str], path: Path) -> ModelConfig:
+    try:
+        config = json.loads(metadata["config"])
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its config is not JSON ({error})") from None
+    return _ours(config, path)
 
 
 def _literal(text: str) -> Any:
