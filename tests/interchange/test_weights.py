@@ -69,6 +69,37 @@ def test_every_form_there_and_back(run_dir, tmp_path, form):
     assert same_weights(again, model) and again.config == CONFIG
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_modalities_that_are_not_the_papers_come_back(tmp_path, form):
+    """Sound of one codebook and of eight, at random positions; captions with another padding."""
+    rows = (
+        Modality("audio", 32, 32, None),
+        Modality("semantic", 16, 8, 1),
+        Modality("caption", 100, 8, None, 7),
+    )
+    for n, audio in enumerate(
+        (rows[0], Modality("audio", 32, 32, 8), Modality("audio", 32, 32, 1))
+    ):
+        run_dir = tmp_path / f"runs/{n}"
+        config = CONFIG.model_copy(update={"modalities": (audio, *rows[1:])})
+        run_dir.mkdir(parents=True)
+        save_model(run_dir / "checkpoint.safetensors", FourM(config))
+        write_json(run_dir / "run.json", {"steps": 12})
+        export_model(run_dir, tmp_path / f"{n}" / form)
+        assert read_model(tmp_path / f"{n}" / form)[0].config == config
+
+
+@pytest.mark.parametrize(
+    "roles", [{"audio": 3}, {"audio": {"span_stride": "x"}}, {"audio": {"span_stride": 99}}]
+)
+def test_wrong_roles_of_modalities_are_one_line(tmp_path, roles):
+    args = {"model_config": reference_config(CONFIG), "training": {"modalities": roles}}
+    torch.save({"model": FourM(CONFIG).state_dict(), "args": args}, tmp_path / "m.pth")
+    with pytest.raises(UserError, match="not the config of a nano4M model") as caught:
+        read_model(tmp_path / "m.pth")
+    assert "\n" not in str(caught.value)
+
+
 def test_the_reference_can_read_what_we_write(run_dir, tmp_path):
     """Its loaders: torch.load and ["model"]; safetensors with each metadata value as a literal."""
     export_model(run_dir, tmp_path / "m.pth")

@@ -50,6 +50,8 @@ State = dict[str, torch.Tensor]
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
 #: Where each form holds the sections of the settings that decide what a model's scores mean.
 _TRAINING, _SECTIONS = "training", ("masking", "objective")
+#: Beside them in the reference's forms: what its config has no place for, by modality.
+_MODALITIES, _ROLES = "modalities", ("span_stride", "pad_id")
 #: The tokenizers of the paper (Table 1), for a file that does not say.
 PAPER_MODALITIES = (
     Modality("rgb", 16_384, 196),
@@ -116,7 +118,8 @@ def _read(path: Path) -> _Found:
         state, values, steps = _torch_file(path)
         theirs = _dict(values.get("model_config"))
     training = _dict(values.get(_TRAINING))
-    config = _reference_config(theirs, path) if theirs else _guessed_config(state, path)
+    roles = _dict(training.get(_MODALITIES))
+    config = _reference_config(theirs, roles, path) if theirs else _guessed_config(state, path)
     return _Found(state, config, training, steps)
 
 
@@ -203,16 +206,18 @@ def export_model(run_dir: Path, out: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     run, theirs = _json(run_dir / RUN), reference_config(model.config)
     training = _told(run)
+    roles = {m.name: {role: getattr(m, role) for role in _ROLES} for m in model.config.modalities}
+    beside = {_TRAINING: {**training, _MODALITIES: roles}}
     if out.suffix in (".pth", ".pt"):
         content = {
             "model": state,
             "iteration": int(run.get("steps") or 0),
-            "args": _arguments({"model_config": theirs, _TRAINING: training}),
+            "args": _arguments({"model_config": theirs, **beside}),
         }
         with atomic_path(out) as temp:
             torch.save(content, temp)
     elif out.suffix == ".safetensors":
-        metadata = {key: str(value) for key, value in {**theirs, _TRAINING: training}.items()}
+        metadata = {key: str(value) for key, value in {**theirs, **beside}.items()}
         write_bytes(out, safetensors_bytes(state, metadata=metadata))
     else:
         config = model.config.model_dump(mode="json")
@@ -319,26 +324,34 @@ def _ours(values: Any, path: Path) -> ModelConfig:
     return parse(ModelConfig, known, f"{path}: not the config of a nano4M model")
 
 
-def _reference_config(values: Mapping[str, Any], path: Path) -> ModelConfig:
+def _reference_config(
+    values: Mapping[str, Any], roles: Mapping[str, Any], path: Path
+) -> ModelConfig:
+    """Of the reference's ``model_config``, and what is said beside it of our modalities."""
     if values.get("use_bias"):
         raise UserError(f"{path}: a model with biases; nano4M has none")
     try:
         columns = zip(
             values["modalities"], values["vocab_sizes"], values["max_seq_lens"], strict=True
         )
-        modalities = tuple(_modality(*column) for column in columns)
+        modalities = [{**(row := _modality(*c)), **roles.get(row["name"], {})} for c in columns]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not the config of a nano4M model ({error!r})") from None
     sizes = {ours: values[theirs] for ours, theirs in _SIZES.items() if theirs in values}
     return _ours({"modalities": modalities, **sizes}, path)
 
 
-def _modality(theirs: str, vocab_size: int, max_tokens: int) -> Modality:
-    """Sound is masked in pairs; captions are filled up, when the vocabulary has room for it."""
+def _modality(theirs: str, vocab_size: int, max_tokens: int) -> dict[str, Any]:
+    """A modality as in the paper: sound is masked in pairs; captions are filled up, when the
+    vocabulary has room for it."""
     name = _OUR_NAMES.get(theirs, theirs)
-    stride = 2 if name == "audio" else None
-    pad_id = PAD if name == "caption" and vocab_size > PAD else None
-    return Modality(name, vocab_size, max_tokens, stride, pad_id)
+    return {
+        "name": name,
+        "vocab_size": vocab_size,
+        "max_tokens": max_tokens,
+        "span_stride": 2 if name == "audio" else None,
+        "pad_id": PAD if name == "caption" and vocab_size > PAD else None,
+    }
 
 
 def _guessed_config(state: State, path: Path) -> ModelConfig:
