@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nano4m_audio.cli.app import app
+from nano4m_audio.errors import UserError
 from nano4m_audio.files import write_json
 from nano4m_audio.interchange.weights import PAPER_MODALITIES
 from nano4m_audio.nano4m.checkpoint import save_model
@@ -38,6 +39,54 @@ def test_tokens_and_weights_there_and_back(tmp_path):
     call("import", "model", tmp_path / "m.pth", "--run", tmp_path / "b/runs/paper")
     run = json.loads((tmp_path / "b/runs/paper/run.json").read_text())
     assert (run["steps"], run["imported_from"]) == (7, "m.pth")
+
+
+def refused(*arguments: object) -> str:
+    """The one line that a command answers."""
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert isinstance(done.exception, UserError), done.output + repr(done.exception)
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_imported_tokens_replace_only_what_an_import_made(tmp_path):
+    write(tmp_path / "project", SPLITS, ["dog barking"])
+    call("export", "tokens", "--results", tmp_path / "project", "--out", tmp_path / "p")
+    before = contents(tmp_path / "project")
+    into = ["import", "tokens", "--root", tmp_path / "p", "--results"]
+    assert "is not empty: name a new folder with --results" in refused(*into, tmp_path / "project")
+    assert contents(tmp_path / "project") == before
+    call(*into, tmp_path / "b")
+    call(*into, tmp_path / "b", "--shards", 1)  # made again
+    assert json.loads((tmp_path / "b/imported.json").read_text())["tokens"] == str(tmp_path / "p")
+    array = next((tmp_path / "p").rglob("*.npy"))
+    good = array.read_bytes()
+    array.write_bytes(b"damaged")
+    refused(*into, tmp_path / "c")  # half of it
+    array.write_bytes(good)
+    call(*into, tmp_path / "c")
+    (tmp_path / "b/settings").mkdir()  # a workflow ran in this folder
+    assert "is not empty" in refused(*into, tmp_path / "b")
+
+
+def test_an_imported_model_replaces_only_another(tmp_path):
+    run = tmp_path / "runs/base"
+    run.mkdir(parents=True)
+    save_model(run / "checkpoint.safetensors", FourM(CONFIG))
+    write_json(run / "run.json", {"steps": 7})
+    call("export", "model", "--run", run, "--out", tmp_path / "m.pth")
+    before = contents(run)
+    into = ["import", "model", tmp_path / "m.pth", "--run"]
+    assert "is not empty: name a new folder" in refused(*into, run)
+    (run / "run.json").unlink()  # a run that is not finished
+    assert "is not empty: name a new folder" in refused(*into, run)
+    assert contents(run) == {p: data for p, data in before.items() if p.name != "run.json"}
+    call(*into, tmp_path / "runs/imported")
+    call(*into, tmp_path / "runs/imported")
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,8 @@ export_app = typer.Typer(
 import_app = typer.Typer(
     no_args_is_help=True, help="Read tokens or weights in the forms of the published nano4M-Audio."
 )
-#: Marks a results folder that was made of tokens and a checkpoint, by their paths.
+#: Marks a results folder that was made of tokens, by their path: null until all are there.
 _IMPORTED = "imported.json"
-Run = Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")]
 
 
 @export_app.command("tokens", epilog="Example: nano4m-audio export tokens --out tokenized")
@@ -68,21 +67,31 @@ def import_tokens(
     results: Results = RESULTS,
 ) -> None:
     """Make split.parquet and token tables, which train and evaluate can read, of such a folder."""
+    from nano4m_audio.files import write_json
     from nano4m_audio.interchange import layout
     from nano4m_audio.lineage import record
     from nano4m_audio.shards import set_shards
 
+    marker = results / _IMPORTED
+    # Where a workflow ran since, the tables are its own.
+    replaceable = marker.exists() and not results.settings.exists()
+    if not replaceable and results.root.exists() and any(results.root.iterdir()):
+        raise UserError(f"{results} is not empty: name a new folder with --results")
+    write_json(marker, {"tokens": None})
     count = layout.import_tokens(root, results.root, shards)
     set_shards(results.root, shards)
     for path in chain([results.split], *results.token_files().values()):
         record(path, [])
+    write_json(marker, {"tokens": str(root.resolve())})
     print(f"{count:,} clips in {results}", file=sys.stderr)
 
 
 @export_app.command("model", epilog="Example: nano4m-audio export model --out model.pth")
 def export_model(
     out: Annotated[Path, typer.Option(help="*.pth, *.safetensors, or a folder (Hugging Face)")],
-    run: Run = Path("results/runs/base"),
+    run: Annotated[Path, typer.Option(help="folder of a run, such as results/runs/base")] = Path(
+        "results/runs/base"
+    ),
 ) -> None:
     """Write the weights of a run as the reference has them (*.pth also opens with a plain
     torch.load), or as config.json + safetensors."""
@@ -98,7 +107,9 @@ def import_model(
     source: Annotated[
         Path, typer.Argument(help="*.pth, *.safetensors, or a folder with both files")
     ],
-    run: Run,
+    run: Annotated[
+        Path, typer.Option(help="new folder for the run, such as results/runs/imported")
+    ],
 ) -> None:
     """Make a run of published weights, which evaluate can probe."""
     from nano4m_audio.interchange import weights
@@ -113,18 +124,16 @@ def import_run(
 
     Raises UserError where one of the two is missing, or the folder holds anything else.
     """
-    from nano4m_audio.files import read_json, write_json
+    from nano4m_audio.files import read_json
 
     if not checkpoint or not tokens:
         raise UserError("--checkpoint and --tokens go together: a model, and what to measure it on")
     marker, source = results / _IMPORTED, str(tokens.resolve())
-    if marker.exists() and read_json(marker, "name another --results folder")["tokens"] != source:
+    known = read_json(marker, "name another --results folder") if marker.exists() else {}
+    if known.get("tokens") not in (None, source):
         raise UserError(f"{results} holds other tokens: name another folder with --results")
-    if not marker.exists():
-        if results.root.exists() and any(results.root.iterdir()):
-            raise UserError(f"{results} is not empty: name a new folder with --results")
+    if not known.get("tokens"):
         import_tokens(tokens, 1, results)
-        write_json(marker, {"tokens": source})
     import_model(checkpoint, results.run(experiment))
 
 

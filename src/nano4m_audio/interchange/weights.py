@@ -136,8 +136,11 @@ def import_model(source: Path, run_dir: Path) -> None:
     """Write weights of any form as a run, which ``nano4m-audio evaluate`` can probe.
 
     Its masking and objective are those that ``source`` says; where it does not, the paper's, and a
-    line on stderr says so.
+    line on stderr says so. Raises UserError for a folder that holds anything but an earlier import.
     """
+    replaceable = (run_dir / RUN).is_file() and "imported_from" in _json(run_dir / RUN)
+    if not replaceable and run_dir.exists() and any(run_dir.iterdir()):
+        raise UserError(f"{run_dir} is not empty: name a new folder for the run")
     found = _read(source)
     model, settings = _build(found, source), _settings(found, source)
     run_dir.mkdir(parents=True, exist_ok=True)
