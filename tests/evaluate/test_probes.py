@@ -30,7 +30,7 @@ TEST_CLIPS, VIDEOS, TRAIN_CLIPS = 24, 12, 12
 OPTIONS = EvaluateSettings(bootstrap=100, keyframes=2)
 #: Judges need sounds and pictures: test_external.py.
 PROBES = [probe for probe in ALL_PROBES if probe != "external"]
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "model": {
         "modalities": [asdict(m) for m in MODALITIES],
         "dim": 32, "encoder_depth": 1, "decoder_depth": 1, "head_dim": 32,
