@@ -241,6 +241,32 @@ def test_bad_files_are_one_line(tmp_path, content):
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_shards: 2\nseed: 1\nn_shards: 3", "n_shards is there twice (lines 1 and 3)"),
+        ("verdict:\n  audio_min: 0.3\n  audio_min: 0.5", "verdict.audio_min is there twice"),
+        ("a: [{b: 1, 'b': 2}]", "a.0.b is there twice (lines 1 and 1)"),
+        ('{"n_shards": 2, "n_shards": 3}', "n_shards is there twice"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_an_error(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_key_may_be_there_once_in_every_mapping_and_override_what_is_merged(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "classes:\n  a: &a {caption: one}\n  b: {<<: *a, caption: two}\n  c: {<<: *a}\n"
+    )
+    captions = {name: entry.caption for name, entry in load_config(path).classes.items()}
+    assert captions == {"a": "one", "b": "two", "c": "one"}
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such config file"):
         load_config(tmp_path / "none.yaml")

@@ -165,6 +165,7 @@ def test_wrong_config_on_the_command_line_is_one_line(tmp_path, entries, message
         "{" * 3000,
         "a: " + "{a: " * 300 + "1" + "}" * 300,
         "verdict: {1: 2}",
+        "n_shards: 2\nn_shards: 3",
     ],
 )
 def test_a_wrong_config_file_is_one_line(tmp_path, text):

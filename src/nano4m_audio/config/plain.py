@@ -15,6 +15,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.section import Section
 
 MAX_DEPTH, MAX_VALUES, MAX_INT = 20, 200_000, 2**63 - 1
+_MERGE = "tag:yaml.org,2002:merge"
 _NULLS = ("null", "Null", "NULL", "~", "")
 #: What YAML 1.1 takes for text although it is a number: 1e-4.
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -140,7 +141,7 @@ def _scalar(text: str) -> Any:
 def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
     """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
     try:
-        _check_merges(path)
+        _check_nodes(path)
         values = read(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
@@ -156,13 +157,45 @@ def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
     return values
 
 
-def _check_merges(path: Path | str) -> None:
-    """Raise UserError for merge keys (<<) that copy mappings into mappings without measure, which
-    YAML does before anyone sees a value."""
+def _check_nodes(path: Path | str) -> None:
+    """Raise UserError for what YAML settles before anyone sees a value: keys that are there twice,
+    of which it drops one, and merge keys (<<) that copy mappings into mappings without measure."""
     text = Path(path).read_text("utf-8")
-    root = yaml.compose(text, Loader=yaml.SafeLoader) if "<<" in text else None
-    if root is not None and _keys_of(root, {}) > MAX_VALUES:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # for the reader to tell: JSON, which Snakemake reads too, may be no YAML
+        return
+    if root is None:
+        return
+    if twice := _key_twice(root):
+        name, *lines = twice
+        raise UserError(f"{path}: {name} is there twice (lines {lines[0]} and {lines[1]})")
+    if _keys_of(root, {}) > MAX_VALUES:
         raise UserError(f"{path}: its merges (<<) make more than {MAX_VALUES:,} keys of it")
+
+
+def _key_twice(root: yaml.Node) -> tuple[str, int, int] | None:
+    """The dotted name of a key that a mapping has twice, and the lines of both; None without one."""
+    todo: list[tuple[tuple[Any, ...], yaml.Node]] = [((), root)]
+    seen = set()
+    while todo:
+        path, node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            todo.extend(((*path, place), item) for place, item in enumerate(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[tuple[str, str], int] = {}
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                    continue
+                name, line = (key.tag, key.value), key.start_mark.line + 1
+                if name in lines:
+                    return dotted((*path, key.value)), lines[name], line
+                lines[name] = line
+                todo.append(((*path, key.value), value))
+    return None
 
 
 def _keys_of(node: yaml.Node, known: dict[int, int]) -> int:
@@ -174,6 +207,6 @@ def _keys_of(node: yaml.Node, known: dict[int, int]) -> int:
         known[id(node)] = sum(_keys_of(item, known) for item in node.value)
     else:
         inner = [(key, _keys_of(value, known)) for key, value in node.value]
-        merged = sum(n for key, n in inner if key.tag == "tag:yaml.org,2002:merge")
+        merged = sum(n for key, n in inner if key.tag == _MERGE)
         known[id(node)] = max([len(inner) + merged, *(n for _, n in inner)])
     return known[id(node)]

@@ -1,12 +1,13 @@
 """Lets Snakemake take ``--config verdict.audio_min=0.5``, and say what is wrong in one line.
 
-Snakemake reads its command line and the files of ``--configfile`` before any Snakefile; what it
-imports before that are its plugins. So ours, src/snakemake_logger_plugin_nano4m_audio, calls
+Snakemake reads its command line and the files of ``--configfile`` before any Snakefile, which may
+name another file (``configfile:``); what it imports before that are its plugins. So ours, src/snakemake_logger_plugin_nano4m_audio, calls
 ``install``, which changes how both are read in the pinned version of Snakemake.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,25 @@ def _one_line(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict
     return wrapped
 
 
+def _or_exit(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """``function`` with UserErrors as the end of the process: of an exception inside a Snakefile,
+    Snakemake also shows where in the code it was raised."""
+    from nano4m_audio.errors import UserError
+
+    def wrapped(argument: Any) -> dict[str, Any]:
+        try:
+            return function(argument)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    return wrapped
+
+
 def install() -> None:
     """Have Snakemake read ``--config`` and config files as this project does."""
     from snakemake import cli
+    from snakemake.common import configfile
     from snakemake.settings import types
 
     read_plain, read_file = cli.parse_config, types.load_configfile
@@ -47,3 +64,4 @@ def install() -> None:
 
     cli.parse_config = _one_line(parse_config)
     types.load_configfile = _one_line(load_configfile)
+    configfile.load_configfile = _or_exit(load_configfile)
