@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from nano4m_audio.acquire.source_record import RECORD, check_record, write_record
+from nano4m_audio.acquire.source_record import RECORD, check_fetched, check_record, write_record
+from nano4m_audio.cli.app import app
 from nano4m_audio.config.parsing import parse
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
@@ -42,6 +44,20 @@ def test_a_folder_is_known_by_every_name_and_moves_with_its_results(tmp_path, mo
     (tmp_path / "one/results").rename(tmp_path / "two/results")
     monkeypatch.chdir(tmp_path / "two")
     check_record(folder("my {clips}"), Path("results"))
+
+
+def test_only_clips_of_the_web_are_fetched(tmp_path):
+    results = tmp_path / "results"
+    check_fetched(results)  # candidates of lists may be there without a record
+    for source, fetched in (("web", True), ("barnyard", False), ("mirror", False)):
+        (results / RECORD).unlink(missing_ok=True)
+        write_record(parse(Config, {"source": source}, "config"), results)
+        if fetched:
+            check_fetched(results)
+        else:
+            done = CliRunner().invoke(app, ["fetch", "--results", str(results)])
+            assert done.exit_code == 1 and isinstance(done.exception, UserError)
+            assert "there is nothing to fetch" in str(done.exception)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"source": "x"}'])

@@ -16,14 +16,8 @@ RECORD = "source.json"
 def check_record(config: Sources, results: Path) -> None:
     """Raise UserError, in one line, when ``results`` holds the results of another source."""
     path = results / RECORD
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError):
-        found = None
     wanted = _identity(config, results)
-    if found == wanted:
+    if not path.exists() or (found := _recorded(path)) == wanted:
         return
     raise UserError(
         f"{results}/ holds the results of {_words(found)}, and this config reads {_words(wanted)}: "
@@ -32,10 +26,30 @@ def check_record(config: Sources, results: Path) -> None:
     )
 
 
+def check_fetched(results: Path) -> None:
+    """Raise UserError, in one line, when the clips of ``results`` are none of the web. A folder
+    without a record may hold the candidates of lists alone."""
+    path = results / RECORD
+    found = _recorded(path) if path.exists() else {"source": "web"}
+    if not isinstance(found, dict) or found.get("source") != "web":
+        raise UserError(
+            f"{results}/ holds the results of {_words(found)}: there is nothing to fetch "
+            "(source: web is what is fetched)"
+        )
+
+
 def write_record(config: Sources, results: Path) -> None:
     """Write down the source of ``results``, once."""
     if not (results / RECORD).exists():
         write_json(results / RECORD, _identity(config, results))
+
+
+def _recorded(path: Path) -> Any:
+    """What the record says; None for one that cannot be read."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _identity(config: Sources, results: Path) -> dict[str, Any]:

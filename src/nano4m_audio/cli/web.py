@@ -43,9 +43,11 @@ def fetch(
 
     Exit status 75: the site refuses this address; the same command goes on later.
     """
+    from nano4m_audio.acquire.source_record import check_fetched
     from nano4m_audio.config.sources import Web
     from nano4m_audio.fetch import stage
 
+    check_fetched(results.root)
     section = stage_settings(Web, "fetch", settings, results)
     if plan or probe or explain is not None:
         from nano4m_audio.fetch import tell
