@@ -161,6 +161,16 @@ def test_a_folder_that_is_not_there(here):
     ]
 
 
+@pytest.mark.parametrize("key", ["clips_csv", "truth_csv"])
+def test_a_list_that_is_not_there(here, key):
+    film(here / "clips/dog/a.mp4", 4)
+    folder = {"clips_csv": None, key: "none.csv"}
+    (here / "mine.yaml").write_text(json.dumps({"source": "folder", "folder": folder}))
+    (found,) = problems(check("mine.yaml", status=1))
+    assert found.startswith(f"folder.{key}: 'clips/none.csv' is not there: write it (columns file,")
+    assert f"--config folder.{key}=null" in found
+
+
 def test_results_of_another_source(here):
     write_json(here / "results/source.json", {"source": "web"})
     (found,) = problems(check("config.yaml", status=1))

@@ -114,6 +114,16 @@ class Folder(Files, Source):
                 f"folder.root: {self.root!r} is not a folder: put your clips there, "
                 "or name yours with --config folder.root=PATH"
             )
+        if self.csv and not self.csv.is_file():
+            raise UserError(
+                f"folder.clips_csv: {str(self.csv)!r} is not there: write it (columns file,class), "
+                "or use --config folder.clips_csv=null for one sub-folder per class"
+            )
+        if self.truth and not self.truth.is_file():
+            raise UserError(
+                f"folder.truth_csv: {str(self.truth)!r} is not there: write it (columns "
+                "file,kind,expected,duplicate_of), or use --config folder.truth_csv=null"
+            )
 
 
 class Lists(Source):

@@ -65,9 +65,10 @@ def check_config(config: Config, results: Results, cores: int) -> Readiness:
     ready = Readiness()
     source = config.chosen_source
     ready.trying(check_record, config, results.root)
-    classes_known = ready.trying(with_folder_classes, config)
+    there = ready.trying(_exists, source)
+    classes_known = there and ready.trying(with_folder_classes, config)
     rows = None
-    if ready.trying(_exists, source) and ready.trying(_runnable, source) and classes_known:
+    if there and ready.trying(_runnable, source) and classes_known:
         config = classes_known
         rows = _clips(ready, config, results)
     _weights(ready, config)
