@@ -28,9 +28,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from nano4m_audio import terminal
 from nano4m_audio.files import write_json
+from nano4m_audio.journal import Planned, write_plan
 from nano4m_audio.paths import Results
 from nano4m_audio.running import Job, Stage, duration
 from nano4m_audio.terminal import LogHandler, last_words
+from nano4m_audio.upkeep.status import State, look
+from nano4m_audio.upkeep.status_lines import overview
 from tests.conftest import ROOT
 from tests.report.fake import Fate, write_results
 
@@ -324,6 +327,23 @@ def test_shards_that_run_are_one_line_now_and_then(tmp_path, monkeypatch):
     assert lines[-1].endswith("120 rows, 120 computed, 0 reused, 2 jobs (2 of 3 jobs)")
     assert any("Error in rule decode: decode 0001 failed" in line for line in lines)
     assert not made.failed
+
+
+def test_a_job_that_the_user_stopped_is_noted_as_begun_and_not_as_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jobs = [Planned(n, f"decode/000{n}.log", f"clips/000{n}.parquet", True) for n in (0, 1)]
+    write_plan(Results(), "00ff", jobs)
+    made = handler(io.StringIO())
+    for number in (0, 1):
+        log = [f"results/logs/decode/000{number}.log"]
+        job = {"rule_name": "decode", "log": log, "jobid": number}
+        tell(made, LogEvent.JOB_INFO, wildcards={"shard": f"000{number}"}, **job)
+        tell(made, LogEvent.JOB_ERROR, **job)
+        made.stopped.set()
+    made.close()
+    now = look(Results())
+    assert [job.state for job in now.jobs] == [State.FAILED, State.WAITING]
+    assert "decode 0001" not in "\n".join(overview(now))
 
 
 def test_the_last_words_count_the_shards_of_this_run(tmp_path):

@@ -156,8 +156,7 @@ class LogHandler(LogHandlerBase):
         values = record.__dict__
         job = self._end(values["jobid"]) or Job(values["rule_name"], "", [])
         job.logs = list(values["log"]) or job.logs  # a cluster's own log of it comes after its log
-        self.journal.note(FAILED, values["jobid"], logs=job.logs)
-        self._fail(job)
+        self._fail(job, values["jobid"])
 
     def _end(self, number: int) -> Job | None:
         """The running job of this number, which runs no more."""
@@ -169,9 +168,11 @@ class LogHandler(LogHandlerBase):
         stages = [stage for stage in list(self.stages.values()) if stage.running]
         return [s for s in stages if any(job.logs for job in list(s.running.values()))]
 
-    def _fail(self, job: Job) -> None:
+    def _fail(self, job: Job, number: int) -> None:
         self.failed[job.name] = job
-        if not self.stopped.is_set():
+        if not self.stopped.is_set():  # a job that was stopped with its run is not one that failed
+            reason = {"reason": job.reason} if job.reason else {}
+            self.journal.note(FAILED, number, logs=job.logs, **reason)
             where = f", see {job.logs[0]}" if job.logs else ""
             self._say(f"Error in rule {job.rule}: {job.name} failed{where}")
 
@@ -184,8 +185,7 @@ class LogHandler(LogHandlerBase):
             self._tell_end()
         elif (found := _NO_OUTPUT.search(text)) and (job := self._end(int(found[1]))):
             job.reason = " ".join(text[found.start() :].split())
-            self.journal.note(FAILED, int(found[1]), logs=job.logs, reason=job.reason)
-            self._fail(job)
+            self._fail(job, int(found[1]))
         elif not self.stopped.is_set():
             self._as_snakemake(record)
 
