@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from nano4m_audio.audit.audit import audit, read_limits
 from nano4m_audio.audit.lists import read_lists
 from nano4m_audio.audit.manifest import Manifest, build, read_manifest
 from nano4m_audio.cli.app import app
+from nano4m_audio.config.curate import Verdict
 from nano4m_audio.errors import UserError
+from nano4m_audio.filters import FILTERS
+from nano4m_audio.paths import Results
+from nano4m_audio.settings_files import SettingsFiles
+from nano4m_audio.shards import set_shards
+from tests.report.fake import Fate, write_results
 
 HOSTILE = "<script>[red]\x1b[2J=cmd|'/c calc'!A1"
 
@@ -106,6 +113,26 @@ def test_the_older_split_is_by_row_and_leaks(paper, published):
     assert checks["not_in_manifest"]["found"] == checks["not_in_splits"]["found"] == 0
     inside = {c["name"]: c for c in published["manifest"]["checks"]}["not_in_splits"]
     assert "275 have their video there; horse 178; sheep 97" in inside["text"]
+
+
+def test_a_results_folder_is_judged_by_the_thresholds_of_its_run(tmp_path):
+    inputs = write_results(tmp_path, [Fate("pig"), Fate("dog"), Fate("cat")], runs=())
+    set_shards(inputs.results, 2)
+    results = Results(inputs.results)
+    settings = SettingsFiles(results.settings)
+    shutil.rmtree(results.settings, ignore_errors=True)
+    manifest = read_manifest(results.root)
+    assert not manifest.ignored, "every column of a results folder is known"
+    names = {row.key for row in FILTERS}
+    done = {c["name"] for c in audit(manifest)["checks"] if not c["not_checked"]}
+    assert not done & names and "no run says its thresholds" in " ".join(manifest.notes)
+
+    settings.path("verdict", Verdict(audio_min=1.0, per_class={"dog": {"audio_min": 0.0}}))
+    settings.write()
+    (check,) = [c for c in audit(read_manifest(results.root))["checks"] if c["name"] == "audio_min"]
+    assert check["found"] == 2 and "below 1, dog 0 (" in check["text"]
+    given = audit(read_manifest(results.root), limits={"audio_min": 0.0})
+    assert found(given)["audio_min"] == 0
 
 
 def test_what_cannot_be_checked_is_said():

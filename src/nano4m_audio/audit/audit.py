@@ -33,12 +33,17 @@ def audit(
     used = {row.key: row.default for row in FILTERS}
     used |= {key: v for key, v in manifest.thresholds.items() if key in used}
     used |= dict(limits or {})
-    told = splits_together(splits) if splits else manifest
+    own = {
+        name: kept
+        for name, told in manifest.per_class.items()
+        if (kept := {k: v for k, v in told.items() if k in used and k not in (limits or {})})
+    }
+    together = splits_together(splits) if splits else manifest
     found = [
-        *checks.thresholds(manifest, used),
+        *checks.thresholds(manifest, used, own),
         *checks.repeats(manifest),
         *checks.overlaps(manifest),
-        *checks.leaks(told),
+        *checks.leaks(together),
         *(checks.membership(manifest, splits) if splits else []),
         *checks.sources(manifest, index or {}),
     ]
@@ -56,6 +61,7 @@ def audit(
             for (name, source), n in sorted(pairs.items())
         ],
         "thresholds": used,
+        "per_class": own,
         "checks": [asdict(check) for check in found],
     }
 

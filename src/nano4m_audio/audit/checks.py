@@ -38,11 +38,17 @@ class Check:
     fault: bool = True
 
 
-def thresholds(manifest: Manifest, limits: Mapping[str, float | None]) -> list[Check]:
-    """One check per filter, and how many rows break any filter or several."""
+def thresholds(
+    manifest: Manifest,
+    limits: Mapping[str, float | None],
+    per_class: Mapping[str, Mapping[str, float | None]],
+) -> list[Check]:
+    """One check per filter, and how many rows break any filter or several; ``limits`` hold where
+    a class has no threshold of its own."""
     checks, broken = [], Counter[int]()
     for row in FILTERS:
-        check, failed = _threshold(manifest, row, limits.get(row.key))
+        own = {name: told[row.key] for name, told in per_class.items() if row.key in told}
+        check, failed = _threshold(manifest, row, limits.get(row.key), own)
         checks.append(check)
         broken.update(failed)
     done = [c for c in checks if not c.not_checked]
@@ -59,25 +65,31 @@ def thresholds(manifest: Manifest, limits: Mapping[str, float | None]) -> list[C
 
 
 def _threshold(
-    manifest: Manifest, filter_row: Filter, limit: float | None
+    manifest: Manifest, filter_row: Filter, limit: float | None, own: Mapping[str, float | None]
 ) -> tuple[Check, list[int]]:
     name, title = filter_row.key, f"{filter_row.title}: {filter_row.key}"
     if filter_row.column not in manifest.columns:
         why = f"no column with the {filter_row.number}"
         return Check(name, title, "rows", not_checked=why), []
-    if limit is None:
+    if limit is None and all(value is None for value in own.values()):
         return Check(name, title, "rows", not_checked="the threshold is off"), []
     values = [row.numbers[filter_row.column] for row in manifest.rows]
-    failed = [i for i, value in enumerate(values) if filter_row.fails(value, limit)]
+    limit_of = [own.get(row.class_name, limit) for row in manifest.rows]
+    failed = [i for i, value in enumerate(values) if filter_row.fails(value, limit_of[i])]
     known = [value for value in values if value is not None]
     side = ("below", "least", min) if filter_row.side == "min" else ("above", "largest", max)
     without = len(values) - len(known)
     extreme = f" ({side[1]} {side[2](known):.4g})" if known else ""
     blank = f"; {without} of them without a number" if without else ""
     classes = _by_class(manifest.rows[i] for i in failed)
-    text = f"{len(failed)} {side[0]} {limit:g}{extreme}{blank}{classes}"
+    told = [_shown(limit), *(f"{name} {_shown(value)}" for name, value in own.items())]
+    text = f"{len(failed)} {side[0]} {', '.join(told)}{extreme}{blank}{classes}"
     items = [{**_item(manifest.rows[i]), "value": values[i]} for i in failed]
     return Check(name, title, "rows", len(values), len(failed), text, items), failed
+
+
+def _shown(limit: float | None) -> str:
+    return "(off)" if limit is None else f"{limit:g}"
 
 
 def _by_class(rows: Iterable[Row]) -> str:

@@ -18,9 +18,12 @@ import pyarrow as pa
 import yaml
 
 from nano4m_audio.acquire.video_names import Cut, cuts
+from nano4m_audio.config.curate import Verdict
+from nano4m_audio.config.parsing import parse_json
 from nano4m_audio.errors import UserError
-from nano4m_audio.filters import COLUMNS
+from nano4m_audio.filters import COLUMNS, FILTERS
 from nano4m_audio.paths import Results
+from nano4m_audio.settings_files import last_settings
 from nano4m_audio.tables import read_table
 
 #: A text cell that begins so would be a formula in a spreadsheet: such cells are written behind an
@@ -62,7 +65,7 @@ class Row:
 @dataclass(frozen=True)
 class Manifest:
     """The rows of a manifest, what its columns are (role -> its name for it), what was not
-    understood, and the thresholds that it states itself."""
+    understood, and the thresholds that it states itself: of all clips, and of those of a class."""
 
     name: str
     rows: list[Row]
@@ -70,6 +73,7 @@ class Manifest:
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     thresholds: dict[str, Any] = field(default_factory=dict)
+    per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @cache
@@ -100,6 +104,7 @@ def _read_folder(path: Path) -> Manifest:
         found = _of_parquet(path / "clips.parquet")
         told = json.loads((path / "release.json").read_text("utf-8"))
         found.thresholds.update(told.get("thresholds") or {})
+        found.per_class.update(told.get("per_class") or {})
         return found
     if (path / "candidates").is_dir():
         return _of_results(Results(path))
@@ -164,7 +169,18 @@ def _of_results(results: Results) -> Manifest:
         length = row.pop("duration_s", None)
         row["end_s"] = None if length is None else row["start_s"] + length
     names = [*wanted["candidates"], "end_s", *wanted["verdicts"][1:], *columns[1:]]
-    return build(str(results), names, list(records.items()))
+    return _judged(build(str(results), names, list(records.items())), results)
+
+
+def _judged(found: Manifest, results: Results) -> Manifest:
+    """With the thresholds of the last run; none of them where no run says them."""
+    path = last_settings(results.settings, "verdict")
+    if path is None:
+        note = "no run says its thresholds: they are not checked, unless --thresholds names them"
+        off = dict.fromkeys(row.key for row in FILTERS)
+        return replace(found, thresholds=off, notes=[*found.notes, note])
+    verdict = parse_json(Verdict, str(path))
+    return replace(found, thresholds=verdict.limits(), per_class=verdict.per_class)
 
 
 def _of_json(path: Path) -> Manifest:
