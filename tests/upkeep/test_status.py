@@ -158,6 +158,21 @@ def test_failures_are_counted_and_told_with_place_and_reason(run: Run) -> None:
         assert (job.state, job.failures, job.took_s) == (State.DONE, 3, 60.0)
 
 
+def test_no_total_is_told_while_a_stage_that_is_to_come_has_no_figure(run: Run) -> None:
+    for shard in ("0000", "0001"):
+        run.finish("media", shard, 120.0)
+    now = look(run.results)
+    said = "\n".join(overview(now))
+    assert as_json(now, now.stages)["run"]["left_s"] is None
+    assert "jobs done\ntime left: not known, as no job has ended here of decode, score" in said
+    for stage in STAGES[1:]:
+        for number in range(4):
+            run.finish(stage, f"000{number}", 60.0)
+    now = look(run.results)
+    assert now.left_s == 240.0
+    assert "22 of 24 jobs done, about 4 min 0 s left one by one" in "\n".join(overview(now))
+
+
 def test_what_is_left_follows_from_jobs_that_ended_and_from_what_jobs_say(run: Run) -> None:
     with in_use(run.results.store):
         for shard, seconds in (("0000", 100.0), ("0001", 140.0)):
@@ -176,7 +191,10 @@ def test_what_is_left_follows_from_jobs_that_ended_and_from_what_jobs_say(run: R
         now = look(run.results)
         assert 85 <= now.stages[0].jobs[3].left_s <= 91  # says nothing: 120 s are usual
         assert now.at_once == 2 and now.untimed == list(STAGES[1:])
-        assert "2 at once" in "\n".join(overview(now))
+        for stage in STAGES[1:]:
+            for number in range(4):
+                run.finish(stage, f"000{number}")
+        assert "left at 2 at once" in "\n".join(overview(look(run.results)))
 
 
 def test_a_finished_stage_whose_file_is_gone_is_not_done(run: Run) -> None:

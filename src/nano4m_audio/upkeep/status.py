@@ -115,9 +115,11 @@ class Now:
         return max(1, sum(job.state == State.RUNNING for job in self.jobs))
 
     @property
-    def left_s(self) -> float:
-        """Work that is left in stages whose jobs have been timed, one job after the other."""
-        return sum(stage.left_s or 0 for stage in self.stages)
+    def left_s(self) -> float | None:
+        """Work that is left, one job after the other; None while there is a stage without a
+        figure: what it takes may be most of it."""
+        known = [stage.left_s for stage in self.stages if stage.left_s is not None]
+        return sum(known) if len(known) == len(self.stages) else None
 
     @property
     def untimed(self) -> list[str]:

@@ -59,7 +59,7 @@ def head(now: Now) -> Iterator[str]:
     yield f"{done:,} of {len(now.jobs):,} jobs done{left}"
     if untimed := now.untimed:
         few = ", ".join(untimed[:3]) + (" ..." if len(untimed) > 3 else "")
-        yield f"{'not counted' if left else 'left'}, as no job of it has ended here: {few}"
+        yield f"time left: not known, as no job has ended here of {few}"
     if not now.told:
         yield "note: this run noted no events: failed and waiting jobs cannot be told apart"
 
@@ -134,7 +134,8 @@ def as_json(now: Now, stages: Sequence[StageNow]) -> dict[str, Any]:
         "run": {
             "id": now.plan.run, "state": now.state, "host": now.plan.host, "pid": now.plan.pid,
             "started": now.plan.started, "command": now.command, "events_noted": now.told,
-            "left_s": now.left_s / now.at_once, "at_once": now.at_once, "untimed": now.untimed,
+            "left_s": None if now.left_s is None else now.left_s / now.at_once,
+            "at_once": now.at_once, "untimed": now.untimed,
         },
         "stages": [
             {
