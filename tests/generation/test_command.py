@@ -66,6 +66,7 @@ def call(results, tmp_path):
         done = CliRunner().invoke(app, ["generate", *source, "--out", str(out), *arguments])
         if done.exception:
             raise done.exception
+        out = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else out
         record = json.loads((out / "generated.json").read_text())
         made = {(s["name"], s["variant"]): s["made"] for s in record["samples"]}
         return SimpleNamespace(out=out, record=record, made=made, words=done.stdout)
@@ -231,3 +232,16 @@ def test_loud_sounds_are_clipped_not_wrapped() -> None:
 
 def test_printable_text_keeps_letters_of_all_languages() -> None:
     assert make.printable("Kühe\tmuhen\x1b[2J\u202e 牛") == "Kühe muhen\ufffd[2J\ufffd 牛"
+
+
+def test_a_call_replaces_the_files_of_the_one_before_but_what_it_is_given(call, tmp_path) -> None:
+    folder = str(tmp_path / "same")
+    call("--from", "audio", "--to", "rgb,depth", "--steps", "1", "first", "--out", folder)
+    (tmp_path / "same/mine.txt").write_text("kept")
+    picture = next((tmp_path / "same").glob("*rgb.png"))
+    digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+    done = call("--rgb", str(picture), "--to", "normals", "--steps", "1", "--out", folder)
+    made = done.made[None, 0]["normals"]["file"]
+    names = {path.name for path in (tmp_path / "same").iterdir()}
+    assert names == {"mine.txt", picture.name, made, "generated.json"}
+    assert done.record["inputs"]["rgb"]["sha256"] == digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from nano4m_audio.progress import track
 
 #: Longest part of a file name that comes from the id of a clip.
 _MOST_NAME = 80
+#: What a folder with generated files says of them.
+_RECORD = "generated.json"
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def file_stem(clip: str) -> str:
 
 def answer(request: Request, maker: Maker, sampling: Sampling, out: Path) -> list[dict[str, Any]]:
     """Make what is asked for: a file per sample and target in ``out``, and generated.json about all
-    of them. Returns its samples. Raises UserError."""
+    of them, in place of those of an earlier call. Returns its samples. Raises UserError."""
     request.check(list(maker.modalities))
     marks = maker.marks(request.targets)
     tokenizers = {name: maker.tokenizer(name) for name in request.targets}
@@ -183,6 +186,8 @@ def answer(request: Request, maker: Maker, sampling: Sampling, out: Path) -> lis
         }
         for i, (clip, v) in enumerate(rows)
     ]
+    files = _given_files(request)  # before one of them may be written over
+    _remove_earlier(out, files)
     for name in request.targets:
         ids = made[maker.index(name)]
         decoded = make.decode(name, ids, tokenizers[name])
@@ -194,8 +199,22 @@ def answer(request: Request, maker: Maker, sampling: Sampling, out: Path) -> lis
             text = {"text": decoded[i]} if MODALITIES[name].kind == "text" else {}
             digest = hashlib.sha256(data).hexdigest()
             samples[i]["made"][name] = {"file": file, "sha256": digest, "ids": _ids(ids[i]), **text}
-    write_json(out / "generated.json", _record(request, maker, sampling, samples))
+    write_json(out / _RECORD, _record(request, files, maker, sampling, samples))
     return samples
+
+
+def _remove_earlier(out: Path, given_files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remove the files that the record in ``out`` names, but those that are given, and then it."""
+    try:
+        samples = json.loads((out / _RECORD).read_text("utf-8"))["samples"]
+        names = [str(one["file"]) for sample in samples for one in sample["made"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    digests = {one["sha256"] for one in given_files.values()}
+    for path in (out / name for name in names if Path(name).name == name):
+        if path.is_file() and sha256(path) not in digests:
+            path.unlink()
+    (out / _RECORD).unlink()
 
 
 def _ids(row: np.ndarray) -> list[int | None]:
@@ -228,10 +247,8 @@ def _inputs(request: Request, maker: Maker, n_clips: int) -> dict[str, np.ndarra
     return inputs
 
 
-def _record(
-    request: Request, maker: Maker, sampling: Sampling, samples: list[dict[str, Any]]
-) -> dict[str, Any]:
-    used = dict.fromkeys([*request.inputs, *request.targets])
+def _given_files(request: Request) -> dict[str, dict[str, Any]]:
+    """What the record says of every file that is given."""
     files: dict[str, dict[str, Any]] = {
         name: {"file": os.fsencode(text).decode("utf-8", "replace"), "sha256": sha256(Path(text))}
         for name, text in request.inputs.items()
@@ -241,6 +258,17 @@ def _record(
     for name in files:
         if MODALITIES[name].kind == "audio":
             files[name] |= heard
+    return files
+
+
+def _record(
+    request: Request,
+    files: Mapping[str, Mapping[str, Any]],
+    maker: Maker,
+    sampling: Sampling,
+    samples: list[dict[str, Any]],
+) -> dict[str, Any]:
+    used = dict.fromkeys([*request.inputs, *request.targets])
     return {
         "model": dict(maker.identity),
         "tokenizers": {name: maker.models.identity(f"tokenize.{name}") for name in used},
