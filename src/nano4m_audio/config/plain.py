@@ -163,7 +163,7 @@ def _check_nodes(path: Path | str) -> None:
     text = Path(path).read_text("utf-8")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:  # for the reader to tell: JSON, which Snakemake reads too, may be no YAML
+    except yaml.YAMLError:  # the reader says so, unless it is JSON, which Snakemake reads
         return
     if root is None:
         return
@@ -175,7 +175,7 @@ def _check_nodes(path: Path | str) -> None:
 
 
 def _key_twice(root: yaml.Node) -> tuple[str, int, int] | None:
-    """The dotted name of a key that a mapping has twice, and the lines of both; None without one."""
+    """The dotted name of a key that a mapping has twice and both lines; None without one."""
     todo: list[tuple[tuple[Any, ...], yaml.Node]] = [((), root)]
     seen = set()
     while todo:

@@ -1,8 +1,9 @@
 """Lets Snakemake take ``--config verdict.audio_min=0.5``, and say what is wrong in one line.
 
 Snakemake reads its command line and the files of ``--configfile`` before any Snakefile, which may
-name another file (``configfile:``); what it imports before that are its plugins. So ours, src/snakemake_logger_plugin_nano4m_audio, calls
-``install``, which changes how both are read in the pinned version of Snakemake.
+name another file (``configfile:``). What it imports before that are its plugins. So ours,
+src/snakemake_logger_plugin_nano4m_audio, calls ``install``, which changes how all of these are read
+in the pinned version of Snakemake.
 """
 
 from __future__ import annotations
