@@ -142,12 +142,13 @@ def data_yaml(text: str) -> Any:
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def read_json(path: Path, advice: str) -> Any:
-    """The JSON of a file. Raises UserError in one line: what is wrong, and the ``advice``."""
+def read_json(path: Path, advice: str, missing: str = "") -> Any:
+    """The JSON of a file. Raises UserError in one line: what is wrong, and the ``advice``; that
+    for a file that is not there may be another one (``missing``)."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: {advice}") from None
+        raise UserError(f"{path} does not exist: {missing or advice}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): {advice}") from None
 

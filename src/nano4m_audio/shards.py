@@ -55,7 +55,7 @@ def count_shards(results: Path) -> int:
     if known is None:
         raise UserError(
             f"{results}: there are no tables yet: run the stage `candidates` (or `import tokens`) "
-            "first, or name the folder with --results"
+            "first, or name another results folder"
         )
     return known
 

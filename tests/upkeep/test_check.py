@@ -154,6 +154,14 @@ def test_a_bad_config_is_a_problem_and_not_a_trace(here):
     assert len(problems(check("bad.yaml", status=1))) == 1
 
 
+def test_what_is_wrong_on_the_command_line_is_not_said_of_the_file(here):
+    (found,) = problems(check("config.yaml", "--config", "verdict.speech_mx=3", status=1))
+    assert found.startswith("--config: verdict.speech_mx: unknown key")
+    (here / "bad.yaml").write_text("source: folder\nverdict: {audio_mni: 1}\n")
+    (found,) = problems(check("bad.yaml", "--config", "n_shards=3", status=1))
+    assert found.startswith("bad.yaml: verdict.audio_mni: unknown key")
+
+
 def test_a_folder_that_is_not_there(here):
     assert problems(check("configs/folder.yaml", status=1)) == [
         "folder.root: 'clips' is not a folder: put your clips there, or name yours with "

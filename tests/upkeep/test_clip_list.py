@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from nano4m_audio.cli.app import app
 from nano4m_audio.config.curate import Verdict
 from nano4m_audio.errors import UserError
 from nano4m_audio.paths import Results
@@ -221,3 +223,9 @@ def test_no_torch_and_no_model():
         "assert not {'torch', 'transformers', 'snakemake'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder_as_the_file_to_write_is_said(results, tmp_path):
+    done = CliRunner().invoke(app, ["clips", str(results.root), "--out", str(tmp_path)])
+    assert isinstance(done.exception, UserError)
+    assert f"--out {tmp_path} is a folder: name a file in it" in str(done.exception)

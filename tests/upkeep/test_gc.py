@@ -426,3 +426,11 @@ def test_the_last_config_is_read_as_it_was_written(tmp_path):
     write_json(results.store / "train" / "old" / "run.json", {})
     _, found = collect(results, delete=True)
     assert any("config-0.json is not there" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_folder_without_tables_is_named_and_left_as_it_is(tmp_path, delete):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError, match="there are no tables yet"):
+            collect(Results(folder), delete)
+    assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ import typer
 
 from nano4m_audio import paths
 from nano4m_audio.cli.options import RESULTS, example, read_config
+from nano4m_audio.errors import UserError
 
 app = typer.Typer()
 
@@ -66,6 +67,8 @@ def clips(
     from nano4m_audio.settings_files import last_settings
     from nano4m_audio.upkeep import clip_list
 
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it, such as {out / 'clips.csv'}")
     words = reason or (), class_ or (), split or ()
     wanted = clip_list.Wanted(kept, rejected, *words, sort, reverse, near)
     told = last_settings(results.settings, "verdict") if near else None

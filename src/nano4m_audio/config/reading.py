@@ -17,6 +17,7 @@ import yaml
 from nano4m_audio.config.parsing import described, parse
 from nano4m_audio.config.plain import check_plain, read_yaml, typed
 from nano4m_audio.config.schema import Config
+from nano4m_audio.errors import UserError
 from nano4m_audio.files import data_yaml
 
 
@@ -36,13 +37,19 @@ def load_config(
     """Read config files, each laid over those before it, ``more`` over all of them, and validate.
 
     As in the Snakefile, ``demo`` lies below them unless one of them names its source. Raises
-    UserError with one line.
+    UserError with one line, about --config where the files alone are valid.
     """
     layers = [_read_layer(path) for path in paths]
     if demo and not any("source" in layer for layer in layers):
         layers.insert(0, _read_layer(demo))
-    layers += [dict(more)] if more else []
-    return parse_workflow(reduce(_laid_over, layers), ", ".join(map(str, paths)))
+    base, where = reduce(_laid_over, layers), ", ".join(map(str, paths))
+    if not more:
+        return parse_workflow(base, where)
+    try:
+        return parse_workflow(_laid_over(base, dict(more)), "--config")
+    except UserError:
+        parse_workflow(base, where)
+        raise
 
 
 def _read_layer(path: Path) -> dict[str, Any]:

@@ -38,7 +38,11 @@ class Run:
 
 
 #: Reads the JSON that a stage wrote. Raises UserError with one line.
-read_json = partial(files.read_json, advice="delete what is there and run the stage that writes it")
+read_json = partial(
+    files.read_json,
+    advice="delete what is there and run the stage that writes it",
+    missing="run the stage that writes it first",
+)
 
 
 def read_run(folder: Path) -> Run:

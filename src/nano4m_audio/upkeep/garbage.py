@@ -22,6 +22,7 @@ from nano4m_audio.files import user_errors
 from nano4m_audio.locks import try_locked
 from nano4m_audio.parts import keep_rows
 from nano4m_audio.paths import Results
+from nano4m_audio.shards import count_shards
 from nano4m_audio.tables import read_any
 from nano4m_audio.upkeep.names import FOLDERS, ROWS, Named, find_named
 from nano4m_audio.upkeep.survey import REMOVED, Entry, Rows, Survey, shard_folders, size_of, survey
@@ -59,6 +60,7 @@ def collect(
     if not delete:
         found = _look(results, find_named(results), options)
         return _sum(found, options), found
+    count_shards(results.root)  # before anything is locked, which makes folders
     with _alone(results):
         found = _look(results, find_named(results), options)
         freed = _sum(found, options)
