@@ -336,7 +336,7 @@ def test_a_job_that_the_user_stopped_is_noted_as_begun_and_not_as_failed(tmp_pat
     made = handler(io.StringIO())
     for number in (0, 1):
         log = [f"results/logs/decode/000{number}.log"]
-        job = {"rule_name": "decode", "log": log, "jobid": number}
+        job: dict[str, Any] = {"rule_name": "decode", "log": log, "jobid": number}
         tell(made, LogEvent.JOB_INFO, wildcards={"shard": f"000{number}"}, **job)
         tell(made, LogEvent.JOB_ERROR, **job)
         made.stopped.set()

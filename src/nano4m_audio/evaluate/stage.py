@@ -56,17 +56,7 @@ def evaluate_run(
     trained = parse(TrainSettings, run["settings"], str(run_dir / RUN))
     sets = read_sets(results, trained)
     chosen = sets[settings.split]
-    if not len(chosen):
-        raise UserError(
-            f"the {settings.split} split has no clip with all modalities: nothing to "
-            "evaluate; use more clips or another split"
-        )
-    if not len(sets["train"]):
-        there = ", ".join(f"{name} ({len(own):,} clips)" for name, own in sets.items() if len(own))
-        raise UserError(
-            f"{results} has no training clips with all modalities, only {there}: the baselines are "
-            "counted in training clips; give tokens of the train split, too, in a new folder"
-        )
+    _check_clips(results, {name: len(own) for name, own in sets.items()}, settings.split)
     groups = (
         clip_groups(results.split, sets["train"].clip_ids),
         clip_groups(results.split, chosen.clip_ids),
@@ -95,6 +85,22 @@ def evaluate_run(
             "clip_ids": chosen.clip_ids, "groups": groups[1].tolist(),
         }  # fmt: skip
         _publish(results, experiment, head, trained, inputs)
+
+
+def _check_clips(results: Results, clips: Mapping[str, int], split: str) -> None:
+    """Raise UserError where there are no clips (of each split so many) to evaluate, or none that
+    baselines can be counted in."""
+    if not clips[split]:
+        raise UserError(
+            f"the {split} split has no clip with all modalities: nothing to evaluate; use more "
+            "clips or another split"
+        )
+    if not clips["train"]:
+        there = ", ".join(f"{name} ({count:,} clips)" for name, count in clips.items() if count)
+        raise UserError(
+            f"{results} has no training clips with all modalities, only {there}: the baselines are "
+            "counted in training clips; give tokens of the train split, too, in a new folder"
+        )
 
 
 def tables_of(results: Results, probes: Sequence[str]) -> list[Path]:
