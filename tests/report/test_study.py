@@ -14,7 +14,7 @@ from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import train_settings
 from nano4m_audio.files import read_json, write_json
 from nano4m_audio.paths import Results
-from nano4m_audio.report.study import estimate, write_study
+from nano4m_audio.report.study import Estimate, crossing, estimate, write_study
 from tests.conftest import ROOT
 
 CLIPS, SEEDS, MARGINAL = 40, 3, 5.0
@@ -85,6 +85,18 @@ def study(tmp_path, hears: float, loss: float, seeds: int = SEEDS) -> str:
 def test_the_answer_is_that_of_the_first_arm(tmp_path, hears, loss, answer):
     text = study(tmp_path, hears, loss)
     assert answer in text and "5.000 nats" in text
+    assert "From one picture\nalone the share is -0.00" in text or "alone the share is 0.00" in text
+    assert "): hardly anything.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-0.3, -0.1, "does worse than counts"), (0.06, 0.2, "the picture helps"),
+     (-0.1, 0.04, "hardly anything"), (0.01, 0.2, "undecided"), (None, None, "")],
+)  # fmt: skip
+def test_what_a_picture_saves_is_said_by_its_interval(low, high, words):
+    found = crossing(Estimate(0.1, [], low, high))
+    assert words in found and bool(words) == bool(found)
 
 
 def test_levers_that_help_and_hurt_are_told_apart_with_what_changes_nothing(tmp_path):

@@ -183,6 +183,9 @@ def asymmetry(
     hears, makes = estimate(above, confidence), estimate(saved, confidence)
     facts = {"chance": sum(chances) / len(chances), "marginal": sum(marginals) / len(marginals),
              "hears": hears, "makes": makes}  # fmt: skip
+    if "gain" in own:
+        pairs = zip(own["gain"].seeds, marginals, strict=True)
+        facts["crosses"] = estimate([1 - value / marginal for value, marginal in pairs], confidence)
     if hears.low is None or makes.low is None or makes.high is None:
         return "With one seed there is no interval, and no answer.", facts
     reads = hears.low > 0
@@ -193,6 +196,17 @@ def asymmetry(
     if makes.low >= NEAR:
         return "No: the class is told from the sound, and sound itself is predicted, too.", facts
     return "Undecided: the class is told from the sound; how far sound is predicted varies.", facts
+
+
+def crossing(share: Estimate) -> str:
+    """What it says that a picture saves this share of what a token of sound has by itself."""
+    if share.low is None or share.high is None:
+        return ""
+    if share.high < 0:
+        return "asked like this, the model does worse than counts of tokens that see no picture"
+    if share.low >= NEAR:
+        return "the picture helps"
+    return "hardly anything" if share.high < NEAR else "undecided"
 
 
 def _asked(evaluation: Mapping[str, Any]) -> bool:
@@ -260,6 +274,7 @@ def write_study(results: Results, config: Config) -> None:
         runs={arm.name: read_json(results.run(arm.runs[0]) / RUN) for arm in page.arms},
         config=config,
         near=NEAR,
+        crossing=crossing,
         confidence=confidence,
     )
     write_bytes(results.study, text.encode("utf-8", "replace"))
