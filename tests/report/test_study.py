@@ -153,3 +153,11 @@ def test_an_arm_without_captions_has_no_answer(tmp_path):
     text = results.study.read_text()
     assert "**No answer: the first arm has no captions or no sound.**\n\n## Levers" in text
     assert "audio_top1" not in text and "### Cross-entropy of sound" in text
+
+
+def test_the_study_that_is_documented_is_the_one_of_the_config():
+    config = load_config(ROOT / "configs/study.yaml", demo=ROOT / "config.yaml")
+    text = (ROOT / "docs/STUDY.md").read_text()
+    assert all(f"- **{arm}** ({words}): " in text for arm, words in config.study.levers.items())
+    assert f"the evaluations of {len(config.experiments)} runs" in text
+    assert f"world {config.barnyard.seed} of {config.barnyard.clips} clips" in text
