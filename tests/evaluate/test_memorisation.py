@@ -69,7 +69,7 @@ def rows_of(inputs: ProbeInputs) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_model_that_learnt_its_clips_by_heart_has_a_gap():
-    found = rows_of(inputs_of(steps=800, train=12))
+    found = rows_of(inputs_of(steps=1200, train=12))
     for name in ("audio_gap", "rgb_gap", "audio_accuracy_gap"):
         assert found[name]["low"] > 0 and found[name]["p"] < 0.01, name
     assert found["audio_train_accuracy"]["value"] > 2 * found["audio_test_accuracy"]["value"]
