@@ -34,6 +34,8 @@ from nano4m_audio.running import Job, Stage
 STARTED_IN = Path.cwd()
 #: Off a terminal, a running job is reported this often.
 HEARTBEAT_S = 60.0
+#: Ctrl-C ends the jobs and this process at once: in so many seconds it has been seen here.
+_SEEN_S = 0.2
 _NO_OUTPUT = re.compile(r"^Job (\d+) +completed successfully, but some", re.MULTILINE)
 _NOT_COMPLETE = "At least one job did not complete successfully"
 #: Messages of Snakemake that are the same for every run of this workflow.
@@ -170,7 +172,8 @@ class LogHandler(LogHandlerBase):
 
     def _fail(self, job: Job, number: int) -> None:
         self.failed[job.name] = job
-        if not self.stopped.is_set():  # a job that was stopped with its run is not one that failed
+        # A job that was stopped with its run is not one that failed.
+        if not self.stopped.wait(_SEEN_S):
             reason = {"reason": job.reason} if job.reason else {}
             self.journal.note(FAILED, number, logs=job.logs, **reason)
             where = f", see {job.logs[0]}" if job.logs else ""
