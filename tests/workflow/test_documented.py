@@ -82,6 +82,7 @@ HOW = {
     "configs/vggsound_full.yaml": RUN,
     f"snakemake --cores 8 tokenizers {FOLDER}": RUN,
     "snakemake --cores all --configfile configs/semantic_audio.yaml": PLAN,
+    "snakemake study": PLAN,
     "snakemake study --configfile configs/study.yaml --cores 2": PLAN,
     "nano4m-audio weights fetch yamnet": FAILS + OFFLINE,
     "nano4m-audio weights add yamnet downloads/yamnet.tflite": FAILS + "yamnet.tflite",
