@@ -207,7 +207,7 @@ def planned_uses():
         elif job.rule.name == "tokenizer_quality":
             key = f"tokenize.{values['modality']}"
             name = from_file_name(values["measured"])
-        elif stage == "evaluate":
+        elif job.rule.name == "evaluate_decoded":
             keys = {key for probe in PROBES.values() for key in probe.models}
             uses += [
                 (key, name) for key in sorted(keys) if (name := CONFIG.backend(key))

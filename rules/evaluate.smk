@@ -1,8 +1,8 @@
-"""Evaluate: the probes of a trained run, one JSON file each, in one job: most are quicker than
-torch is imported.
+"""Evaluate: the probes of a trained run, one JSON file each, in two jobs that take about as long:
+most probes are quicker than torch is imported.
 """
 
-from nano4m_audio.probes import READ_TABLES
+from nano4m_audio.probes import DECODED, READ_TABLES, SCORED
 
 
 rule evaluate:
@@ -18,9 +18,8 @@ rule evaluate:
                 for name in names
             ),
         ),
-        models=sorted({path for p in PROBES.values() for path in probe_weights(p)}),
     output:
-        probes=[RESULTS.probe("{experiment}", probe) for probe in PROBES],
+        probes=[RESULTS.probe("{experiment}", probe) for probe in SCORED],
     log:
         "results/logs/evaluate_{experiment}.log",
     benchmark:
@@ -34,9 +33,26 @@ rule evaluate:
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         settings=SETTINGS.path("evaluate", CONFIG.evaluate_settings()),
-        identities={key: identity_of(key) for p in PROBES.values() for key in p.models},
-        version=[stage_version(f"evaluate/{probe}") for probe in PROBES],
+        probes=SCORED,
+        version=[stage_version(f"evaluate/{probe}") for probe in SCORED],
     shell:
-        "OMP_NUM_THREADS=1 nano4m-audio evaluate --experiment={wildcards.experiment}"
-        " --settings={params.settings:q}"
+        "OMP_NUM_THREADS=1 nano4m-audio evaluate {params.probes}"
+        " --experiment={wildcards.experiment} --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"
+
+
+use rule evaluate as evaluate_decoded with:
+    input:
+        rules.evaluate.input,
+        models=sorted({path for p in DECODED for path in probe_weights(PROBES[p])}),
+    output:
+        probes=[RESULTS.probe("{experiment}", probe) for probe in DECODED],
+    log:
+        "results/logs/decoded_{experiment}.log",
+    benchmark:
+        "results/benchmarks/decoded_{experiment}.tsv"
+    params:
+        settings=SETTINGS.path("evaluate", CONFIG.evaluate_settings()),
+        probes=DECODED,
+        identities={key: identity_of(key) for p in DECODED for key in PROBES[p].models},
+        version=[stage_version(f"evaluate/{probe}") for probe in DECODED],

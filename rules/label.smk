@@ -24,6 +24,7 @@ rule label:
         "results/benchmarks/label_{modality}/{shard}.tsv"
     wildcard_constraints:
         modality="|".join(LABELS),
+    priority: 1  # the report waits for it longest
     conda:
         "../envs/nano4m-audio.yaml"
     resources:

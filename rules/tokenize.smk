@@ -19,6 +19,7 @@ rule tokenize:
         "results/logs/tokenize_{modality}/{shard}.log",
     benchmark:
         "results/benchmarks/tokenize_{modality}/{shard}.tsv"
+    priority: 1  # the report waits for it longest
     conda:
         "../envs/nano4m-audio.yaml"
     resources:

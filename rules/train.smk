@@ -25,6 +25,7 @@ rule train:
         "results/logs/train_{experiment}.log",
     benchmark:
         "results/benchmarks/train_{experiment}.tsv"
+    priority: 1  # the report waits for it longest
     conda:
         "../envs/nano4m-audio.yaml"
     threads: lambda wc: CONFIG.experiments[wc.experiment].numerics.threads

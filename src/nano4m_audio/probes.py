@@ -189,3 +189,7 @@ PROBES = {
         ),
     )
 }
+
+#: The probes that score tokens, and those that also run tokenizers and other models.
+SCORED = tuple(name for name, probe in PROBES.items() if not probe.models)
+DECODED = tuple(name for name, probe in PROBES.items() if probe.models)

@@ -40,7 +40,7 @@ _BACKEND_S = {
     "tokenize.caption": {"gpt2": 0.005},
 }
 #: Training, probes, generations and report of the demo [s].
-_DEMO_S, _DEMO_PARAMETERS = 260.0, 6.6e6
+_DEMO_S, _DEMO_PARAMETERS = 190.0, 6.6e6
 _COMPUTED = re.compile(r"(\d+) rows, (\d+) computed")
 _FEW_ROWS = 10
 
