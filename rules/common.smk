@@ -106,6 +106,7 @@ FILES = Files(
     root=FOLDER.root,
     follow_links=FOLDER.follow_links,
     fetched=CONFIG.source == "web",
+    may_be_cut=CONFIG.source == "mirror",
 )
 
 

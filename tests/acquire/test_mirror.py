@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nano4m_audio.acquire.decode import decode_clip
 from nano4m_audio.acquire.mirror import Clip, find_clips, list_mirror, match
 from nano4m_audio.acquire.stage import check_files, decode_clips
 from nano4m_audio.acquire.video_names import readings
@@ -19,6 +20,7 @@ from nano4m_audio.config.schema import DecodeFiles
 from nano4m_audio.config.sources import Files, Mirror
 from nano4m_audio.errors import UserError
 from nano4m_audio.paths import Results
+from nano4m_audio.store import RowStore
 from nano4m_audio.tables import write_rows
 from nano4m_audio.taxonomy import known_classes
 
@@ -142,7 +144,7 @@ def test_clips_are_read_inside_folders_and_archives(tmp_path, film_bytes, kind):
     assert archive.read_bytes()[start : start + count] == film_bytes[0]
     assert [(k["why"], k["files"]) for k in findings.left_out] == [(".txt member of an archive", 1)]
     write_rows(results.table("candidates", "0000"), "candidates", rows)
-    files = Files(root=str(root))
+    files = Files(root=str(root), may_be_cut=True)
     check_files(results, "0000", files)
     media = {
         row["clip_id"].split("@")[0]: row
@@ -157,6 +159,39 @@ def test_clips_are_read_inside_folders_and_archives(tmp_path, film_bytes, kind):
     assert [row["status"] for row in clips] == ["ok"] * 3
     outside = [p for p in tmp_path.rglob("*.mp4") if p.parent != root / "part"]
     assert not outside
+
+
+@pytest.mark.parametrize("kind", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize(
+    ("name", "segment", "film_s", "window"),
+    [
+        (ID, (5, 9), 12, (5, 9)),  # the whole video
+        (ID, (5, 9), 9, (5, 9)),
+        (ID, (5, 9), 4, None),  # a cut of it
+        (ID, (0, 4), 12, (0, 4)),
+        (ID, (0, 4), 4, None),
+        (ID, (5, 12), 8, None),  # neither: it cannot hold the segment
+        (f"{ID}_000005", (5, 9), 12, None),  # its name says that it is a cut
+    ],
+)
+def test_a_segment_is_taken_out_of_a_whole_video(
+    film, clicks, tmp_path, kind, name, segment, film_s, window
+):
+    root = tmp_path / "mirror"
+    root.mkdir()
+    path = film(root / f"{name}{kind}", seconds=film_s, sound=clicks(film_s, [film_s - 1.0]))
+    results = Results(tmp_path / "results")
+    rows, _ = list_mirror(_listed(root, (ID, *segment, "dog")), results, known_classes())
+    write_rows(results.table("candidates", "0000"), "candidates", rows)
+    files = Files(root=str(root), may_be_cut=True)
+    check_files(results, "0000", files)
+    decode_clips(results, "0000", DecodeFiles(files=files))
+    (row,) = pq.read_table(results.table("clips", "0000")).to_pylist()
+    wanted = decode_clip(path, window=window)
+    assert (row["status"], row["message"]) == ("ok", "")
+    assert row["duration_s"] == pytest.approx(wanted.duration_s)
+    (stored,) = RowStore(results.store, "clips", "0000").read([row["key"]]).to_pylist()
+    assert (stored["frames"], stored["audio_flac"]) == (list(wanted.frames), wanted.audio_flac)
 
 
 def test_links_and_devices_in_an_archive_are_refused(tmp_path):

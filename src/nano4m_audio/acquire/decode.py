@@ -19,7 +19,7 @@ from nano4m_audio.acquire.promise import (
 from nano4m_audio.acquire.reading import Reading, read, start
 from nano4m_audio.acquire.sound import levels_dbfs
 from nano4m_audio.acquire.source import MediaError, Region, Source, opened
-from nano4m_audio.acquire.window import read_preface, tries
+from nano4m_audio.acquire.window import is_cut, read_preface, tries
 from nano4m_audio.media.stored import encode_flac, read_audio, read_frame
 from nano4m_audio.reasons import Reason
 
@@ -65,6 +65,7 @@ def decode_clip(
     path: Path,
     *,
     window: tuple[float, float] | None = None,
+    may_be_cut: bool = False,
     region: Region | None = None,
     sha256: str | None = None,
     sample_rate_hz: int = 32000,
@@ -78,7 +79,8 @@ def decode_clip(
 
     The clip is all of the file, or what lies in ``window`` (start_s, end_s) after the container's
     origin: the same pictures and sound as of the whole file, but only the window and a little
-    before it is read. ``region`` (first byte, number of bytes) is where in ``path`` the file lies.
+    before it is read. A file that ``may_be_cut`` and cannot hold that much is the clip itself.
+    ``region`` (first byte, number of bytes) is where in ``path`` the file lies.
 
     The clip lasts as long as its picture; sound that ends earlier is followed by silence, sound
     that starts late keeps its offset, gaps are silence. Rotation and pixel aspect are applied.
@@ -89,6 +91,8 @@ def decode_clip(
 
     try:
         with opened(path, sha256, region) as source:
+            if window and may_be_cut and is_cut(source, window):
+                window = None
             preface = read_preface(source, window)
             for one in tries(window, preface):
                 with open_media(source) as container:

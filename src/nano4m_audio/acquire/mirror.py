@@ -58,11 +58,14 @@ def list_mirror(
 
 
 def _candidate(row: Mapping[str, Any], clip: Clip | None) -> dict[str, Any]:
-    """A clip that is there ends where its file does, whatever the list says."""
-    start, count = (clip and clip.region) or (None, None)
-    end_s = None if clip else row["end_s"]
-    path = clip.path if clip else ""
-    return {**row, "end_s": end_s, "path": path, "byte_start": start, "byte_count": count}
+    """A clip whose name has its start is all of its file, whatever the list says of its end. One
+    that is named by its video alone may be all of that: its segment keeps its end."""
+    if clip is None:
+        return {**row, "path": "", "byte_start": None, "byte_count": None}
+    start, count = clip.region or (None, None)
+    starts = {start_s for name, start_s in readings(clip.name) if name == row["video_id"]}
+    end_s = row["end_s"] if starts == {None} else None
+    return {**row, "end_s": end_s, "path": clip.path, "byte_start": start, "byte_count": count}
 
 
 def match(

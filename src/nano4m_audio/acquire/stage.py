@@ -82,6 +82,8 @@ def decode_clips(results: Results, shard: str, settings: DecodeFiles) -> None:
     name = "clips"
     limits = Limits(settings.memory_max_mb, settings.cpu_max_s, settings.wall_max_s)
     options = settings.model_dump(exclude={"memory_max_mb", "cpu_max_s", "wall_max_s", "files"})
+    if settings.files.may_be_cut:
+        options["may_be_cut"] = True
     items = [
         Item(
             row["clip_id"],

@@ -13,6 +13,7 @@ from typing import Any
 from nano4m_audio.acquire.clock import Clock
 from nano4m_audio.acquire.container import choose_streams, open_media
 from nano4m_audio.acquire.frames import ROUNDING_S
+from nano4m_audio.acquire.promise import said_s
 from nano4m_audio.acquire.runs import Beginning, beginning
 from nano4m_audio.acquire.sound import SoundTrack
 from nano4m_audio.acquire.source import Source
@@ -24,6 +25,8 @@ PRE_ROLL_S, _SETTLED_S = 1.5, 0.5
 _BEGINNING_S, _BEGINNING_PACKETS = 1.0, 2000
 #: Compressed pictures that are held back while a later keyframe may come.
 _MOST_HELD_BYTES = 64 << 20
+#: So far [s] the length of a cut may be from that of its segment.
+_OFF_S = 0.5
 #: In formats whose clock may jump a longer gap than this is a jump.
 PAUSE_S = 10.0
 
@@ -127,6 +130,16 @@ def seek(container: Any, stream: Any, time_s: float) -> bool:
     except av.error.FFmpegError:
         return False
     return True
+
+
+def is_cut(source: Source, window: tuple[float, float]) -> bool:
+    """Whether a file is the segment at ``window`` of its video, and not all of that: it says that
+    it is no longer than the segment, or ends before that does, or does not say when it ends."""
+    with open_media(source) as container:
+        length_s = said_s(container, (container.start_time or 0) / 1e6)
+    return (
+        length_s is None or length_s < max(window[1], window[1] - window[0] + 2 * _OFF_S) - _OFF_S
+    )
 
 
 def read_preface(source: Source, window: tuple[float, float] | None) -> Preface:

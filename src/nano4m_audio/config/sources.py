@@ -24,6 +24,10 @@ class Files(Section):
     fetched: bool = Field(
         False, description="true: the files are what the stage fetch says (set by source: web)"
     )
+    may_be_cut: bool = Field(
+        False,
+        description="true: a file too short for its segment is that (set by source: mirror)",
+    )
 
 
 class Source(Section):

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
-import yaml
-
+from nano4m_audio.files import data_yaml
 from nano4m_audio.probes import PROBES, Probe
 from nano4m_audio.report.beside import Decision, Fact, decisions
 from nano4m_audio.report.beside import collect as beside_facts
@@ -134,7 +133,7 @@ def paper_entropies(paper: Mapping[str, Any]) -> dict[str, Any] | None:
 def paper_numbers() -> dict[str, Any]:
     """The committed facts about the paper: label, caveats, tokenizers, metrics."""
     text = resources.files("nano4m_audio.report").joinpath("paper_numbers.yaml").read_text("utf-8")
-    return yaml.safe_load(text)
+    return data_yaml(text)
 
 
 def papers_probes(config: Mapping[str, Any], paper: Mapping[str, Any]) -> set[str]:

@@ -12,6 +12,7 @@ import yaml
 
 from nano4m_audio.config.reading import parse_workflow
 from nano4m_audio.errors import UserError
+from nano4m_audio.files import data_yaml
 from nano4m_audio.report.changes import Changed, config_changes, flat
 
 _PATHS = ("config.yaml", "configs/")
@@ -58,7 +59,7 @@ def compare_with_shipped(config: Mapping[str, Any], repository: Path | None) -> 
 def _resolved(text: str, name: str, source: str) -> dict[str, Any] | None:
     """All values of a config file that names this source; None for any other."""
     try:
-        values = yaml.safe_load(text)
+        values = data_yaml(text)
         if not isinstance(values, dict) or values.get("source") != source:
             return None
         return parse_workflow(values, name).model_dump(mode="json")
