@@ -33,10 +33,10 @@ rule evaluate:
         device=lambda wc: train_device(CONFIG, wc.experiment),
     params:
         settings=SETTINGS.path("evaluate", CONFIG.evaluate_settings()),
-        probes=SCORED,
+        what=SCORED,
         version=[stage_version(f"evaluate/{probe}") for probe in SCORED],
     shell:
-        "OMP_NUM_THREADS=1 nano4m-audio evaluate {params.probes}"
+        "OMP_NUM_THREADS=1 nano4m-audio evaluate {params.what:q}"
         " --experiment={wildcards.experiment} --settings={params.settings:q}"
         " --device={resources.device} --threads={threads} 2> {log}"
 
@@ -53,6 +53,6 @@ use rule evaluate as evaluate_decoded with:
         "results/benchmarks/decoded_{experiment}.tsv"
     params:
         settings=SETTINGS.path("evaluate", CONFIG.evaluate_settings()),
-        probes=DECODED,
+        what=DECODED,
         identities={key: identity_of(key) for p in DECODED for key in PROBES[p].models},
         version=[stage_version(f"evaluate/{probe}") for probe in DECODED],
