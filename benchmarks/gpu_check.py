@@ -6,6 +6,7 @@ comments of docs/BENCHMARKS.md is written anew; elsewhere it is printed. Numbers
 and ``--show`` writes the section from one that another machine has made.
 
     python -m benchmarks.gpu_check --out results/gpu_check.json
+    python -m benchmarks.gpu_check --quick
     python -m benchmarks.gpu_check --toy
     python -m benchmarks.gpu_check --show results/gpu_check.json
 """
@@ -38,17 +39,17 @@ PARTS: dict[str, tuple[str, float, str]] = {
     "machine": ("gpu_parts", 30, "Machine"),
     "varlen": ("gpu_parts", 50, "Attention without padding"),
     "precision": ("gpu_parts", 50, "bfloat16 against float32"),
-    "compiling": ("gpu_parts", 90, "torch.compile"),
+    "compiling": ("gpu_parts", 90, "Compiled and replayed"),
     "generation": ("gpu_models", 40, "Generation"),
-    "paper": ("gpu_parts", 120, "The paper's training"),
+    "paper": ("gpu_parts", 140, "The paper's training"),
     "resume": ("gpu_parts", 70, "A training that is resumed"),
-    "backends": ("gpu_models", 110, "Backends"),
+    "backends": ("gpu_models", 140, "Backends"),
 }
 #: No part begins or goes on after this many seconds.
 LIMIT_S = 570.0
 
 
-def run_part(name: str, toy: bool, folder: str) -> None:
+def run_part(name: str, scale: str, folder: str) -> None:
     """In a process of its own: one part, whose rows go to NAME.json and whose words to NAME.log."""
     os.setsid()
     log = os.open(Path(folder) / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -58,21 +59,21 @@ def run_part(name: str, toy: bool, folder: str) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     module = f"benchmarks.{PARTS[name][0]}"
     __import__(module)
-    from benchmarks.gpu_parts import FULL, TOY, Notes
+    from benchmarks.gpu_parts import SCALES, Notes
 
     notes = Notes(Path(folder) / f"{name}.json")
     try:
-        getattr(sys.modules[module], name)(TOY if toy else FULL, notes)
+        getattr(sys.modules[module], name)(SCALES[scale], notes)
     except BaseException as error:
         traceback.print_exc()
         reason = (str(error).splitlines() or [""])[0]
         notes.check(False, "all of it", f"{type(error).__name__}: {reason}"[:300])
 
 
-def outcome(name: str, toy: bool, folder: Path, limit_s: float) -> dict[str, Any]:
+def outcome(name: str, scale: str, folder: Path, limit_s: float) -> dict[str, Any]:
     """Run a part for at most ``limit_s``; what it found, with one more row if it did not end."""
     context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=run_part, args=(name, toy, str(folder)))
+    process = context.Process(target=run_part, args=(name, scale, str(folder)))
     began = time.monotonic()
     problem = "" if limit_s > 0 else "no time was left for it"
     if not problem:
@@ -94,19 +95,19 @@ def outcome(name: str, toy: bool, folder: Path, limit_s: float) -> dict[str, Any
     return {"title": PARTS[name][2], "seconds": time.monotonic() - began, **found}
 
 
-def check(toy: bool, names: list[str], out: Path, show: Callable[[str], None]) -> dict[str, Any]:
+def check(scale: str, names: list[str], out: Path, show: Callable[[str], None]) -> dict[str, Any]:
     """Run parts one after the other; the file ``out`` has what is known after each."""
     multiprocessing.set_forkserver_preload(["benchmarks.gpu_models", "benchmarks.gpu_parts"])
     began = time.monotonic()
     found: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "toy": toy,
+        "scale": scale,
         "parts": {},
     }
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             left = LIMIT_S - (time.monotonic() - began)
-            part = outcome(name, toy, Path(folder), min(PARTS[name][1], left))
+            part = outcome(name, scale, Path(folder), min(PARTS[name][1], left))
             found["parts"][name] = part
             found["seconds"] = time.monotonic() - began
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--toy", action="store_true", help="tiny sizes on the CPU, in a minute")
+    scale = parser.add_mutually_exclusive_group()
+    for name, said in (
+        ("quick", "few turns of each part, to see in 3 minutes whether all run; too low rates"),
+        ("toy", "tiny sizes on the CPU, in a minute"),
+    ):
+        scale.add_argument(f"--{name}", dest="scale", action="store_const", const=name, help=said)
+    parser.set_defaults(scale="full")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts")
     parser.add_argument("--out", type=Path, default=Path("results/gpu_check.json"))
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="whose section is written")
@@ -163,8 +170,9 @@ def main() -> int:
     if options.show:
         found = json.loads(options.show.read_text("utf-8"))
     else:
-        found = check(options.toy, options.only or list(PARTS), options.out, print)
-    if not found["toy"] and not options.only and found["parts"]["machine"]["numbers"].get("device"):
+        found = check(options.scale, options.only or list(PARTS), options.out, print)
+    whole = found["scale"] == "full" and not options.only
+    if whole and found["parts"]["machine"]["numbers"].get("device"):
         write_section(options.document, section(found))
         print(f"{options.document} is written")
     problems = [

@@ -104,15 +104,22 @@ class Times:
     flops: list[float] = field(default_factory=list)
 
 
-def synthetic(modalities: tuple[Modality, ...], clips: int, seed: int = 0) -> TokenData:
-    """Clips with something to learn: a hidden kind decides which ids are likely."""
+def synthetic(
+    modalities: tuple[Modality, ...], clips: int, seed: int = 0, noise: float = 0.0
+) -> TokenData:
+    """Clips with something to learn: a hidden kind decides which ids are likely. A share ``noise``
+    of the ids is any at all, so that all of them occur, as in real clips."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 16, clips)
 
     def tokens(m: int, modality: Modality, frames: int) -> np.ndarray:
         likely = np.random.default_rng([99, m]).integers(0, modality.vocab_size, (16, 64))
         drawn = rng.geometric(0.1, (clips, frames, modality.max_tokens)).clip(max=64) - 1
-        return likely[kind[:, None, None], drawn].astype(np.uint16)
+        ids = likely[kind[:, None, None], drawn]
+        if noise:
+            other = rng.integers(0, modality.vocab_size, ids.shape)
+            ids = np.where(rng.random(ids.shape) < noise, other, ids)
+        return ids.astype(np.uint16)
 
     arrays = {
         x.name: tokens(m, x, 1 if x.name == "audio" else 10)

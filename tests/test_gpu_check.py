@@ -48,9 +48,9 @@ def test_a_part_that_fails_is_a_row(tmp_path):
 
 def test_a_part_that_takes_too_long_keeps_its_rows(tmp_path):
     Notes(tmp_path / "machine.json").row("first", "1 s")
-    found = gpu_check.outcome("machine", True, tmp_path, 0.0)
+    found = gpu_check.outcome("machine", "toy", tmp_path, 0.0)
     assert [row["result"] for row in found["rows"]] == ["1 s", "failed: no time was left for it"]
-    found = gpu_check.outcome("machine", True, tmp_path, 0.001)
+    found = gpu_check.outcome("machine", "toy", tmp_path, 0.001)
     assert found["problems"] == ["not done after 0 s"]
 
 
@@ -58,7 +58,7 @@ def found(device: str = "", result: str = "fine", problems: tuple[str, ...] = ()
     """What a check left in its file."""
     part = {"title": "Machine", "rows": [{"what": "device", "result": result}], "seconds": 1.0}
     part |= {"numbers": {"device": device} if device else {}, "problems": list(problems)}
-    return {"made": "2026-01-02", "toy": False, "seconds": 9.0, "parts": {"machine": part}}
+    return {"made": "2026-01-02", "scale": "full", "seconds": 9.0, "parts": {"machine": part}}
 
 
 def test_the_section_comes_from_a_file_of_another_machine(tmp_path):

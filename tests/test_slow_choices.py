@@ -16,7 +16,7 @@ from nano4m_audio.config.schema import Config
 from nano4m_audio.experiments import slow_choices
 from nano4m_audio.nano4m import hardware
 from nano4m_audio.nano4m.distributed import Ranks
-from nano4m_audio.nano4m.hardware import COMPILED_STEPS, compiles
+from nano4m_audio.nano4m.hardware import COMPILED_STEPS, RECORDED_STEPS, compiles, records
 from nano4m_audio.nano4m.settings import Hardware
 from tests.nano4m.test_train import SETTINGS, change, run
 
@@ -105,6 +105,24 @@ def test_auto_compiles_long_fast_runs_of_a_gpu(monkeypatch, compiled, steps, mod
     settings = change(settings, "hardware", compile=compiled)
     assert compiles(settings, Ranks(torch.device("cuda"))) is expected
     assert not compiles(settings, Ranks(torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "steps", "mode", "device", "world", "expected"),
+    [
+        ("auto", RECORDED_STEPS, "fast", "cuda", 1, True),
+        ("auto", RECORDED_STEPS - 1, "fast", "cuda", 1, False),
+        (True, 10, "fast", "cuda", 1, True),
+        (False, RECORDED_STEPS, "fast", "cuda", 1, False),
+        (True, RECORDED_STEPS, "reference", "cuda", 1, False),
+        (True, RECORDED_STEPS, "fast", "cuda", 2, False),
+        (True, RECORDED_STEPS, "fast", "cpu", 1, False),
+    ],
+)
+def test_one_gpu_records_its_passes(compiled, steps, mode, device, world, expected):
+    settings = change(change(SETTINGS, steps=steps), "numerics", mode=mode)
+    settings = change(settings, "hardware", compile=compiled)
+    assert records(settings, Ranks(torch.device(device), world=world)) is expected
 
 
 def test_a_backend_says_that_bfloat16_is_emulated(cpu, monkeypatch, capsys):

@@ -16,6 +16,9 @@ from nano4m_audio.nano4m.masking import Packed
 IGNORED = -100
 #: Longest sequences are rounded up to this, so that compiled code meets few different values.
 LENGTH_UNIT = 128
+#: Rows of a batch on a GPU are filled up to a multiple of this, as kernels are chosen and recorded
+#: for every number of rows anew. Sequences of their own hold the filling, none of them empty.
+ROWS_UNIT, FILLERS = 512, 8
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Tokens:
     """The sequences of a batch, laid end to end: three int64 [n], and the length of each sample.
 
     ``valid`` bool [batch, width] marks the real tokens of a padded batch, whose samples all have
-    the same length. ``bounds`` int32 [batch + 1] are the first rows of the samples. ``order`` int64
+    the same length. The last ``filling`` rows are no tokens, and their sequences no samples.
+    ``bounds`` int32 [batch + 1] are the first rows of the samples. ``order`` int64
     sorts the real tokens by modality, and ``counts`` are their numbers; both are made on the host,
     because asking a GPU for them would stop the pipeline of kernels. ``longest`` is an upper bound
     of the lengths, and ``slots`` int64 [n] are the rows of the tokens when every sample is filled
@@ -35,6 +39,7 @@ class Tokens:
     modalities: Tensor
     lengths: list[int]
     valid: Tensor | None = None
+    filling: int = 0
     bounds: Tensor = field(init=False)
     order: Tensor = field(init=False)
     slots: Tensor = field(init=False)
@@ -44,7 +49,9 @@ class Tokens:
     def __post_init__(self) -> None:
         modalities = self.modalities.numpy()
         every = np.arange(len(modalities))
-        real = every if self.valid is None else np.flatnonzero(self.valid.numpy().ravel())
+        real = every[: len(every) - self.filling]
+        if self.valid is not None:
+            real = np.flatnonzero(self.valid.numpy().ravel())
         counts = np.bincount(modalities[real])
         order = real[np.argsort(modalities[real], kind="stable")]
         bounds = np.concatenate([[0], np.cumsum(self.lengths)])
@@ -73,6 +80,20 @@ class Tokens:
         )
 
     @classmethod
+    def filled(cls, packed: Packed) -> Tokens:
+        """The packed sequences, and at their end FILLERS more, of zeros, up to a multiple of
+        ROWS_UNIT rows."""
+        n = len(packed.tokens)
+        filling = FILLERS + -(n + FILLERS) % ROWS_UNIT
+        rows = (packed.tokens, packed.positions, packed.modalities)
+        tokens, positions, modalities = (
+            torch.from_numpy(np.concatenate([x, np.zeros(filling, x.dtype)])) for x in rows
+        )
+        fillers = [len(part) for part in np.array_split(np.arange(filling), FILLERS)]
+        lengths = [*packed.lengths.tolist(), *fillers]
+        return cls(tokens, positions, modalities, lengths, filling=filling)
+
+    @classmethod
     def padded(cls, packed: Packed, width: int, filling: int = 0) -> Tokens:
         """Pad every sample to ``width`` (or to the longest), as the reference does:
         token ``filling`` (IGNORED for targets), position 0, modality 0."""
@@ -91,6 +112,27 @@ class Tokens:
             [width] * len(valid),
             torch.from_numpy(valid),
         )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, sequences and the bound of their lengths: what compiled code can see of it."""
+        return len(self.tokens), len(self.lengths), self.longest
+
+    def clone(self) -> Tokens:
+        """A copy in memory of its own."""
+        copy = object.__new__(Tokens)
+        copy._set(**{**vars(self), **{k: v.clone() for k, v in self._tensors().items()}})
+        return copy
+
+    def copy_(self, other: Tokens) -> None:
+        """Take over what a model sees of ``other``, which has the same shape."""
+        theirs = other._tensors()
+        for name, tensor in self._tensors().items():
+            tensor.copy_(theirs[name])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that a model sees, which is all but ``order``."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, Tensor) and k != "order"}
 
     def to(self, device: torch.device) -> Tokens:
         """A copy on a device."""

@@ -7,7 +7,8 @@ full matrix of scores (400 MB at paper size and batch 8) never exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -62,13 +63,20 @@ def loss_weights(counts: Sequence[int], average: str) -> list[float]:
 class Objective(nn.Module):
     """A batch in, its loss out. This is the module that DDP and FSDP wrap.
 
-    ``shared`` rows of the output table, if any, stand for ids that are never a target."""
+    ``shared`` rows of the output table, if any, stand for ids that are never a target.
+    ``compiled``: on a GPU, softmax and gradients of scores are one compiled kernel. ``passes``, if
+    set, computes what the model does."""
 
     def __init__(
-        self, model: FourM, settings: TrainSettings, shared: SharedRows | None = None
+        self,
+        model: FourM,
+        settings: TrainSettings,
+        shared: SharedRows | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.compiled = model, compiled
+        self.passes: Callable[[Tokens, Tokens], Tensor] | None = None
         self.padded = settings.numerics.mode == "reference"
         self.sizes = table_sizes(model, settings.objective)
         self.shared = shared
@@ -78,14 +86,14 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The weighted sum of all targets' losses (float32, with gradient), and the plain sum of
         each modality (float32 [M], without)."""
-        features, table = self.model(inputs, targets), self.model.to_logits.weight
+        features, table = (self.passes or self.model)(inputs, targets), self.model.to_logits.weight
         if self.padded:
             return self._of_all_rows(features, table, targets, weights)
         groups = _groups(targets, self.sizes)
         rows = features.index_select(0, targets.order)  # [n, dim], by modality
         ids = targets.tokens.index_select(0, targets.order)
         loss, losses = _LinearCrossEntropy.apply(
-            rows, table, ids, groups, list(weights), self.shared
+            rows, table, ids, groups, list(weights), self.shared, self.compiled
         )
         sums = [losses[start:stop].sum() for start, stop, _ in groups]
         return loss, torch.stack(sums)
@@ -132,6 +140,23 @@ def log_scores(x: Tensor, table: Tensor, shared: SharedRows | None = None) -> Te
     return scores.log_softmax(dim=1)
 
 
+def score_gradient(scores: Tensor, ids: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of ``ids`` [n] and its gradient by ``scores`` [n, size], in their dtype; all
+    between is float32. ``shift`` [size] is added to all scores. For torch.compile: a pass to sum
+    and one to write, where single operations take ten."""
+    log_p = scores.float() if shift is None else scores.float() + shift
+    log_p = log_p.log_softmax(dim=1)
+    chosen = ids[:, None] == torch.arange(scores.shape[1], device=scores.device)
+    losses = -log_p.gather(1, ids[:, None])[:, 0]
+    return losses, (log_p.exp() - chosen.float()).to(scores.dtype)
+
+
+@cache
+def fused_gradient() -> Callable[..., tuple[Tensor, Tensor]]:
+    """``score_gradient``, compiled for any number of rows and ids."""
+    return torch.compile(score_gradient, dynamic=True)
+
+
 class _Scores:
     """``log_scores`` for a CPU, the same to the bit, always in the same memory: a fresh matrix of
     50 MB costs more than the softmax in it. A result is overwritten by the next one."""
@@ -168,6 +193,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         groups: Sequence[tuple[int, int, int]],
         weights: Sequence[float],
         shared: SharedRows | None,
+        compiled: bool,
     ) -> tuple[Tensor, Tensor]:
         device = features.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -180,6 +206,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for m, piece, size in _pieces(groups, ROWS_CPU if device == "cpu" else ROWS_GPU):
                 own = rows_of[:size]
+                if compiled and ctx.needs_input_grad[0]:
+                    shift = None if shared is None else shared.below(size).shift(size)
+                    found, grad_logits = fused_gradient()(x[piece] @ own.T, ids[piece], shift)
+                    losses[piece] = found
+                    loss += found.sum() * weights[m]
+                    d_features[piece] = (grad_logits @ own).mul_(weights[m])
+                    d_table[:size].add_(grad_logits.T @ x[piece], alpha=weights[m])
+                    continue
                 log_p = scores(x[piece], own, shared and shared.below(size))  # [rows, size]
                 indices = ids[piece, None]  # [rows, 1]
                 losses[piece] = -log_p.gather(1, indices)[:, 0]
@@ -204,4 +238,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_features, d_table = ctx.gradients
         del ctx.gradients  # so that the table's gradient is taken over, not copied
-        return d_features.mul_(d_loss), d_table.mul_(d_loss), *[None] * 4
+        return d_features.mul_(d_loss), d_table.mul_(d_loss), *[None] * 5

@@ -313,7 +313,9 @@ class Hardware(Section):
         False, description="spread weights and optimiser state over the devices (FSDP2)"
     )
     compile: bool | Literal["auto"] = Field(
-        "auto", description="torch.compile the blocks of a GPU; auto: in a long run in fast mode"
+        "auto",
+        description="compile the blocks on a GPU, and replay passes as CUDA graphs; auto: in fast "
+        "mode, where a run is long enough",
     )
     checkpoint_every_s: float = Field(
         30.0,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from nano4m_audio.nano4m.distributed import (
     set_full_state,
     spread,
 )
-from nano4m_audio.nano4m.hardware import compiles, warn_of_emulation
+from nano4m_audio.nano4m.graphs import CudaRecorder, GraphedModel
+from nano4m_audio.nano4m.hardware import compiles, records, warn_of_emulation
 from nano4m_audio.nano4m.model import FourM
 from nano4m_audio.nano4m.objective import Objective, loss_weights
 from nano4m_audio.nano4m.optim import learning_rate, make_optimizers, set_learning_rate
@@ -195,10 +197,14 @@ def start_run(settings: TrainSettings, ranks: Ranks, vocabulary: Vocabulary | No
     model = vocabulary.short_model(settings) if vocabulary else starting_model(settings)
     model = model.to(ranks.device)
     settings = vocabulary.settings(settings) if vocabulary else settings
-    if compiles(settings, ranks):
+    if compiled := compiles(settings, ranks):
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
-    objective = spread(Objective(model, settings, shared), ranks, sharded)
+    scored = Objective(model, settings, shared, compiled)
+    if records(settings, ranks):
+        cast = partial(autocast, settings, ranks.device)
+        scored.passes = GraphedModel(model, cast, CudaRecorder())
+    objective = spread(scored, ranks, sharded)
     n_modalities = len(settings.model.modalities)
     return Run(
         ranks,
@@ -243,7 +249,7 @@ def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
         widths = settings.masking.input_tokens[1], settings.masking.target_tokens[1]
         sides = list(map(Tokens.padded, own, widths, (0, IGNORED)))
     else:
-        sides = list(map(Tokens.of, own))
+        sides = list(map(Tokens.filled if records(settings, ranks) else Tokens.of, own))
     average = settings.objective.average
     weights = [w * ranks.world for w in loss_weights(counts.tolist(), average)]
     inputs, targets = on_device(sides, ranks.device)
@@ -257,9 +263,12 @@ def share_of(batch: Batch, settings: TrainSettings, ranks: Ranks) -> Share:
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
-    """Matrix products in the settings' precision on a device."""
+    """Matrix products in the settings' precision on a device. Casted weights are not kept: each is
+    used once in a pass, and a recorded pass would go on with those of the step it is from."""
     dtype = settings.dtype_name(device.type)
-    return torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != "float32")
+    return torch.autocast(
+        device.type, getattr(torch, dtype), enabled=dtype != "float32", cache_enabled=False
+    )
 
 
 def take_step(run: Run, share: Share) -> Tensor:

@@ -48,6 +48,10 @@ class SharedRows:
         n = bisect_left(self.places, size)
         return SharedRows(self.places[:n], self.rows[:n], self.copies[:n])
 
+    def shift(self, size: int) -> Tensor:
+        """What ``raise_scores`` adds to each of ``size`` columns, float32 [size]."""
+        return self.copies.new_zeros(size).index_copy(0, self.rows, self.copies.log())
+
     def raise_scores(self, scores: Tensor) -> None:
         """Add log(copies) to columns of float32 scores, in place: in a softmax each then has the
         weight of all that it stands for."""
