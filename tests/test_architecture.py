@@ -17,7 +17,7 @@ ROOT = Path(nano4m_audio.__file__).parent
 #: From the ground up: wings and modules import those of lower floors and of their own.
 FLOORS = (
     {"errors", "files", "code_digest", "processor", "progress", "running", "reasons", "filters",
-     "section", "modalities", "probes"},
+     "section", "modalities", "probes", "yaml_text"},
     {"checked", "tables", "locks", "seals", "parts", "store", "lineage", "shards", "paths",
      "settings_files", "shared_store", "journal", "versions", "intervals", "upstream"},
     {"nano4m", "backends"},
@@ -35,7 +35,7 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 #: Parts that can be taken out and used elsewhere, and the little that they import from here.
 FREE = {
     "nano4m": {"processor", "files", "section"},
-    "backends": {"errors", "files", "locks", "code_digest", "processor"},
+    "backends": {"errors", "files", "locks", "code_digest", "processor", "yaml_text"},
 }
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 400
 

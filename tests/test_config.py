@@ -182,6 +182,14 @@ def test_keys_on_the_command_line(entries, expected):
         (["verdict={audio_min: 40}"], "verdict.audio_min = 40: Input should be less than or equal"),
         (["verdict.audio_mn=1"], "verdict.audio_mn: unknown key, did you mean 'audio_min'?"),
         (["verdict.audio_min"], "--config 'verdict.audio_min': KEY=VALUE"),
+        (
+            ["verdict={audio_min: 0.3, audio_min: 0.5}"],
+            "--config verdict: audio_min is there twice (lines 1 and 1)",
+        ),
+        (
+            ["experiments.base={optim: {lr: 1, lr: 2}}"],
+            "--config experiments.base: optim.lr is there twice",
+        ),
         (["verdict..x=1"], "--config 'verdict..x=1': KEY=VALUE"),
         (["=1"], "--config '=1': KEY=VALUE"),
         (["source.x=1"], "source: Input should be 'barnyard'"),

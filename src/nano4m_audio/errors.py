@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class UserError(Exception):
@@ -37,3 +38,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     match = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f", did you mean {match[0]!r}?" if match else ""
+
+
+def dotted(path: tuple[Any, ...]) -> str:
+    """The name of a key as errors show it; what would break the line or fill the page is quoted."""
+    return ".".join(
+        part if len(part := str(step)) <= 80 and part.isprintable() else shown(part)
+        for step in path
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as errors show it, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

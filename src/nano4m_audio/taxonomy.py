@@ -17,8 +17,8 @@ import yaml
 from pydantic import Field, field_validator
 
 from nano4m_audio.backends import audioset
-from nano4m_audio.config.plain import read_yaml, shown
-from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.config.plain import read_yaml
+from nano4m_audio.errors import UserError, did_you_mean, shown
 from nano4m_audio.files import data_yaml
 from nano4m_audio.section import Section
 

@@ -392,6 +392,23 @@ def test_a_wrong_list_is_one_line(cache):
             weights.all_weights()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("net:\n  note: a\nnet:\n  note: b", "net is there twice (lines 1 and 3)"),
+        ("net: {files: [{name: a, name: b}]}", "net.files.0.name is there twice"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_a_list_says_twice_is_not_dropped(cache, text, message):
+    path = cache.folder / "weights.yaml"
+    path.write_text(text)
+    os.utime(path, ns=(len(text), len(text)))
+    with pytest.raises(UserError) as error:
+        weights.all_weights()
+    assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+
+
 class Evil:
     """Writes a file when it is unpickled."""
 

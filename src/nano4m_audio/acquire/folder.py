@@ -15,9 +15,8 @@ from typing import Any
 from nano4m_audio.acquire.list_words import list_lines
 from nano4m_audio.acquire.tree import media_files
 from nano4m_audio.acquire.video_names import cuts
-from nano4m_audio.config.plain import shown
 from nano4m_audio.config.sources import Source
-from nano4m_audio.errors import ListError, UserError, did_you_mean
+from nano4m_audio.errors import ListError, UserError, did_you_mean, shown
 from nano4m_audio.paths import Results
 from nano4m_audio.taxonomy import normal, unknown_class
 

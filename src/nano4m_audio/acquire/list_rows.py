@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nano4m_audio.acquire.list_labels import Claims, LabelMap
-from nano4m_audio.config.plain import shown
-from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.errors import UserError, did_you_mean, shown
 
 VGGSOUND_S = 10.0
 _BLOCK = 1 << 24

@@ -24,6 +24,7 @@ from nano4m_audio.backends.download import MAX_BYTES, Progress, download, size_t
 from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.files import copy_file, data_yaml, read_json, sha256, write_json
 from nano4m_audio.locks import locked
+from nano4m_audio.yaml_text import check_yaml
 
 #: In an address: the commit that whoever fetches names.
 REVISION = "{revision}"
@@ -94,8 +95,13 @@ def get_weights(weights_id: str) -> Weights:
 def _read_list(path: Path, mtime_ns: int) -> dict[str, Weights]:
     """The entries of one list; ``mtime_ns`` makes a changed file a new one."""
     try:
-        entries = data_yaml(path.read_text("utf-8")) or {}
+        text = path.read_text("utf-8")
+        if path != _LIST:
+            check_yaml(text, str(path))
+        entries = data_yaml(text) or {}
         return {name: _entry(name, values) for name, values in entries.items()}
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a list of weights ({' '.join(str(error).split())})") from None
 

@@ -11,10 +11,11 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from nano4m_audio.config.plain import admits_text, dotted, shown
+from nano4m_audio.config.plain import admits_text
 from nano4m_audio.config.schema import Config
-from nano4m_audio.errors import UserError
+from nano4m_audio.errors import UserError, dotted, shown
 from nano4m_audio.section import Section
+from nano4m_audio.yaml_text import check_yaml
 
 FORM = "KEY=VALUE, such as verdict.audio_min=0.5"
 
@@ -38,6 +39,7 @@ def read_entries(
                 value = {step: value}
         else:
             try:
+                check_yaml(text, f"--config {key}")
                 value = read_plain([entry])
             except (ValueError, RecursionError) as error:
                 raise UserError(f"--config {shown(entry)}: {FORM} ({error})") from None
@@ -53,6 +55,7 @@ def _value(steps: Sequence[str], text: str) -> Any:
     if admits_text(annotation):
         return text
     try:
+        check_yaml(text, f"--config {'.'.join(steps)}")
         return yaml.load(text, yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError):
         return text

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from nano4m_audio.config.plain import check_plain, dotted, shown
-from nano4m_audio.errors import UserError, did_you_mean
+from nano4m_audio.config.plain import check_plain
+from nano4m_audio.errors import UserError, did_you_mean, dotted, shown
 from nano4m_audio.section import Section
 
 _Model = TypeVar("_Model", bound=BaseModel)

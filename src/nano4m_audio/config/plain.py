@@ -11,28 +11,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from nano4m_audio.errors import UserError
+from nano4m_audio.errors import UserError, dotted, shown
 from nano4m_audio.section import Section
+from nano4m_audio.yaml_text import MAX_VALUES, check_yaml
 
-MAX_DEPTH, MAX_VALUES, MAX_INT = 20, 200_000, 2**63 - 1
-_MERGE = "tag:yaml.org,2002:merge"
+MAX_DEPTH, MAX_INT = 20, 2**63 - 1
 _NULLS = ("null", "Null", "NULL", "~", "")
 #: What YAML 1.1 takes for text although it is a number: 1e-4.
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-
-
-def dotted(path: tuple[Any, ...]) -> str:
-    """The name of a key as errors show it; what would break the line or fill the page is quoted."""
-    return ".".join(
-        part if len(part := str(step)) <= 80 and part.isprintable() else shown(part)
-        for step in path
-    )
-
-
-def shown(value: Any) -> str:
-    """A value as errors show it, cut to 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_plain(values: Any, where: str) -> None:
@@ -141,7 +127,7 @@ def _scalar(text: str) -> Any:
 def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
     """The mapping in a config file, by a function that reads YAML. Raises UserError (one line)."""
     try:
-        _check_nodes(path)
+        check_yaml(Path(path).read_text("utf-8"), str(path))
         values = read(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
@@ -155,58 +141,3 @@ def read_yaml(path: Path | str, read: Callable[[Any], Any]) -> dict[str, Any]:
         raise UserError(f"{path}: a config file is a mapping of keys to values")
     check_plain(values, str(path))
     return values
-
-
-def _check_nodes(path: Path | str) -> None:
-    """Raise UserError for what YAML settles before anyone sees a value: keys that are there twice,
-    of which it drops one, and merge keys (<<) that copy mappings into mappings without measure."""
-    text = Path(path).read_text("utf-8")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:  # the reader says so, unless it is JSON, which Snakemake reads
-        return
-    if root is None:
-        return
-    if twice := _key_twice(root):
-        name, *lines = twice
-        raise UserError(f"{path}: {name} is there twice (lines {lines[0]} and {lines[1]})")
-    if _keys_of(root, {}) > MAX_VALUES:
-        raise UserError(f"{path}: its merges (<<) make more than {MAX_VALUES:,} keys of it")
-
-
-def _key_twice(root: yaml.Node) -> tuple[str, int, int] | None:
-    """The dotted name of a key that a mapping has twice and both lines; None without one."""
-    todo: list[tuple[tuple[Any, ...], yaml.Node]] = [((), root)]
-    seen = set()
-    while todo:
-        path, node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            todo.extend(((*path, place), item) for place, item in enumerate(node.value))
-        elif isinstance(node, yaml.MappingNode):
-            lines: dict[tuple[str, str], int] = {}
-            for key, value in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                    continue
-                name, line = (key.tag, key.value), key.start_mark.line + 1
-                if name in lines:
-                    return dotted((*path, key.value)), lines[name], line
-                lines[name] = line
-                todo.append(((*path, key.value), value))
-    return None
-
-
-def _keys_of(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many keys what ``node`` merges gives it, or any mapping inside it, at most."""
-    if id(node) in known or isinstance(node, yaml.ScalarNode):
-        return known.get(id(node), 0)
-    known[id(node)] = 0  # for a node inside itself
-    if isinstance(node, yaml.SequenceNode):
-        known[id(node)] = sum(_keys_of(item, known) for item in node.value)
-    else:
-        inner = [(key, _keys_of(value, known)) for key, value in node.value]
-        merged = sum(n for key, n in inner if key.tag == _MERGE)
-        known[id(node)] = max([len(inner) + merged, *(n for _, n in inner)])
-    return known[id(node)]
