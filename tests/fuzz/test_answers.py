@@ -210,8 +210,9 @@ def test_whatever_a_server_of_media_answers_is_a_file_or_a_fault(server, tmp_pat
 
 
 def test_whatever_a_mirror_of_weights_answers_only_the_right_file_is_taken(
-    server, tmp_path, capsys
+    server, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(weights, "_MAX_RETRY_AFTER_S", 1.0)  # a server asks for 10^30 seconds
     target, ends = tmp_path / "weights.bin", {"file": 0, "fault": 0}
     for number in range(many(60, 2000)):
         server.answer = _answers(f"weights {number}")
