@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from urllib import request
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 4.0
@@ -38,6 +37,8 @@ def hosts(problems: Mapping[str, str]) -> str:
 
 def _address(url: str) -> Address | None:
     """Where a request for ``url`` connects to; None for what is not fetched at all."""
+    from urllib import request  # every job imports this module, and hardly one needs that
+
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port

@@ -9,6 +9,7 @@ colours (see normal_colours), an error of at most 1/255 per component (0.4 degre
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +113,8 @@ def _png(levels: np.ndarray) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG", compress_level=1)
+    # Noise in the low bits repeats nothing that a longer search would find.
+    Image.fromarray(levels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 
