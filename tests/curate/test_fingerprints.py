@@ -110,3 +110,14 @@ def test_motion_is_that_of_the_picture_and_not_of_its_coding():
     assert fingerprint([still[0]] * 12, times, sound)["motion"] == 0
     assert fingerprint(still, times, sound)["motion"] < 0.5
     assert fingerprint(moving, times, sound)["motion"] > 2
+
+
+def test_the_last_slide_moves_a_clip_as_much_as_the_first() -> None:
+    """Two pictures, each on display for half of the clip: the frames say when each came up."""
+    first, second = (_jpegs(picture, 1, 90)[0] for picture in (_scene(0), _scene(3)))
+    times = np.repeat([0.0, 2.0], 6)
+    sound = np.zeros(32_000 * 4, np.float32)
+    found = fingerprint([first] * 6 + [second] * 6, times, sound)
+    back = fingerprint([second] * 6 + [first] * 6, times, sound)
+    assert found["motion"] > 5
+    assert np.array(found["image"]) @ back["image"] > 0.9

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nano4m_audio.config.curate import Verdict
@@ -114,11 +114,27 @@ def test_a_looser_threshold_never_rejects_more(audio, visual, speech, level, low
 def test_there_are_always_ten_keyframes_inside_the_window(start_s, duration_s):
     times = np.arange(int(duration_s * 3)) / 3
     start_s = min(start_s, max(0.0, duration_s - WINDOW_S))
-    picks = windows.window_keyframes(times, start_s)
+    picks = windows.window_keyframes(times, start_s, duration_s)
     assert len(picks) == 10
     assert picks == sorted(picks)
     assert all(start_s - 1e-3 <= times[i] < start_s + WINDOW_S for i in picks)
     assert len(set(picks)) >= 9
+
+
+@given(
+    st.lists(st.floats(0.05, 9.9), max_size=12), st.floats(0, 10 - WINDOW_S), st.floats(0, 0.02)
+)
+@example([5.0], 3.0, 0.0)  # two slides: the first one is on display for most of the window
+@example([], 2.0, 0.0)
+def test_a_picture_that_stays_counts_while_it_is_on_display(appear, start_s, late_s):
+    """Frame i is what a film of ten seconds shows at i / 3 s, whenever that came up."""
+    at = np.unique([late_s, *appear])
+    shown_s = np.arange(30) / 3
+    times = at[np.maximum(np.searchsorted(at, shown_s, side="right") - 1, 0)]
+    picks = windows.window_keyframes(times, start_s, 10.0)
+    assert len(picks) == 10 and picks == sorted(picks)
+    assert all(start_s - 0.34 <= shown_s[i] < start_s + WINDOW_S + 0.34 for i in picks)
+    assert len(set(picks)) >= 8
 
 
 def test_ten_seconds_have_the_fourteen_windows_of_the_paper():

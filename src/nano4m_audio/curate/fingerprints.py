@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nano4m_audio.media.windows import SAMPLE_RATE_HZ
+from nano4m_audio.media.windows import SAMPLE_RATE_HZ, shown_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ def fingerprint(
     audio_fingerprint), 10 columns a second; all zeros for silence. ``motion``: the largest mean
     distance of a frame from the mean of all [grey levels]; about 0 for a still picture.
     """
-    times = np.asarray(frame_times_s)
+    times = shown_at(frame_times_s, len(audio) / SAMPLE_RATE_HZ)
     wanted = (np.arange(_FRAMES) + 0.5) / _FRAMES * (times[-1] - times[0]) + times[0]
     chosen = np.searchsorted(times, wanted, side="right") - 1
     pictures = np.stack([_small(frames[i]) for i in chosen])

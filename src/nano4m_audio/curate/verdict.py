@@ -119,7 +119,7 @@ def _judge(candidate: Row, clip: Row, audio: Row, visual: Row, settings: Verdict
     frame_times = np.array(clip["frame_times_s"])
     frame, visual_score = _best(visual, "cosines", name)
     keyframes = (
-        windows.window_keyframes(frame_times, start_s)
+        windows.window_keyframes(frame_times, start_s, clip["duration_s"])
         if settings.keyframes_span == "window"
         else windows.spread(len(frame_times), windows.KEYFRAMES)
     )

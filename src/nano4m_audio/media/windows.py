@@ -46,17 +46,27 @@ def level_dbfs(audio: np.ndarray) -> float:
     return max(_FLOOR_DBFS, 10 * np.log10(power + 1e-12))
 
 
-def window_keyframes(frame_times_s: np.ndarray, start_s: float) -> list[int]:
-    """Indices of the ten frames inside the window that starts at ``start_s``.
+def shown_at(frame_times_s: np.ndarray, duration_s: float) -> np.ndarray:
+    """When each frame is on display, from the times at which their pictures appear: float64 [N].
+
+    A picture that stays is in several frames with one time: they are spread evenly until the next
+    picture, or the end of the clip.
+    """
+    first = np.flatnonzero(np.diff(frame_times_s, prepend=-np.inf))  # frame of each new picture
+    n = len(frame_times_s)
+    return np.interp(np.arange(n), [*first, n], [*frame_times_s[first], duration_s])
+
+
+def window_keyframes(frame_times_s: np.ndarray, start_s: float, duration_s: float) -> list[int]:
+    """Indices of the ten frames on display inside the window that starts at ``start_s``.
 
     At 3 frames per second a window of 3.41 s holds at least ten; where frames are missing the last
     one is repeated, so that every clip has exactly ten.
     """
-    inside = np.flatnonzero(
-        (frame_times_s >= start_s - 1e-3) & (frame_times_s < start_s + WINDOW_S)
-    )
+    times_s = shown_at(frame_times_s, duration_s)
+    inside = np.flatnonzero((times_s >= start_s - 1e-3) & (times_s < start_s + WINDOW_S))
     if not len(inside):
-        inside = np.array([int(np.abs(frame_times_s - start_s).argmin())])
+        inside = np.array([int(np.abs(times_s - start_s).argmin())])
     picks = np.linspace(0, len(inside) - 1, KEYFRAMES).round().astype(int)
     return [int(i) for i in inside[picks]]
 
