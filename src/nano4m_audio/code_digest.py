@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -243,7 +244,8 @@ def _path(module: str) -> Path | None:
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*") if path.name.endswith(endings))
+    every = ((at, name) for at, _, names in os.walk(folder) for name in names)
+    return sorted(Path(at, name) for at, name in every if name.endswith(endings))
 
 
 def _read(path: Path) -> tuple[str, bytes]:
@@ -253,8 +255,12 @@ def _read(path: Path) -> tuple[str, bytes]:
 @cache
 def _sources_digest() -> str:
     """A digest of all sources, byte for byte: digests that were remembered for it are true."""
-    contents = [_read(path) for path in _files(_ROOT, (".py", *_DATA))]
-    return hashlib.sha256(repr((sys.version_info[:2], contents)).encode()).hexdigest()
+    digest, start = hashlib.sha256(repr(sys.version_info[:2]).encode()), len(str(_ROOT))
+    for path in _files(_ROOT, (".py", *_DATA)):
+        content = path.read_bytes()
+        digest.update(f"{str(path)[start:]}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 @cache
