@@ -121,9 +121,7 @@ def test_there_are_always_ten_keyframes_inside_the_window(start_s, duration_s):
     assert len(set(picks)) >= 9
 
 
-@given(
-    st.lists(st.floats(0.05, 9.9), max_size=12), st.floats(0, 10 - WINDOW_S), st.floats(0, 0.02)
-)
+@given(st.lists(st.floats(0.05, 9.9), max_size=12), st.floats(0, 10 - WINDOW_S), st.floats(0, 0.02))
 @example([5.0], 3.0, 0.0)  # two slides: the first one is on display for most of the window
 @example([], 2.0, 0.0)
 def test_a_picture_that_stays_counts_while_it_is_on_display(appear, start_s, late_s):

@@ -26,7 +26,7 @@ MEDIA_BYTES = {"barnyard": 100_000, "web": 1_500_000}
 _BYTES_PER_PARAMETER = 28
 #: Seconds of one core for a clip of ten seconds (docs/BENCHMARKS.md; those of the small models are
 #: from the demo).
-_CLIP_S = {"decode": 0.47, "fingerprints": 0.03, "barnyard": 0.6}
+_CLIP_S = {"decode": 0.47, "fingerprints": 0.03, "barnyard": 0.3}
 _BACKEND_S = {
     "score.audio": {"mini": 0.06, "panns_cnn14": 1.54},
     "score.visual": {"mini": 0.08, "clip_vit_b32": 0.57},
@@ -40,7 +40,7 @@ _BACKEND_S = {
     "tokenize.caption": {"gpt2": 0.005},
 }
 #: Training, probes, generations and report of the demo [s].
-_DEMO_S, _DEMO_PARAMETERS = 190.0, 6.6e6
+_DEMO_S, _DEMO_PARAMETERS = 155.0, 6.6e6
 _COMPUTED = re.compile(r"(\d+) rows, (\d+) computed")
 _FEW_ROWS = 10
 
