@@ -12,8 +12,9 @@ from nano4m_audio.nano4m.settings import TrainSettings
 from nano4m_audio.processor import native_bfloat16
 
 #: With ``compile: auto``, the steps from which on it pays. On an H200 with a d6w512, passes are
-#: recorded in two seconds and save 11 ms a step, blocks are compiled in 30 and save 5 more.
-RECORDED_STEPS, COMPILED_STEPS = 500, 5000
+#: recorded in one to two seconds and save 11 to 21 ms a step; blocks are compiled in 30 and save 5
+#: to 15 more (``make gpu-check``).
+RECORDED_STEPS, COMPILED_STEPS = 100, 5000
 
 
 def records(settings: TrainSettings, ranks: Ranks) -> bool:
