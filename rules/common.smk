@@ -166,6 +166,16 @@ def gpus(*keys):
     return int(CONFIG.compute.device != "cpu" and any(spec(key).gpu for key in keys))
 
 
+def told_of_each(stage, settings, names):
+    """The arguments of a job that works on these modalities in one process: their names, and of
+    each its settings file and the type in which its models run."""
+    return [
+        *names,
+        *(f"--settings={settings[name]}" for name in names),
+        *(f"--dtype={dtype(f'{stage}.{name}')}" for name in names),
+    ]
+
+
 def more(mem_mb):
     """Memory that grows with every attempt: a job that was killed for it is worth another try."""
     return lambda wildcards, attempt: mem_mb * attempt
@@ -192,7 +202,8 @@ def planned_uses():
         if stage == "score" and what != "fingerprints":
             key = f"score.{what}"
         elif stage == "label":
-            key = f"label.{values['modality']}"
+            uses += [(f"label.{name}", getattr(CONFIG.label, name)) for name in LABELS]
+            continue
         elif job.rule.name == "tokenizer_fit":
             uses += [
                 (
@@ -202,9 +213,13 @@ def planned_uses():
             ]
             continue
         elif stage == "tokenize":
-            key = f"tokenize.{values['modality']}"
-            if values["modality"] == "semantic":
+            names = MADE_OF[what]
+            uses += [
+                (f"tokenize.{name}", getattr(CONFIG.tokenize, name)) for name in names
+            ]
+            if "semantic" in names:
                 uses += heard_uses(CONFIG)
+            continue
         elif job.rule.name == "tokenizer_quality":
             key = f"tokenize.{values['modality']}"
             name = from_file_name(values["measured"])

@@ -1,4 +1,6 @@
-"""Label: depth, surface normals and other maps of the keyframes of selected clips."""
+"""Label: depth, surface normals and other maps of the keyframes of selected clips, in one job per
+shard: it starts once, and maps that one network makes are made in one pass.
+"""
 
 from nano4m_audio.modalities import LABELS
 
@@ -10,33 +12,23 @@ LABEL_SETTINGS = {
 rule label:
     input:
         tables=last(RESULTS.table("selected"), RESULTS.table("clips")),
-        # Where one network makes both, the maps are in the store when the other's job is done.
-        same_network=lambda wc: (
-            RESULTS.table(f"labels/{source}", wc.shard)
-            if (source := CONFIG.label_source(wc.modality)) != wc.modality
-            else []
-        ),
     output:
-        labels=RESULTS.table("labels/{modality}"),
+        labels=[RESULTS.table(f"labels/{name}") for name in LABELS],
     log:
-        "results/logs/label_{modality}/{shard}.log",
+        "results/logs/label/{shard}.log",
     benchmark:
-        "results/benchmarks/label_{modality}/{shard}.tsv"
-    wildcard_constraints:
-        modality="|".join(LABELS),
+        "results/benchmarks/label/{shard}.tsv"
     priority: 1  # the report waits for it longest
     conda:
         "../envs/nano4m-audio.yaml"
     resources:
         mem_mb=more(3000),
-        gpu=lambda wc: gpus(f"label.{wc.modality}"),
+        gpu=gpus(*(f"label.{name}" for name in LABELS)),
         device=CONFIG.compute.device,
     params:
-        settings=lambda wc: LABEL_SETTINGS[wc.modality],
-        dtype=lambda wc: dtype(f"label.{wc.modality}"),
-        identity=lambda wc: identity_of(f"label.{wc.modality}"),
-        version=lambda wc: stage_version(f"labels/{wc.modality}"),
+        what=told_of_each("label", LABEL_SETTINGS, LABELS),
+        identity=[identity_of(f"label.{name}") for name in LABELS],
+        version=[stage_version(f"labels/{name}") for name in LABELS],
     shell:
-        "nano4m-audio label {wildcards.modality} --shard={wildcards.shard}"
-        " --settings={params.settings:q} --device={resources.device} --dtype={params.dtype:q}"
-        " --threads={threads} 2> {log}"
+        "nano4m-audio label {params.what:q} --shard={wildcards.shard}"
+        " --device={resources.device} --threads={threads} 2> {log}"

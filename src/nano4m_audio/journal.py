@@ -34,7 +34,7 @@ class Planned:
 
     @property
     def stage(self) -> str:
-        """Such as ``tokenize_rgb`` or ``train_base``: what logs and benchmarks begin with."""
+        """Such as ``tokenize_clips`` or ``train_base``: what logs and benchmarks begin with."""
         return self.log.partition("/")[0].removesuffix(".log")
 
     @property

@@ -9,6 +9,18 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 _LOG_EVERY_S = 10.0
+#: Which part of how many this process is at.
+_part: tuple[int, int] = (1, 1)
+
+
+def parts(items: Sequence[_T]) -> Iterator[_T]:
+    """Yield parts of a work that take about as long; lines of ``track`` say meanwhile which of how
+    many it is."""
+    global _part
+    for number, item in enumerate(items, start=1):
+        _part = (number, len(items))
+        yield item
+    _part = (1, 1)
 
 
 def track(
@@ -39,12 +51,14 @@ def _lines(items: Iterable[_T], total: int, label: str, status: Callable[[], str
         now = time.monotonic()
         if now - last > _LOG_EVERY_S:
             rate = done / (now - started)
-            parts = [
+            said = [
                 f"{done}/{total}",
                 f"{rate:.1f}/s",
                 f"{max(0, total - done) / rate:.0f} s left",
+                f"part {_part[0]} of {_part[1]}" if _part[1] > 1 else "",
+                status(),
             ]
-            print(f"{label}: {', '.join(filter(None, [*parts, status()]))}", file=sys.stderr)
+            print(f"{label}: {', '.join(filter(None, said))}", file=sys.stderr)
             last = now
 
 

@@ -13,10 +13,11 @@ STARTED = "started on "
 _TAIL_BYTES = 16_384
 _MOST_ERROR_LINES = 30
 _MOST_CHARACTERS = 2_000
-#: What a job leaves in its log about finished rows (``store.publish``).
-_ROWS = re.compile(r"(\d+) rows, (\d+) computed$")
+#: What a job leaves in its log about the finished rows of a table (``store.publish``).
+_ROWS = re.compile(rb"^\S+: (\d+) rows, (\d+) computed\r?$", re.MULTILINE)
 #: How far a job is (``progress.track``, ``nano4m.progress``): films: 269/325, 2.5/s, 22 s left
 _PROGRESS = re.compile(r"[^,]*?: ((\d+)/(\d+)\b.*)$")
+_PART = re.compile(r"\bpart (\d+) of (\d+)\b")
 #: Ours, and what Slurm says of a job that it ended ("slurmstepd: error: ... DUE TO TIME LIMIT").
 _ERROR = re.compile(r"(\w+: )?(error|fatal): ")
 _LEFT = re.compile(r"\b(\d+) s left\b")
@@ -36,6 +37,15 @@ def printable(line: str, most: int = _MOST_CHARACTERS) -> str:
     turn round a terminal's text."""
     shown = line[:most].replace("\t", " ")
     return "".join(c if c.isprintable() else "\ufffd" for c in shown)
+
+
+def rows_of_tables(log: Path) -> list[tuple[int, int]]:
+    """Of every table that a job has finished by its log: its rows, and how many were computed.
+
+    Raises OSError where the log cannot be read.
+    """
+    found = _ROWS.findall(log.read_bytes())
+    return [(int(rows), int(computed)) for rows, computed in found]
 
 
 @dataclass
@@ -62,12 +72,19 @@ class Job:
         if not (found := _PROGRESS.match(line)):
             return 0.0, line
         said = _LEFT.sub(lambda left: f"{duration(int(left[1]))} left", found[1])
-        return min(1.0, int(found[2]) / max(1, int(found[3]))), said
+        share = min(1.0, int(found[2]) / max(1, int(found[3])))
+        if part := _PART.search(line):
+            share = min(1.0, (int(part[1]) - 1 + share) / max(1, int(part[2])))
+        return share, said
 
-    def rows(self) -> tuple[int, int] | None:
-        """How many rows the finished job published, and how many of them it computed."""
-        found = _ROWS.search(self.last_line())
-        return (int(found[1]), int(found[2])) if found else None
+    def rows(self) -> tuple[int, int]:
+        """How many rows the finished job published in all its tables, and how many of them it
+        computed."""
+        try:
+            tables = rows_of_tables(Path(self.logs[0])) if self.logs else []
+        except OSError:
+            tables = []
+        return sum(rows for rows, _ in tables), sum(computed for _, computed in tables)
 
     def error(self) -> str:
         """Why the job failed: from the last error on in its log or a cluster's of it, or its last
@@ -113,9 +130,9 @@ class Stage:
         """Count a job that succeeded."""
         self.done += 1
         self.known += job.last_line().endswith("nothing to compute")
-        if rows := job.rows():
-            self.rows += rows[0]
-            self.computed += rows[1]
+        rows, computed = job.rows()
+        self.rows += rows
+        self.computed += computed
 
     @property
     def complete(self) -> bool:

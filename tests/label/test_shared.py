@@ -50,7 +50,5 @@ def test_a_modality_with_a_network_of_its_own_is_made_alone():
     shared = parse(Config, {}, "config")
     assert shared.label_settings("depth").beside == {"normals": "mini"}
     assert shared.label_settings("normals").beside == {}
-    assert [shared.label_source(name) for name in ("depth", "normals")] == ["depth", "depth"]
     apart = parse(Config, {"label": {"normals": "dsine"}}, "config")
     assert apart.label_settings("depth").beside == {}
-    assert apart.label_source("normals") == "normals"

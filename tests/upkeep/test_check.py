@@ -97,7 +97,7 @@ def test_the_command_is_one_that_snakemake_takes(here):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert plan.returncode == 0, plan.stderr
-    assert "tokenize_rgb" in plan.stdout + plan.stderr
+    assert "tokenize_clips" in plan.stdout + plan.stderr
 
 
 def test_every_problem_is_a_line(here, monkeypatch):
@@ -256,16 +256,22 @@ def test_figures_of_an_earlier_run_count_more(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_text(config.model_dump_json())
     write_json(results.settings / "last.json", {"config": path.name})
-    for stage, computed in (("label_depth", 100), ("decode", 3)):
+    said = {
+        "label": "labels/depth: 120 rows, 100 computed\nlabels/normals: 120 rows, 0 computed\n",
+        "tokenize_clips": "tokens/rgb: 120 rows, 0 computed\ntokens/audio: 120 rows, 0 computed\n"
+        "tokens/caption: 120 rows, 100 computed\n",  # the others were known: no figure
+        "decode": "clips: 120 rows, 3 computed\n",
+    }
+    for stage, log in said.items():
         for name, text in (
             (f"benchmarks/{stage}/0000.tsv", "s\th:m:s\n1000.0\t0:16:40\n"),
-            (f"logs/{stage}/0000.log", f"{stage}: 120 rows, {computed} computed\n"),
+            (f"logs/{stage}/0000.log", log),
         ):
             (results / name).parent.mkdir(parents=True)
             (results / name).write_text(text)
     after = needed_time(config, 600, 1, results)
     assert after.measured_here
-    assert after.clips_min - before.clips_min == pytest.approx(600 * (10 - 0.10) / 60)
+    assert after.clips_min - before.clips_min == pytest.approx(600 * (10 - 0.20) / 60)
     values = json.loads(config.model_dump_json())
     values["label"]["depth"] = "depth_anything_v2_small"
     other = needed_time(Config.model_validate(values), 600, 1, results)

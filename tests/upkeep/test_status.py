@@ -27,7 +27,7 @@ from nano4m_audio.upkeep.status import RunState, State, look, matching
 from nano4m_audio.upkeep.status_lines import BAR, as_json, bar, job_rows, overview
 
 RUN = "00ff00ff00ff00ff"
-STAGES = ("media", "decode", "score_audio", "label_depth", "label_normals", "tokenize_rgb")
+STAGES = ("media", "decode", "score_audio", "label", "tokenize_clips", "tokenize_labels")
 
 
 class Run:
@@ -238,7 +238,7 @@ def test_the_command_says_it_for_people_and_for_programs(run: Run) -> None:
     run.begin("decode", "0003")
     run.log("decode", "0003")
     run.finish("decode", "0003")
-    assert f"{'decode':13}  ######{'.' * 18}  1 of 4, 3 waiting, 3 min 0 s left" in call()
+    assert f"{'decode':15}  ######{'.' * 18}  1 of 4, 3 waiting, 3 min 0 s left" in call()
     assert re.search("decode 0003 +done +gpu04  took 1 min 0 s", call("--shards"))
     assert "media 0003" in call("--shards")
     assert "decode 0003" in call("--stage", "decode") and "media 0" not in call("--stage", "decode")

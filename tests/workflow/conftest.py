@@ -15,6 +15,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from nano4m_audio.modalities import MODALITIES
 from tests.conftest import ROOT
 from tests.workflow.warm import TOOLS, programs
 
@@ -88,13 +89,19 @@ class Project:
         assert not check or done.returncode == 0, done.stdout[-6000:]
         return done.stdout
 
-    def computed(self, stage: str) -> int:
-        """How many rows the last job of every shard of a stage computed, from the logs."""
-        folder = self.results / "logs" / stage
-        found = [
-            re.findall(r"rows, (\d+) computed", log.read_text()) for log in folder.glob("*.log")
-        ]
-        return sum(int(numbers[-1]) for numbers in found)
+    def computed(self, stage: str, table: str = "") -> int:
+        """How many rows (of this table) the last job of every shard of a stage computed, from the
+        logs."""
+        logs = (self.results / "logs" / stage).glob("*.log")
+        line = re.compile(rf"^{table}.*: \d+ rows, (\d+) computed$", re.MULTILINE)
+        said = [line.findall(log.read_text()) for log in logs]
+        assert said and all(len(numbers) == 1 for numbers in said), "one table each is asked for"
+        return sum(int(numbers[0]) for numbers in said)
+
+    def computed_of(self, modality: str) -> int:
+        """How many rows of tokens of a modality the last jobs computed."""
+        source = "labels" if MODALITIES[modality].estimator else "clips"
+        return self.computed(f"tokenize_{source}", f"tokens/{modality}")
 
     def artifacts(self) -> dict[str, bytes]:
         """The tables that must not depend on what happened on the way."""

@@ -36,8 +36,8 @@ def test_another_crop_computes_what_is_cropped_and_nothing_else(copy_of_finished
         assert f"rule {rule}:" not in output, rule
     selected = len({row["clip_key"] for row in rows(project, "selected")})
     assert project.computed("score_visual") == len(clips)
-    for stage in ("label_depth", "tokenize_rgb", "tokenize_depth"):
-        assert project.computed(stage) == selected, stage
-    assert project.computed("label_normals") == 0, "the pass for depth has made them, too"
+    assert project.computed("label", "labels/depth") == selected
+    assert project.computed_of("rgb") == project.computed_of("depth") == selected
+    assert project.computed("label", "labels/normals") == 0, "the pass for depth has made them, too"
     before = {row["clip_id"] for row in rows(copy_of_finished, "tokens/audio")}
-    assert project.computed("tokenize_audio") <= len(before)
+    assert project.computed_of("audio") <= len(before)

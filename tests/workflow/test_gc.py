@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from nano4m_audio.modalities import LABELS
 from tests.workflow.conftest import LOOSER, TINY, Project
 from tests.workflow.warm import programs
 
@@ -67,5 +68,6 @@ def test_after_a_clean_up_there_is_nothing_to_do_and_nothing_to_compute(copy_of_
     (trap / "torch.py").write_text(NO_TORCH)
     project.run(PYTHONPATH=str(trap))
     assert project.artifacts() == before
-    stages = ("decode", "score_audio", "label_depth", "label_normals", "tokenize_rgb")
-    assert [project.computed(stage) for stage in stages] == [0] * len(stages)
+    assert project.computed("decode") == project.computed("score_audio") == 0
+    assert [project.computed("label", f"labels/{name}") for name in LABELS] == [0, 0]
+    assert [project.computed_of(name) for name in ("rgb", "audio", "depth")] == [0, 0, 0]

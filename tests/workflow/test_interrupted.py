@@ -30,9 +30,10 @@ STAGES = {
     "score audio": ("score_audio", (TOKENS, REPORT)),
     "verdict": ("verdict", (SPLIT, TOKENS, PROBE, REPORT)),
     "split": ("split", (SPLIT, TOKENS, PROBE, REPORT)),
-    "label depth": ("label", (PROBE, REPORT)),
+    "label": ("label", (PROBE, REPORT)),
     "tokenizer quality": ("tokenizer_quality", (REPORT,)),
-    "tokenize rgb": ("tokenize", (TOKENS, PROBE, REPORT)),
+    "tokenize rgb": ("tokenize_clips", (TOKENS, PROBE, REPORT)),
+    "tokenize depth": ("tokenize_labels", (PROBE, REPORT)),
     "train": ("train", (PROBE, REPORT)),
     "evaluate": ("evaluate", (PROBE, REPORT)),
     "generations": ("generations", (REPORT,)),
@@ -112,7 +113,7 @@ def test_another_number_of_shards_computes_no_row(copy_of_finished):
             "score_audio",
             "score_visual",
             "score_fingerprints",
-            "tokenize_rgb",
         ):
             assert project.computed(stage) == 0, stage
+        assert project.computed_of("rgb") == 0
     assert [p.name for p in (project.results / "clips").glob("*.parquet")] == ["0000.parquet"]

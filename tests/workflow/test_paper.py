@@ -49,7 +49,7 @@ def test_the_full_run_is_planned_and_running_it_ends_in_one_line(tmp_path):
     shutil.copy(ROOT / "configs/paper.yaml", project.folder / "overlay.yaml")
     plan = project.run("-n", "--quiet", "rules")
     totals = {line.split()[1] for line in plan.splitlines() if line.startswith("total")}
-    assert totals == {str(15 * PAPER.n_shards + 14)}
+    assert totals == {str(11 * PAPER.n_shards + 14)}
     commands = project.run("-n", "--printshellcmds", "results/runs/base/run.json")
     settings = SettingsFiles(Path("results/settings"))
     path = settings.path("train-base", train_settings(PAPER, "base"))

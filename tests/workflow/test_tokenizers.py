@@ -34,7 +34,7 @@ def test_an_own_tokenizer_is_trained_selected_and_measured(copy_of_finished):
     selected = len(tokens(project))
     project.write_overlay(config(steps=2))
     project.run(*TABLES, QUALITY)
-    assert project.computed("tokenize_depth") == selected
+    assert project.computed_of("depth") == selected
     first, weights = tokens(project), (project.folder / WEIGHTS).read_bytes()
     assert {i for clip in first.values() for frame in clip for i in frame} <= set(range(16))
     facts = json.loads((project.folder / QUALITY).read_text())
@@ -50,11 +50,11 @@ def test_an_own_tokenizer_is_trained_selected_and_measured(copy_of_finished):
     # Other weights mean other rows; weights that were trained before are found, and so are rows.
     project.write_overlay(config(steps=3))
     project.run(*TABLES)
-    assert project.computed("tokenize_depth") == selected
+    assert project.computed_of("depth") == selected
     assert (project.folder / WEIGHTS).read_bytes() != weights
     project.write_overlay(config(steps=2))
     project.run(*TABLES)
-    assert project.computed("tokenize_depth") == 0
+    assert project.computed_of("depth") == 0
     assert tokens(project) == first
     log = (project.results / "logs/tokenizer_train/farm.log").read_text()
     assert "is known, nothing to compute" in log

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nano4m_audio.modalities import LABELS
 from nano4m_audio.tables import read_rows
 from tests.workflow.conftest import LOOSER, TINY, Project
 
@@ -87,8 +88,10 @@ def test_a_threshold_that_changes_no_verdict_loads_no_model(copy_of_finished, tm
     output = project.run(PYTHONPATH=str(trap))
     assert "rule verdict" in output
     assert project.artifacts() == before
-    for stage in ("label_depth", "label_normals", *(f"tokenize_{m}" for m in ("rgb", "audio"))):
-        assert project.computed(stage) == 0
+    for name in LABELS:
+        assert project.computed("label", f"labels/{name}") == 0
+    for name in ("rgb", "audio", "depth"):
+        assert project.computed_of(name) == 0
 
 
 def test_a_looser_threshold_computes_exactly_the_new_clips(finished, looser):
@@ -96,11 +99,10 @@ def test_a_looser_threshold_computes_exactly_the_new_clips(finished, looser):
         {row["clip_id"] for row in rows(project, "selected")} for project in (finished, looser)
     )
     assert before < after
-    for stage in (
-        "label_depth", "tokenize_rgb", "tokenize_depth", "tokenize_normals", "tokenize_audio",
-    ):  # fmt: skip
-        assert looser.computed(stage) == len(after - before), stage
-    assert looser.computed("label_normals") == 0, "the pass for depth has made them, too"
+    assert looser.computed("label", "labels/depth") == len(after - before)
+    assert looser.computed("label", "labels/normals") == 0, "the pass for depth has made them, too"
+    for name in ("rgb", "depth", "normals", "audio"):
+        assert looser.computed_of(name) == len(after - before), name
     assert looser.computed("decode") <= TINY["barnyard"]["clips"]
 
 

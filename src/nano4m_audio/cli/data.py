@@ -12,14 +12,17 @@ from nano4m_audio.cli.options import (
     Attempt,
     Device,
     DType,
-    Label,
-    Modality,
+    DTypeOfEach,
+    Labels,
+    Modalities,
     Results,
     Settings,
+    SettingsOfEach,
     Shard,
     Threads,
     compute_options,
     example,
+    of_each,
     record,
     stage_settings,
 )
@@ -140,44 +143,47 @@ def split(results: Results = RESULTS, settings: Settings = None, threads: Thread
 
 @app.command(epilog=example('label depth --shard 0000 --settings \'{"backend": "mini"}\''))
 def label(
-    modality: Label,
+    modalities: Labels,
     shard: Shard,
     results: Results = RESULTS,
-    settings: Settings = None,
+    settings: SettingsOfEach = None,
     device: Device = "auto",
-    dtype: DType = "float32",
+    dtype: DTypeOfEach = None,
     threads: Threads = 1,
 ) -> None:
-    """Estimate a modality, such as depth or surface normals, of the keyframes."""
+    """Estimate modalities, such as depth and surface normals, of the keyframes."""
     from nano4m_audio.config.tokenizers import LabelSettings
     from nano4m_audio.label.stage import label_clips
+    from nano4m_audio.modalities import LABELS
 
-    name = f"label-{modality}"
-    section = stage_settings(LabelSettings, name, settings, results, modality=modality)
-    label_clips(results, shard, section, compute_options(device, dtype, threads))
-    record(results.table(f"labels/{modality}", shard), [results.table("selected", shard)])
+    for modality, told, kind in of_each(modalities, LABELS, settings, dtype):
+        name = f"label-{modality}"
+        section = stage_settings(LabelSettings, name, told, results, modality=modality)
+        label_clips(results, shard, section, compute_options(device, kind, threads))
+        record(results.table(f"labels/{modality}", shard), [results.table("selected", shard)])
 
 
 @app.command(epilog=example('tokenize rgb --shard 0000 --settings \'{"backend": "mini"}\''))
 def tokenize(
-    modality: Modality,
+    modalities: Modalities,
     shard: Shard,
     results: Results = RESULTS,
-    settings: Settings = None,
+    settings: SettingsOfEach = None,
     device: Device = "auto",
-    dtype: DType = "float32",
+    dtype: DTypeOfEach = None,
     threads: Threads = 1,
 ) -> None:
-    """Turn one modality of the selected clips into tokens."""
+    """Turn modalities of the selected clips into tokens."""
     from nano4m_audio.backends.registry import trained_files
     from nano4m_audio.config.tokenizers import TokenizeSettings
     from nano4m_audio.modalities import MODALITIES
     from nano4m_audio.tokenize.names import backend_name
     from nano4m_audio.tokenize.stage import tokenize_clips
 
-    name = f"tokenize-{modality}"
-    section = stage_settings(TokenizeSettings, name, settings, results, modality=modality)
-    tokenize_clips(results, shard, section, compute_options(device, dtype, threads))
-    tables = [results.table(name, shard) for name in ("selected", MODALITIES[modality].source)]
-    weights = trained_files(backend_name(section.backend, results))
-    record(results.table(f"tokens/{modality}", shard), [*tables, *weights])
+    for modality, told, kind in of_each(modalities, MODALITIES, settings, dtype):
+        name = f"tokenize-{modality}"
+        section = stage_settings(TokenizeSettings, name, told, results, modality=modality)
+        tokenize_clips(results, shard, section, compute_options(device, kind, threads))
+        tables = [results.table(name, shard) for name in ("selected", MODALITIES[modality].source)]
+        weights = trained_files(backend_name(section.backend, results))
+        record(results.table(f"tokens/{modality}", shard), [*tables, *weights])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 
 from nano4m_audio import paths
-from nano4m_audio.errors import UserError
+from nano4m_audio.errors import UserError, did_you_mean
 from nano4m_audio.modalities import IMAGES, LABELS, MODALITIES
+from nano4m_audio.progress import parts
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -38,19 +39,34 @@ Results = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where pretrained models run")
 ]
+DTYPES = ("float32", "bfloat16", "float16")
 DType = Annotated[
     Literal["float32", "bfloat16", "float16"], typer.Option(help="type in which models run")
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads to use")]
+#: Of a command that works on several modalities in one process.
+SettingsOfEach = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="what this stage is told of a modality, once for each: JSON, or a file that holds it; "
+        "absent: what the last run of the workflow in this results folder was told, or else the "
+        "defaults"
+    ),
+]
+DTypeOfEach = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=f"<{'|'.join(DTYPES)}>",
+        help="type in which models run: one for all modalities, or once for each; absent: float32",
+    ),
+]
 Experiment = Annotated[str, typer.Option(help="name of the experiment")]
 if TYPE_CHECKING:
     Image: TypeAlias = str
-    Label: TypeAlias = str
-    Modality: TypeAlias = str
 else:  # names of a table, which a type checker cannot know
-    Image, Label, Modality = (
-        Annotated[Literal[tuple(names)], typer.Argument()] for names in (IMAGES, LABELS, MODALITIES)
-    )
+    Image = Annotated[Literal[tuple(IMAGES)], typer.Argument()]
+Labels = Annotated[list[str], typer.Argument(metavar="|".join(LABELS))]
+Modalities = Annotated[list[str], typer.Argument(metavar="|".join(MODALITIES))]
 Attempt = Annotated[int, typer.Option(help="which attempt at this table this is; 0 is the first")]
 RESULTS = paths.Results()
 _Model = TypeVar("_Model", bound="BaseModel")
@@ -88,6 +104,34 @@ def stage_settings(
         if isinstance(values, dict) and values[key] != value:
             raise UserError(f"--settings: {key} = {values[key]!r}, and {value} was asked for")
     return parse(model, values, "--settings")
+
+
+def of_each(
+    modalities: Sequence[str],
+    known: Collection[str],
+    settings: Sequence[str] | None,
+    dtypes: Sequence[str] | None,
+) -> Iterator[tuple[str, str | None, str]]:
+    """Each modality with what its stage is told (None: nothing) and the dtype of its models.
+
+    Raises UserError for a name that is not ``known`` or comes twice, and where some of them have
+    settings or a dtype and others have not.
+    """
+    n = len(modalities)
+    told: list[str | None] = [*settings] if settings else [None] * n
+    kinds = list(dtypes or DTYPES[:1])
+    kinds = kinds * n if len(kinds) == 1 else kinds
+    for given, names in ((modalities, known), (kinds, DTYPES)):
+        for name in given:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise UserError(f"{name!r} is not one of {', '.join(names)}{hint}")
+    if twice := sorted({name for name in modalities if modalities.count(name) > 1}):
+        raise UserError(f"{', '.join(twice)}: asked for more than once")
+    for option, count in (("--settings", len(told)), ("--dtype", len(kinds))):
+        if count != n:
+            raise UserError(f"{option}: given {count} times, for {n} modalities")
+    return parts(list(zip(modalities, told, kinds, strict=True)))
 
 
 def read_config(files: Sequence[Path], more: Mapping[str, Any] | None = None) -> Config:

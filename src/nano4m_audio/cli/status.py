@@ -18,7 +18,8 @@ def status(
     results: Folder = RESULTS,
     shards: Annotated[bool, typer.Option("--shards", help="a line for every job")] = False,
     stage: Annotated[
-        str, typer.Option(help="a line for every job of this stage, such as decode or tokenize_rgb")
+        str,
+        typer.Option(help="a line for every job of this stage, such as decode or label"),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
 ) -> None:

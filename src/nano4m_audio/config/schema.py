@@ -313,27 +313,13 @@ class Config(Candidates):
         return section if details is None else {**section, "classes": self.class_details(*details)}
 
     def label_settings(self, modality: str) -> LabelSettings:
-        """What the stage label is told of a modality."""
-        shared = self._labels_of_one_network(modality)
-        others = shared[1:] if shared[0] == modality else []
-        beside = {other: getattr(self.label, other) for other in others}
-        backend = getattr(self.label, modality)
-        return LabelSettings(modality=modality, backend=backend, beside=beside)
-
-    def label_source(self, modality: str) -> str:
-        """The modality in whose pass the maps of ``modality`` are made; itself, if it has its own
-        network or is the first of those that share one."""
-        return self._labels_of_one_network(modality)[0]
-
-    def _labels_of_one_network(self, modality: str) -> list[str]:
-        def backend(name: str) -> tuple[str, str]:
-            return MODALITIES[name].estimator, getattr(self.label, name)
-
-        return [
-            name
-            for name in LABELS
-            if name == modality or shares_network(backend(name), backend(modality))
-        ]
+        """What the stage label is told of a modality; the first of those whose maps one network
+        makes is told of the others."""
+        chosen = {name: (MODALITIES[name].estimator, getattr(self.label, name)) for name in LABELS}
+        others = [name for name in LABELS if shares_network(chosen[name], chosen[modality])]
+        first = all(LABELS.index(modality) < LABELS.index(name) for name in others)
+        beside = {name: chosen[name][1] for name in others if first}
+        return LabelSettings(modality=modality, backend=chosen[modality][1], beside=beside)
 
     def tokenize_settings(self, modality: str) -> dict[str, Any]:
         """What the stage tokenize is told of a modality; captions alone depend on classes."""

@@ -31,7 +31,7 @@ def label_clips(
     """Publish the maps of one modality for every selected clip of a shard.
 
     The maps of the modalities ``beside`` it are made of the same outputs of the network and kept in
-    the store, where their own job finds them. What is missing there, it computes itself.
+    the store, where they are found when their turn comes. What is missing there is computed then.
     """
     modality = MODALITIES[settings.modality]
     decoded = RowStore(results.store, "clips", shard)

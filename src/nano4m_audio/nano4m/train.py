@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -199,8 +198,6 @@ def start_run(settings: TrainSettings, ranks: Ranks, vocabulary: Vocabulary | No
     model = model.to(ranks.device)
     settings = vocabulary.settings(settings) if vocabulary else settings
     if compiled := compiles(settings, ranks):
-        # What the compiler did not do to a softmax of few rows is nothing to tell a user.
-        warnings.filterwarnings("ignore", r"\s*Online softmax is disabled")
         for block in (*model.encoder.blocks, *model.decoder.blocks):
             block.compile(dynamic=True)
     scored = Objective(model, settings, shared, compiled)

@@ -22,7 +22,7 @@ from nano4m_audio.settings_files import COMMAND
 #: What the benchmarks of rules begin with, in the order of the pipeline.
 _ORDER = (
     *("barnyard", "candidates", "fetch", "media", "decode", "score_", "verdict", "split"),
-    *("label_", "tokenizer_", "tokenize_", "train_", "evaluate_", "decoded_", "generations_"),
+    *("label", "tokenizer_", "tokenize_", "train_", "evaluate_", "decoded_", "generations_"),
     "proof",
 )
 #: Made after this page, or with it: their figures would be those of another one.

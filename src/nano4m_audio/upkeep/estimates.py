@@ -5,14 +5,15 @@ They say whether a run fits into an evening and onto a disk, no more: films diff
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nano4m_audio.config.schema import Config
 from nano4m_audio.errors import UserError
 from nano4m_audio.experiments import modality_table
+from nano4m_audio.modalities import LABELS, MODALITIES
 from nano4m_audio.paths import Results
+from nano4m_audio.running import rows_of_tables
 from nano4m_audio.settings_files import last_settings
 from nano4m_audio.upkeep.survey import size_of
 
@@ -41,7 +42,6 @@ _BACKEND_S = {
 }
 #: Training, probes, generations and report of the demo [s].
 _DEMO_S, _DEMO_PARAMETERS = 155.0, 6.6e6
-_COMPUTED = re.compile(r"(\d+) rows, (\d+) computed")
 _FEW_ROWS = 10
 
 
@@ -98,24 +98,47 @@ def _measured(config: Config, results: Results) -> dict[str, float]:
     """Seconds for a row of each stage of an earlier run here by the same model, by config key."""
     before = _last_config(results)
     found: dict[str, float] = {}
-    for folder in sorted((results / "benchmarks").glob("*/")):
-        key = folder.name.replace("_", ".", 1)
-        stage = key if key in _BACKEND_S else {"score.fingerprints": "fingerprints"}.get(key, key)
-        if stage not in {**_CLIP_S, **_BACKEND_S}:
-            continue
-        if stage in _BACKEND_S and (before is None or before.backend(key) != config.backend(key)):
+    for job, stages in _stages_of_jobs(config).items():
+        models = [stage for stage in stages if stage in _BACKEND_S]
+        if models and (
+            before is None or any(before.backend(key) != config.backend(key) for key in models)
+        ):
             continue
         elapsed_s, rows = 0.0, 0
-        for path in folder.glob("*.tsv"):
-            log = results / "logs" / folder.name / f"{path.stem}.log"
-            computed = _COMPUTED.findall(log.read_text("utf-8", "replace")) if log.exists() else []
-            number = int(computed[-1][1]) if computed else 0
+        for path in (results / "benchmarks" / job).glob("*.tsv"):
+            number = _rows_computed(results / "logs" / job / f"{path.stem}.log")
             seconds = _seconds(path)
             if number >= _FEW_ROWS and seconds is not None:
                 elapsed_s, rows = elapsed_s + seconds, rows + number
         if rows:
-            found[stage] = elapsed_s / rows
+            found |= dict.fromkeys(stages, elapsed_s / rows / len(stages))
     return found
+
+
+def _stages_of_jobs(config: Config) -> dict[str, list[str]]:
+    """What is measured together: of every folder of benchmarks, the stages that its jobs do."""
+    alone = {key.replace(".", "_"): [key] for key in _BACKEND_S if key.startswith("score.")}
+    made_of: dict[str, list[str]] = {"tokenize_clips": [], "tokenize_labels": []}
+    for name in config.modalities:
+        source = "labels" if MODALITIES[name].estimator else "clips"
+        made_of[f"tokenize_{source}"].append(f"tokenize.{name}")
+    return {
+        **{"decode": ["decode"], "barnyard": ["barnyard"], "score_fingerprints": ["fingerprints"]},
+        **alone,
+        "label": [f"label.{name}" for name in LABELS],
+        **made_of,
+    }
+
+
+def _rows_computed(log: Path) -> int:
+    """The clips for which a job had to compute most of its tables (maps that one network makes are
+    one table's); 0 where it found some of them known."""
+    try:
+        computed = [computed for _, computed in rows_of_tables(log)]
+    except OSError:
+        return 0
+    most = max(computed, default=0)
+    return most if 2 * sum(computed) >= most * len(computed) else 0
 
 
 def _seconds(path: Path) -> float | None:

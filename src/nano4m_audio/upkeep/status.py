@@ -263,7 +263,7 @@ def read_seconds(benchmark: Path) -> float | None:
 
 
 def matching(now: Now, stage: str) -> list[StageNow]:
-    """The stage of that name, or all of a rule: ``tokenize`` is five; "" is all.
+    """The stage of that name, or all of a rule: ``tokenize`` is two; "" is all.
 
     Raises UserError for a name that no stage of the run has.
     """
