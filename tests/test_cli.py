@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from nano4m_audio.cli.app import HOMES, SECTIONS, SPINS, command_line, share_cores
+from nano4m_audio.cli.app import HOMES, SECTIONS, SPINS, app, command_line, share_cores
 from nano4m_audio.config.reading import describe
 from nano4m_audio.tables import write_rows
 
@@ -97,6 +98,18 @@ def test_a_stage_imports_no_more_than_it_needs(tmp_path):
     assert "nano4m_audio.cli.data" in found
 
 
+def test_one_command_makes_several_modalities_each_as_told(tmp_path):
+    results = tmp_path / "results"
+    write_rows(results / "selected/0000.parquet", "selected", [])
+    told = ("--settings", '{"backend": "mini"}', "--settings", '{"backend": "dsine"}')
+    arguments = ("label", "depth", "normals", "--shard", "0000", "--results", str(results))
+    done = CliRunner().invoke(app, [*arguments, *told, "--dtype", "float32"])
+    assert done.exit_code == 0, done.output
+    for name in ("depth", "normals"):
+        assert (results / f"labels/{name}/0000.parquet").exists()
+        assert (results / f"labels/{name}/.made_from/0000.parquet.json").exists()
+
+
 def test_pandas_is_not_imported_by_a_command_and_is_by_who_asks(tmp_path):
     """Arrow would import it with the first list that it is given."""
     (tmp_path / "pandas.py").write_text("__version__ = '9.0.0'\n")
@@ -144,6 +157,13 @@ def test_every_command_has_an_example(name):
             ["label", "depth", "--shard", "0000", "--settings", '{"modality": "normals"}'],
             "modality = 'normals', and depth was asked for",
         ),
+        (["label", "dpth", "--shard", "0000"], "did you mean 'depth'"),
+        (["tokenize", "rgb", "audio", "rgb", "--shard", "0000"], "rgb: asked for more than once"),
+        (
+            ["label", "depth", "normals", "--shard", "0000", "--settings", "{}"],
+            "--settings: given 1 times, for 2 modalities",
+        ),
+        (["tokenize", "rgb", "--shard", "0000", "--dtype", "float23"], "did you mean 'float32'"),
     ],
 )
 def test_errors_are_one_line_and_exit_status_one(tmp_path, arguments, message):

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from snakemake.settings.types import OutputSettings
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from nano4m_audio import terminal
+from nano4m_audio import progress, terminal
 from nano4m_audio.files import write_json
 from nano4m_audio.journal import Planned, write_plan
 from nano4m_audio.paths import Results
@@ -256,7 +256,10 @@ def test_a_log_cannot_move_the_cursor(tmp_path):
 
 def test_a_stage_adds_up_its_jobs(tmp_path):
     stage = Stage("tokenize", 3)
-    said = ["clips: 9 rows, 2 computed\n", "\udcff" * 9 + "\nclips: 1000 rows, 0 computed\n"]
+    said = [
+        "clips: 6 rows, 2 computed\nmore: 3 rows, 0 computed\n",
+        "\udcff" * 9 + "\nclips: 1000 rows, 0 computed\n",
+    ]
     for number, text in enumerate(said):
         log = tmp_path / f"{number}.log"
         log.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -269,11 +272,23 @@ def test_a_stage_adds_up_its_jobs(tmp_path):
     assert stage.now() == (
         2.5 / 3, "2 of 3 jobs, 50 s, about 10 s left; rgb 2: 30/60, 8.6/s, 1 h 6 min left"
     )  # fmt: skip
+    log.write_text("a: 5 rows, 5 computed\nrgb 0002: 30/60, 8.6/s, 9 s left, part 2 of 4\n")
+    assert stage.running[7].progress() == (1.5 / 4, "30/60, 8.6/s, 9 s left, part 2 of 4")
     assert not stage.complete
     log.write_text("train: base is known, nothing to compute\n")
     one = Stage("train", 1)
     one.finish(Job("train", "base", [str(log)]))
     assert one.complete and one.result() == "train: done in 0 s, known from before"
+
+
+def test_lines_of_progress_say_which_part_of_the_work_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_LOG_EVERY_S", -1.0)
+    for _ in progress.parts(["depth", "normals"]):
+        list(progress.track([1, 2], 2, "maps"))
+    list(progress.track([1], 1, "alone"))
+    said = capsys.readouterr().err.splitlines()
+    ends = [line.rpartition("left")[2] for line in said]
+    assert ends == [", part 1 of 2"] * 2 + [", part 2 of 2"] * 2 + [""]
 
 
 @given(st.text(), st.integers(0, 5), st.integers(0, 5))

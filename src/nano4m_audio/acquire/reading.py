@@ -12,6 +12,7 @@ from nano4m_audio.acquire.clock import Clock
 from nano4m_audio.acquire.container import MAX_FRAME_PIXELS, choose_streams
 from nano4m_audio.acquire.frames import FramePicker, PixelAspect
 from nano4m_audio.acquire.promise import stream_promise_s
+from nano4m_audio.acquire.slots import Slots, slots_of
 from nano4m_audio.acquire.sound import SoundTrack
 from nano4m_audio.acquire.source import MediaError, Source
 from nano4m_audio.acquire.window import (
@@ -76,12 +77,16 @@ class Reading:
     aspect: PixelAspect
     clock: Clock
     landing: Landing
+    slots: Slots | None = None
     track: SoundTrack = field(default_factory=SoundTrack)
     decoded_pixels: int = 0
     last_byte: int = 0
 
     def begin(self, container: Any, preface: Preface) -> bool:
         """Go to where reading begins, told how the file begins; False where that fails."""
+        if self.slots is not None:
+            # Pictures before a keyframe are lost after a seek: the lag cannot be counted there.
+            self.slots.lag = preface.lag
         sound = preface.sound
         if sound is not None:
             # What is read from its beginning is laid as a whole file is.
@@ -122,6 +127,7 @@ def start(
         PixelAspect(video.sample_aspect_ratio),
         Clock(PAUSE_S if jumps else start_s + clip_s + _INTERLEAVE_S),
         Landing(one),
+        slots_of(container),
         SoundTrack(middle=window is not None, tick_s=float(audio.time_base)),
     )
 
@@ -143,6 +149,9 @@ def read(container: Any, reading: Reading) -> None:
             continue
         if limited and progress is reading.video and memory.due(progress.n_packets):
             memory.ask_for_pictures(progress.stream.codec_context)
+        slots = reading.slots if progress is reading.video else None
+        if slots is not None and packet is not None:
+            slots.feed(packet)
         try:
             frames = progress.stream.codec_context.decode(packet)
         except av.error.EOFError:
@@ -156,6 +165,8 @@ def read(container: Any, reading: Reading) -> None:
             aspect = progress.stream.codec_context.sample_aspect_ratio
             reading.aspect.note(packet.pts, aspect)
         for frame in frames:
+            if slots is not None:
+                slots.place(frame)
             feed[progress.stream.index](reading, progress, frame)
             if progress.done:
                 break
@@ -174,6 +185,8 @@ def _packets(container: Any, reading: Reading) -> Iterator[tuple[Progress, Any]]
     try:
         packets = container.demux(reading.video.stream, reading.audio.stream)
         for packet in reading.clock.follow(packets):
+            if reading.slots is not None and packet.stream_index == reading.video.stream.index:
+                reading.slots.stamp(packet)
             if packet.size == 0:  # also the last one of every stream of the file
                 if packet.stream_index in both:
                     _stay(reading, both[packet.stream_index], packet)

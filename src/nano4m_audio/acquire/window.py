@@ -15,6 +15,7 @@ from nano4m_audio.acquire.container import choose_streams, open_media
 from nano4m_audio.acquire.frames import ROUNDING_S
 from nano4m_audio.acquire.promise import said_s
 from nano4m_audio.acquire.runs import Beginning, beginning
+from nano4m_audio.acquire.slots import slots_of
 from nano4m_audio.acquire.sound import SoundTrack
 from nano4m_audio.acquire.source import Source
 
@@ -47,11 +48,13 @@ _FROM_BEGINNING = (Try(None), Try(None, 60.0), Try(None, None))
 @dataclass(frozen=True)
 class Preface:
     """How a file begins: its sound, after the container's origin, and the aspect of its pixels;
-    and whether its clock starts again later, so that there is no place to seek to."""
+    whether its clock starts again later, so that there is no place to seek to; and by how many
+    packets its decoder lags behind (``slots.Slots``)."""
 
     sound: Beginning | None = None
     aspect: Any = None
     restarts: bool = False
+    lag: int | None = None
 
 
 def tries(window: tuple[float, float] | None, preface: Preface) -> Iterator[Try]:
@@ -153,6 +156,7 @@ def read_preface(source: Source, window: tuple[float, float] | None) -> Preface:
         video, audio = choose_streams(container, source)
         origin_s = (container.start_time or 0) / 1e6
         again = _restarts(container, source)
+        slots = slots_of(container)
         try:
             for n, packet in enumerate(container.demux(video, audio)):
                 if n > _BEGINNING_PACKETS or track.decoded_s > _BEGINNING_S:
@@ -162,15 +166,21 @@ def read_preface(source: Source, window: tuple[float, float] | None) -> Preface:
                         stamp = frame.dts if frame.pts is None else frame.pts
                         if stamp is not None:
                             track.feed(frame, float(stamp * audio.time_base) - origin_s)
+                elif slots and slots.lag is None and packet.size:
+                    slots.feed(packet)
+                    for frame in _decoded(packet):
+                        slots.place(frame)
                 elif packet.is_keyframe and not keyed:
-                    keyed = True
                     _decoded(packet)
+                if packet.stream_index == video.index and packet.is_keyframe and not keyed:
+                    keyed = True
                     aspect = video.codec_context.sample_aspect_ratio
         except MemoryError:
             raise
         except av.error.FFmpegError:
             pass  # what was read so far is the beginning
-    return Preface(beginning(track.pieces) if track.pieces else None, aspect, again)
+    lag = slots.lag if slots else None
+    return Preface(beginning(track.pieces) if track.pieces else None, aspect, again, lag)
 
 
 def _decoded(packet: Any) -> list[Any]:
